@@ -1,0 +1,54 @@
+"""Every error raised on purpose. Each message says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class NnunetExtError(Exception):
+    """Root of all errors that this package raises on purpose; bad data unless a child says otherwise."""
+
+    exit_code = 1
+
+
+class UsageError(NnunetExtError):
+    """What was asked for cannot be done as asked: a wrong option, plan or setting."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """Settings of a training that are unknown, no number or out of range."""
+
+
+class PlanError(UsageError):
+    """A plan of an ensemble, or its steps of post-processing, that cannot be carried out."""
+
+
+class DatasetError(NnunetExtError):
+    """A dataset.json that is missing or says what nnU-Net does not allow."""
+
+
+class ProbabilitiesError(NnunetExtError):
+    """A file of probabilities that is missing, damaged or holds what no network puts out."""
+
+
+class GeometryMismatch(NnunetExtError):
+    """Two images of one case whose shape, spacing, origin or direction differ."""
+
+
+class SegmentationError(NnunetExtError):
+    """A segmentation that cannot be read or holds values that are no label."""
+
+
+class SubmissionError(NnunetExtError):
+    """A submission that a challenge server would refuse."""
+
+
+class WorkerDied(NnunetExtError):
+    """A worker process that ended before it answered."""
+
+
+def joined_faults(head: str, faults: Iterable[str]) -> str:
+    """One message of a heading and a list of faults, a line each."""
+    return "\n".join([head, *(f"  - {fault}" for fault in faults)])

@@ -1,0 +1,123 @@
+"""The labels of a dataset.json, in the order in which networks put them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError
+
+BACKGROUND = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each channel of a network's output stands for.
+
+    Attributes:
+        names: one name a channel.
+        values: one value a channel, which a segmentation holds where that channel wins.
+        covered: one tuple a channel: the values a segmentation holds inside it. A label covers its
+            own value; a region covers those of its parts.
+        is_regions: whether the channels are regions that overlap (sigmoid, in class order), not
+            labels that exclude each other (softmax).
+
+    Source: nnU-Net's `LabelManager`.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    covered: tuple[tuple[int, ...], ...]
+    is_regions: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def segmentation_values(self) -> frozenset[int]:
+        """Every value that a segmentation may hold."""
+        return frozenset({BACKGROUND, *self.values})
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """Indices of the channels that are not background."""
+        return tuple(i for i, covered in enumerate(self.covered) if covered != (BACKGROUND,))
+
+    def find(self, key: str | int) -> int | None:
+        """Index of the channel with this name, or else with this value; None where there is none."""
+        if str(key) in self.names:
+            return self.names.index(str(key))
+        try:
+            value = int(key)
+        except ValueError:
+            return None
+        return self.values.index(value) if self.values.count(value) == 1 else None
+
+    def describe(self) -> str:
+        """The names with their values, for messages: `background (0), liver (1)`."""
+        return ", ".join(f"{name} ({value})" for name, value in zip(self.names, self.values, strict=True))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What this package needs of a dataset.json: its labels, and the ending of its segmentations."""
+
+    labels: Labels
+    file_ending: str
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read a dataset.json.
+
+    Raises:
+        DatasetError: the file is missing, no JSON, or its labels are not what nnU-Net allows.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{path} does not exist. Name the data set's dataset.json with -d.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
+    try:
+        return Dataset(labels_of(content), str(content["file_ending"]))
+    except KeyError as error:
+        raise DatasetError(f"{path} has no entry {error}, which nnU-Net's dataset.json needs.") from error
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
+
+
+def labels_of(content: dict[str, Any]) -> Labels:
+    """Labels of a parsed dataset.json; `ignore` is left out, as networks do not put it out.
+
+    Raises:
+        DatasetError: background is not 0, labels are not 0, 1, 2, …, or regions have no
+            `regions_class_order` of their number.
+        KeyError: there is no `labels`.
+    """
+    entries = {str(name): _as_values(value) for name, value in content["labels"].items() if name != "ignore"}
+    if entries.get("background") != (BACKGROUND,):
+        raise DatasetError(f"label 'background' must be 0, not {content['labels'].get('background')!r}.")
+    if any(len(values) > 1 for values in entries.values()):
+        return _regions(entries, content.get("regions_class_order"))
+    by_value = sorted((values[0], name) for name, values in entries.items())
+    values = tuple(value for value, _ in by_value)
+    if values != tuple(range(len(values))):
+        raise DatasetError(f"labels must be numbered 0, 1, 2, … without gaps; found {list(values)}.")
+    return Labels(tuple(name for _, name in by_value), values, tuple((value,) for value in values))
+
+
+def _as_values(value: int | Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+def _regions(entries: dict[str, tuple[int, ...]], class_order: Sequence[int] | None) -> Labels:
+    regions = {name: values for name, values in entries.items() if set(values) != {BACKGROUND}}
+    if class_order is None or len(class_order) != len(regions):
+        raise DatasetError(
+            f"regions_class_order must hold one value for each of the regions {list(regions)}, "
+            f"not {class_order!r}."
+        )
+    return Labels(tuple(regions), tuple(int(v) for v in class_order), tuple(regions.values()), is_regions=True)

@@ -1,0 +1,151 @@
+"""Segmentations and scans from and to image files, through SimpleITK."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.files import is_junk, written_whole
+from nnunet_ext.geometry import Geometry
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+INTEGER_TOLERANCE = 1e-3
+CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+FLAT_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
+
+
+def find_images(folder: Path, file_ending: str) -> dict[str, Path]:
+    """The images of a folder by case, sorted; junk of macOS and Windows is passed over.
+
+    A folder in which every name ends in a channel (`case_0000.nii.gz`) holds scans: the case is the
+    name without it, its file that of the lowest channel. Otherwise each file is a case.
+
+    Raises:
+        UsageError: the folder does not exist or holds no file with that ending.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Name the folder that holds the images.")
+    names = sorted(p.name for p in folder.iterdir() if p.name.endswith(file_ending) and not is_junk(p.name))
+    stems = [name[: -len(file_ending)] for name in names if not name.startswith(".")]
+    if not stems:
+        raise UsageError(f"{folder} holds no file that ends in {file_ending}.")
+    if all(CHANNEL_SUFFIX.search(stem) for stem in stems):
+        return {stem[:-5]: folder / (stem + file_ending) for stem in reversed(stems)}
+    return {stem: folder / (stem + file_ending) for stem in stems}
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Grid of an image file, from its header alone.
+
+    Raises:
+        SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
+    """
+    return _geometry_of(_open(path, header_only=True), path)
+
+
+def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
+    """Read an image of labels as it is stored, whatever its type.
+
+    Returns:
+        The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
+
+    Raises:
+        SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
+    """
+    import SimpleITK as sitk
+
+    image = _open(path)
+    return sitk.GetArrayFromImage(image), _geometry_of(image, path)
+
+
+def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
+    """Integers from an array of labels of any type; 1.00000002 is 1, 1.2 is an error.
+
+    Args:
+        array: labels in any shape and type.
+        what: names the array in the message.
+
+    Returns:
+        The array itself where it holds integers, else a rounded copy.
+
+    Raises:
+        SegmentationError: a value is not finite or further than 1e-3 from an integer.
+    """
+    if array.dtype.kind in "iu":
+        return array
+    if not np.isfinite(array).all():
+        raise SegmentationError(f"{what} holds values that are not finite.")
+    rounded = np.rint(array)
+    off = np.abs(array - rounded) > INTEGER_TOLERANCE
+    if off.any():
+        raise SegmentationError(f"{what} holds {array[off].flat[0]!r}, which is no label: labels are integers.")
+    return rounded.astype(np.int64)
+
+
+def write_segmentation(
+    segmentation: NDArray[np.integer[Any]], geometry: Geometry, path: Path, *, wide: bool = False
+) -> None:
+    """Write a segmentation as uint8 in the grid given, whole or not at all.
+
+    Args:
+        segmentation: labels, `(Z, Y, X)`, or for a 2D grid `(Y, X)` or `(1, Y, X)`.
+        geometry: the scan's grid.
+        path: the file; its ending chooses the format.
+        wide: write uint16, for labels above 255.
+
+    Raises:
+        GeometryMismatch: the array's shape is not the grid's.
+        SegmentationError: a label is negative or too large for the type.
+    """
+    import SimpleITK as sitk
+
+    if segmentation.shape == (1, *geometry.shape):
+        segmentation = segmentation[0]
+    if segmentation.shape != geometry.shape:
+        raise GeometryMismatch(
+            f"{path.name}: the segmentation has shape {segmentation.shape}, the scan {geometry.shape}."
+        )
+    dtype = np.uint16 if wide else np.uint8
+    lowest, highest = (int(segmentation.min()), int(segmentation.max())) if segmentation.size else (0, 0)
+    if lowest < 0 or highest > np.iinfo(dtype).max:
+        hint = "" if wide or lowest < 0 else " Ask for uint16 with --uint16."
+        raise SegmentationError(
+            f"{path.name}: labels run from {lowest} to {highest}, which {np.dtype(dtype)} cannot hold.{hint}"
+        )
+    image = sitk.GetImageFromArray(segmentation.astype(dtype, copy=False))
+    image.SetSpacing(geometry.spacing[::-1])
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    with written_whole(path) as part:
+        sitk.WriteImage(image, str(part), True)
+
+
+def _open(path: Path, header_only: bool = False) -> sitk.Image | sitk.ImageFileReader:
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        raise SegmentationError(f"{path} does not exist.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        if header_only:
+            reader.ReadImageInformation()
+            return reader
+        return reader.Execute()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SegmentationError(f"{path} cannot be read as an image: {reason}") from error
+
+
+def _geometry_of(image: sitk.Image | sitk.ImageFileReader, path: Path) -> Geometry:
+    size = image.GetSize()
+    if len(size) not in (2, 3):
+        raise SegmentationError(f"{path} has {len(size)} axes; a segmentation has 2 or 3.")
+    return Geometry(tuple(size[::-1]), tuple(image.GetSpacing()[::-1]), image.GetOrigin(), image.GetDirection())

@@ -1,0 +1,56 @@
+"""Build description of nnunet_ext; the tools' settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="nnunet-ext",
+    version="0.1.0",
+    description="Trainers, label-weighted ensembles, post-processing and submissions for nnU-Net v2",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["nnunet_ext", "nnunet_ext.*"]),
+    package_data={"nnunet_ext": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "nnunetv2>=2.8,<3",
+        "numpy>=1.24",
+        "scipy",
+        "SimpleITK>=2.2",
+        "isal>=1.5",
+        "connected-components-3d>=3.12",
+        "fill-voids>=2.0",
+        "PyYAML>=6",
+        "pydantic>=2.6",
+        "rich>=13",
+        "psutil>=5.9",
+        "matplotlib>=3.7",
+    ],
+    extras_require={
+        "tests": [
+            "pytest>=8",
+            "pytest-cov>=5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "types-psutil",
+            "build",
+            "tree-sitter>=0.23",
+            "tree-sitter-powershell",
+        ],
+    },
+    entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)
