@@ -1,0 +1,73 @@
+"""`nnunet_ext VERB …`: finds the verb's module, parses, runs it and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from nnunet_ext import __version__
+from nnunet_ext.errors import NnunetExtError
+
+VERBS = {
+    "ensemble": "fuse members' probabilities into segmentations, with weights per label",
+    "postprocess": "keep largest components, remove small ones, fill holes",
+    "submit": "pack a folder of segmentations into a verified zip",
+    "verify": "list every fault of a submission zip",
+    "env": "print the lines that set nnU-Net's folders and show it our trainers",
+    "register": "let nnU-Net find our trainers in this Python environment without a variable",
+    "unregister": "take that back",
+    "doctor": "say what is installed and found, and what is wrong",
+    "demo": "phantom data, training, ensemble and submission, end to end",
+}
+EXIT_INTERRUPTED = 130
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all verbs; only the module of the verb asked for is imported."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet_ext", description="What nnU-Net v2 needs beside it: trainers, ensembles, submissions."
+    )
+    parser.add_argument("--version", action="version", version=f"nnunet_ext {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, summary in VERBS.items():
+        one = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name == verb:
+            module = importlib.import_module(f"nnunet_ext.cli.{name}")
+            module.add_arguments(one)
+            one.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: the arguments after the program's name; those of the process by default.
+
+    Returns:
+        0 done, 1 bad data, 2 wrong usage, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = next((a for a in arguments if not a.startswith("-")), None)
+    args = build_parser(verb).parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        return int(args.run(args))
+    except NnunetExtError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is kept.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
