@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnunet_ext", "nnunet_ext.*"]),
-    package_data={"nnunet_ext": ["py.typed"]},
+    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py"]},
     python_requires=">=3.10",
     install_requires=[
         "nnunetv2>=2.8,<3",

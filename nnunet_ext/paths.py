@@ -21,7 +21,14 @@ def trainer_folders(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def with_discovery(environment: Mapping[str, str] = os.environ) -> str:
-    """Value for `nnUNet_extTrainer` that names our folder beside whatever it names already."""
+    """Value for `nnUNet_extTrainer` that names our folder beside whatever it names already, and once."""
     folders = trainer_folders(environment)
     ours = str(discovery_folder())
-    return os.pathsep.join(folders if ours in folders else [*folders, ours])
+    is_there = any(same_folder(folder, ours) for folder in folders)
+    return os.pathsep.join(folders if is_there else [*folders, ours])
+
+
+def same_folder(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths name one folder, whatever links, closing slashes or Windows' upper case say."""
+    first, second = (os.path.normcase(os.path.realpath(path)) for path in (one, other))
+    return first == second

@@ -1,0 +1,67 @@
+"""`nnunet_ext env`: prints the lines that set nnU-Net's variables in bash, cmd or PowerShell."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.installation.environment import environment_lines
+from nnunet_ext.installation.shells import SHELLS, Shell
+
+ON_WINDOWS = os.name == "nt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument(
+        "--shell",
+        choices=SHELLS,
+        default="powershell" if ON_WINDOWS else "bash",
+        help="whose lines to print; bash is right for zsh too, cmd's are those of a batch file",
+    )
+    parser.add_argument(
+        "-b",
+        dest="base",
+        metavar="BASE",
+        type=_folder,
+        help="folder that holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results; "
+        "without it a folder that is set is kept, one that is not lies in the current folder",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the lines, encoded as the shell reads them."""
+    lines = environment_lines(args.shell, args.base).lines
+    sys.stdout.flush()
+    sys.stdout.buffer.write(_encoded("".join(line + "\n" for line in lines), args.shell))
+    return 0
+
+
+def _folder(text: str) -> Path:
+    """A folder; Windows hands over `"C:\\my data\\"` with the closing quote, as if it were escaped."""
+    return Path(text.rstrip('"') if ON_WINDOWS else text)
+
+
+def _encoded(text: str, shell: Shell) -> bytes:
+    """The bytes that the shell takes for `text`: those of file names, for cmd its console's code page."""
+    if shell != "cmd" or not ON_WINDOWS:
+        return os.fsencode(text)
+    page = _console_code_page()
+    try:
+        return text.encode(page)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{error.object[error.start : error.end]!r} is not in this console's code page {page}. "
+            "Switch to UTF-8 with `chcp 65001` and try again."
+        ) from None
+
+
+def _console_code_page() -> str:
+    """Python's name of the console's code page; that of the system where there is no console."""
+    import ctypes
+
+    number = ctypes.WinDLL("kernel32").GetConsoleOutputCP()  # type: ignore[attr-defined]
+    return f"cp{number}" if number else "oem"

@@ -1,0 +1,64 @@
+"""Assignments of environment variables in the words of bash, cmd and PowerShell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Literal, get_args
+
+from nnunet_ext.errors import UsageError
+
+Shell = Literal["bash", "cmd", "powershell"]
+SHELLS: tuple[Shell, ...] = get_args(Shell)
+
+# What cmd cannot be given between the quotes of `set "A=B"`; no Windows path holds any of them.
+NOT_FOR_CMD = re.compile(r'["\x00-\x1f]')
+# PowerShell ends a string at curly quotes too, and Windows decodes a pipe by the console's code page:
+# characters that are not plain ASCII go by their number.
+NOT_PLAIN = re.compile(r"([^\x20-\x7e]+)")
+
+
+def assignment(shell: Shell, name: str, value: str) -> str:
+    """One line that sets and exports a variable, whatever characters the value holds.
+
+    Args:
+        shell: `bash` (zsh reads the same), `cmd` (as a line of a batch file) or `powershell`.
+        name: the variable, a plain identifier.
+        value: its text, in bash with undecodable bytes as `os.environ` has them.
+
+    Returns:
+        The line without a line break at its end. That of PowerShell is ASCII.
+
+    Raises:
+        UsageError: the value holds what no line of cmd can: a double quote or a control character.
+    """
+    if shell == "bash":
+        return f"export {name}={shlex.quote(value)}"
+    if shell == "powershell":
+        return f"$env:{name} = {_powershell_string(value)}"
+    return _cmd_set(name, value)
+
+
+def _cmd_set(name: str, value: str) -> str:
+    if (bad := NOT_FOR_CMD.search(value)) is not None:
+        raise UsageError(
+            f"{name} would be {value!r}: cmd cannot be given {bad[0]!r}, and no Windows path holds it. "
+            f'Set it without: set "{name}=…"'
+        )
+    # A batch file takes a single % for the start of a variable.
+    return f'set "{name}={value}"'.replace("%", "%%")
+
+
+def _powershell_string(value: str) -> str:
+    parts = [_powershell_part(part) for part in NOT_PLAIN.split(value) if part]
+    # The first term decides what `+` means, so it is a string even where the value begins with a number.
+    return " + ".join(parts if parts and parts[0].startswith("'") else ["''", *parts])
+
+
+def _powershell_part(part: str) -> str:
+    if NOT_PLAIN.match(part) is None:
+        return "'" + part.replace("'", "''") + "'"
+    units = part.encode("utf-16-le", "surrogatepass")
+    return " + ".join(
+        f"[char]0x{low + 256 * high:04X}" for low, high in zip(units[::2], units[1::2], strict=True)
+    )
