@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the lines, encoded as the shell reads them."""
     lines = environment_lines(args.shell, args.base).lines
-    sys.stdout.flush()
-    sys.stdout.buffer.write(_encoded("".join(line + "\n" for line in lines), args.shell))
+    end = "\r\n" if args.shell == "cmd" else "\n"
+    sys.stdout.buffer.write(_encoded("".join(line + end for line in lines), args.shell))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""How this installation meets nnU-Net: its variables, the start-up file that shows our trainers, the doctor."""
+"""How this installation meets nnU-Net: its variables, the file that names our trainers to it, the doctor."""

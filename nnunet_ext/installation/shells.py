@@ -58,7 +58,5 @@ def _powershell_string(value: str) -> str:
 def _powershell_part(part: str) -> str:
     if NOT_PLAIN.match(part) is None:
         return "'" + part.replace("'", "''") + "'"
-    units = part.encode("utf-16-le", "surrogatepass")
-    return " + ".join(
-        f"[char]0x{low + 256 * high:04X}" for low, high in zip(units[::2], units[1::2], strict=True)
-    )
+    units = part.encode("utf-16-be", "surrogatepass").hex().upper()
+    return " + ".join(f"[char]0x{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -1,0 +1,19 @@
+"""`nnunet_ext register`: writes the start-up file through which nnU-Net finds our trainers."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_ext.installation.startup import register
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb: it has none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Register the trainers and say where."""
+    registration = register()
+    print(f"{registration.file} ({registration.done}) shows nnU-Net the trainers in {registration.folder}.")
+    print("`nnunet_ext unregister` removes it; do that before uninstalling the package.")
+    return 0

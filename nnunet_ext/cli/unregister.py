@@ -1,0 +1,21 @@
+"""`nnunet_ext unregister`: removes the start-up file that `nnunet_ext register` wrote."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_ext.installation.startup import package_folders, unregister
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb: it has none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take the registration back and say where it was, or that there was none."""
+    removed = unregister()
+    for file in removed:
+        print(f"{file} is removed.")
+    if not removed:
+        print(f"Nothing to remove: no start-up file of ours in {', '.join(map(str, package_folders()))}.")
+    return 0

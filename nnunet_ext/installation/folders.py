@@ -1,0 +1,67 @@
+"""nnU-Net's three folders: whether they are set, there, writable, and how much room is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnunet_ext.installation.findings import Finding
+from nnunet_ext.paths import FOLDER_VARIABLES
+
+GIB = 1 << 30
+LITTLE_ROOM_GIB = 20  # a preprocessed data set of some hundred CT scans, or a few trainings' checkpoints
+NO_ROOM_GIB = 1
+QUOTES = "\"'"
+READ_ONLY_IS_FINE = "nnUNet_raw"
+
+
+def check_folders(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """How nnU-Net's three folders stand, a finding each."""
+    return [check_folder(name, environment.get(name)) for name in FOLDER_VARIABLES]
+
+
+def check_folder(name: str, value: str | None) -> Finding:
+    """How one folder stands.
+
+    Args:
+        name: its variable.
+        value: what the variable holds, None where it is unset.
+
+    Returns:
+        A warning where nnU-Net works for some things (unset, not yet made, little room), an error where
+        the value cannot be meant: quotes, blanks around it, a file, a folder beside none.
+    """
+    if value is None or not value.strip():
+        advice = "Set it with the lines of `nnunet_ext env`; planning and training need it."
+        return Finding(name, "warning", "not set" if value is None else f"blank: {value!r}", advice)
+    if value != value.strip() or value.strip(QUOTES) != value:
+        advice = f"Set it to {value.strip(QUOTES + ' ')} alone: blanks and quotes become part of the path."
+        return Finding(name, "error", f"{value!r} has blanks or quotes around it", advice)
+    folder = Path(value)
+    return _check_there(name, folder) if folder.is_dir() else _check_missing(name, folder)
+
+
+def _check_missing(name: str, folder: Path) -> Finding:
+    if folder.exists():
+        return Finding(name, "error", f"{folder} is no folder", "Set the variable to a folder.")
+    if folder.parent.is_dir():
+        return Finding(name, "warning", f"{folder} does not exist yet", "Make it, or correct the variable.")
+    advice = "Correct the variable, or mount the disk and make the folder."
+    return Finding(name, "error", f"{folder} does not exist, nor does the folder it lies in", advice)
+
+
+def _check_there(name: str, folder: Path) -> Finding:
+    needed = os.R_OK | os.X_OK | (0 if name == READ_ONLY_IS_FINE else os.W_OK)
+    if not os.access(folder, needed):
+        verb = "read" if name == READ_ONLY_IS_FINE else "written"
+        return Finding(
+            name, "error", f"{folder} cannot be {verb}", "Change its rights, or use another folder."
+        )
+    free_gib = shutil.disk_usage(folder).free / GIB
+    seen = f"{folder}, {free_gib:.0f} GiB free"
+    if name == READ_ONLY_IS_FINE or free_gib >= LITTLE_ROOM_GIB:
+        return Finding(name, "ok", seen)
+    advice = f"Make room: a training asks for some {LITTLE_ROOM_GIB} GiB."
+    return Finding(name, "error" if free_gib < NO_ROOM_GIB else "warning", seen, advice)

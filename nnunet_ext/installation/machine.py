@@ -1,0 +1,121 @@
+"""What the machine grants this process: memory, shared memory and CPUs, in a container its share of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnunet_ext.installation.findings import Finding
+
+GIB = 1 << 30
+MIB = 1 << 20
+CGROUP = Path("/sys/fs/cgroup")
+SHARED_MEMORY = Path("/dev/shm")
+
+LITTLE_RAM_GIB = 16
+# Docker grants 64 MiB, in which the first batches of the workers do not fit.
+NO_SHARED_MIB = 256
+LITTLE_SHARED_MIB = 2048
+
+WORKER_VARIABLE = "nnUNet_n_proc_DA"
+NNUNET_WORKERS = 12  # nnU-Net's number where the variable is unset, on machines it does not know by name
+
+
+def check_memory(cgroup: Path = CGROUP) -> Finding:
+    """RAM that is there and free; in a container no more than its limit."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    limit = _memory_limit(cgroup)
+    total = min(memory.total, limit)
+    seen = f"{total / GIB:.0f} GiB, {memory.available / GIB:.0f} GiB free on the machine"
+    if limit < memory.total:
+        seen += f", whose {memory.total / GIB:.0f} GiB the container may not use"
+    if total >= LITTLE_RAM_GIB * GIB:
+        return Finding("RAM", "ok", seen)
+    advice = f"Train with few workers ({WORKER_VARIABLE}=2) and predict with -npp 1 -nps 1."
+    return Finding("RAM", "warning", seen, advice)
+
+
+def check_shared_memory(folder: Path = SHARED_MEMORY) -> list[Finding]:
+    """Room in the memory through which workers hand over batches; nothing where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    size_mib = shutil.disk_usage(folder).total / MIB
+    seen = f"{size_mib:.0f} MiB"
+    if size_mib >= LITTLE_SHARED_MIB:
+        return [Finding(str(folder), "ok", seen)]
+    advice = "Start the container with --ipc=host or --shm-size=8g: workers that find no room are killed."
+    return [Finding(str(folder), "error" if size_mib < NO_SHARED_MIB else "warning", seen, advice)]
+
+
+def check_workers(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> list[Finding]:
+    """CPUs that this process may use, and whether the workers of a training fit on them.
+
+    Source: nnU-Net's `get_allowed_n_proc_DA`.
+    """
+    n_cpus, why = usable_cpus(cgroup)
+    cpus = Finding("CPUs", "ok", f"{n_cpus:g} usable{why}")
+    text = environment.get(WORKER_VARIABLE)
+    try:
+        wanted = NNUNET_WORKERS if text is None else int(text)
+    except ValueError:
+        advice = f"Set it to a whole number, here {_whole(n_cpus)}."
+        return [cpus, Finding(WORKER_VARIABLE, "error", f"{text!r} is no whole number", advice)]
+    return [cpus, _check_worker_count(min(wanted, os.cpu_count() or wanted), text is None, n_cpus)]
+
+
+def usable_cpus(cgroup: Path = CGROUP) -> tuple[float, str]:
+    """How many CPUs this process may use, and in words what holds it to fewer than there are.
+
+    The least of the machine's CPUs, those this process may run on (Slurm, taskset), and a
+    container's quota, which may be a fraction.
+    """
+    there = float(os.cpu_count() or 1)
+    may_run_on = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else there
+    quota = _cpu_quota(cgroup)
+    usable = min(there, may_run_on, quota)
+    if usable == there:
+        return usable, ""
+    return usable, f" of {there:g}, by " + (
+        "the container's quota" if quota == usable else "the process's affinity"
+    )
+
+
+def _check_worker_count(n_workers: int, is_default: bool, n_cpus: float) -> Finding:
+    seen = f"{n_workers} workers" + (", nnU-Net's own number" if is_default else "")
+    if n_workers <= n_cpus:
+        return Finding(WORKER_VARIABLE, "ok", seen)
+    advice = f"Set {WORKER_VARIABLE}={_whole(n_cpus)}: more workers than CPUs slow each other down."
+    return Finding(WORKER_VARIABLE, "warning", f"{seen} on {n_cpus:g} CPUs", advice)
+
+
+def _whole(n_cpus: float) -> int:
+    return max(1, int(n_cpus))
+
+
+def _cpu_quota(cgroup: Path) -> float:
+    """CPUs a container may use: `cpu.max` holds quota and period, older systems hold them in two files."""
+    newer = _read(cgroup / "cpu.max").split()
+    older = [_read(cgroup / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    for quota, period in (part for part in (newer, older) if len(part) == 2):
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            return int(quota) / int(period)
+    return math.inf
+
+
+def _memory_limit(cgroup: Path) -> float:
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        if (text := _read(file).strip()).isdecimal():
+            return int(text)
+    return math.inf
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except OSError:
+        return ""
