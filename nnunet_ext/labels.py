@@ -109,7 +109,7 @@ def labels_of(content: dict[str, Any]) -> Labels:
     return Labels(tuple(name for _, name in by_value), values, tuple((value,) for value in values))
 
 
-def _as_values(value: int | Sequence[int]) -> tuple[int, ...]:
+def _as_values(value: Any) -> tuple[int, ...]:
     return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
 
 
@@ -120,4 +120,6 @@ def _regions(entries: dict[str, tuple[int, ...]], class_order: Sequence[int] | N
             f"regions_class_order must hold one value for each of the regions {list(regions)}, "
             f"not {class_order!r}."
         )
-    return Labels(tuple(regions), tuple(int(v) for v in class_order), tuple(regions.values()), is_regions=True)
+    return Labels(
+        tuple(regions), tuple(int(v) for v in class_order), tuple(regions.values()), is_regions=True
+    )

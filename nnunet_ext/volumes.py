@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 INTEGER_TOLERANCE = 1e-3
 CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
-FLAT_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 
 
-def find_images(folder: Path, file_ending: str) -> dict[str, Path]:
+def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[str, Path]:
     """The images of a folder by case, sorted; junk of macOS and Windows is passed over.
 
-    A folder in which every name ends in a channel (`case_0000.nii.gz`) holds scans: the case is the
-    name without it, its file that of the lowest channel. Otherwise each file is a case.
+    Args:
+        folder: of scans or segmentations.
+        file_ending: of the data set's images.
+        scans: take a folder in which every name ends in a channel (`case_0000.nii.gz`) for one of
+            scans: a case is the name without it, its file that of the lowest channel. Otherwise
+            each file is a case.
 
     Raises:
         UsageError: the folder does not exist or holds no file with that ending.
@@ -36,7 +39,7 @@ def find_images(folder: Path, file_ending: str) -> dict[str, Path]:
     stems = [name[: -len(file_ending)] for name in names if not name.startswith(".")]
     if not stems:
         raise UsageError(f"{folder} holds no file that ends in {file_ending}.")
-    if all(CHANNEL_SUFFIX.search(stem) for stem in stems):
+    if scans and all(CHANNEL_SUFFIX.search(stem) for stem in stems):
         return {stem[:-5]: folder / (stem + file_ending) for stem in reversed(stems)}
     return {stem: folder / (stem + file_ending) for stem in stems}
 
@@ -85,7 +88,9 @@ def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
     rounded = np.rint(array)
     off = np.abs(array - rounded) > INTEGER_TOLERANCE
     if off.any():
-        raise SegmentationError(f"{what} holds {array[off].flat[0]!r}, which is no label: labels are integers.")
+        raise SegmentationError(
+            f"{what} holds {array[off].flat[0]!r}, which is no label: labels are integers."
+        )
     return rounded.astype(np.int64)
 
 
@@ -148,4 +153,6 @@ def _geometry_of(image: sitk.Image | sitk.ImageFileReader, path: Path) -> Geomet
     size = image.GetSize()
     if len(size) not in (2, 3):
         raise SegmentationError(f"{path} has {len(size)} axes; a segmentation has 2 or 3.")
-    return Geometry(tuple(size[::-1]), tuple(image.GetSpacing()[::-1]), image.GetOrigin(), image.GetDirection())
+    return Geometry(
+        tuple(size[::-1]), tuple(image.GetSpacing()[::-1]), image.GetOrigin(), image.GetDirection()
+    )

@@ -1,0 +1,67 @@
+"""`nnunet_ext ensemble`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, print_report
+from nnunet_ext.ensemble.plan import Plan, equal_plan
+from nnunet_ext.errors import PlanError
+from nnunet_ext.workflow.runs import run_ensemble
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--plan", type=Path, metavar="FILE", help="YAML plan: members, weights, post-processing"
+    )
+    what.add_argument(
+        "-i",
+        nargs="+",
+        metavar="NAME=FOLDER",
+        help="members of equal weight; a name given twice has two folds; a bare folder is its own name",
+    )
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the segmentations")
+    parser.add_argument(
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: that beside the members)"
+    )
+    parser.add_argument(
+        "-r", type=Path, metavar="FOLDER", help="scans (imagesTs): cases and geometry to expect"
+    )
+    parser.add_argument(
+        "--zip", type=Path, metavar="FILE", help="pack the segmentations into this verified zip"
+    )
+    add_processes(parser)
+    add_uint16(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    plan = args.plan if args.plan else _plan_of(args.i)
+    with case_progress("ensemble") as on_case:
+        report = run_ensemble(
+            plan,
+            args.o,
+            dataset=args.d,
+            references=args.r,
+            zip_path=args.zip,
+            n_processes=args.np,
+            wide=args.uint16,
+            on_case=on_case,
+        )
+    return print_report(report)
+
+
+def _plan_of(entries: list[str]) -> Plan:
+    from nnunet_ext.ensemble.plan_file import expand_folder
+
+    folders: dict[str, list[Path]] = {}
+    for entry in entries:
+        name, equals, pattern = entry.partition("=")
+        matches = expand_folder(pattern if equals else name, Path.cwd())
+        if not matches:
+            raise PlanError(f"-i {entry}: there is no folder {pattern if equals else name}.")
+        folders.setdefault(name, []).extend(matches)
+    return equal_plan(folders)

@@ -1,0 +1,87 @@
+"""Options and output that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from nnunet_ext.workflow.cases import CaseRecord
+from nnunet_ext.workflow.record import Report
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Add `-np`."""
+    parser.add_argument(
+        "-np",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="worker processes; 0 uses none but this one (default: one a processor, 8 at most)",
+    )
+
+
+def add_uint16(parser: argparse.ArgumentParser) -> None:
+    """Add `--uint16`."""
+    parser.add_argument(
+        "--uint16", action="store_true", help="write uint16 instead of uint8, for labels above 255"
+    )
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return number
+
+
+@contextmanager
+def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
+    """A function to call with each finished case: a bar on a terminal, else one line a case, on stderr."""
+    if not sys.stderr.isatty():
+        finished = 0
+
+        def line(record: CaseRecord, n_cases: int) -> None:
+            nonlocal finished
+            finished += 1
+            what = f"FAILED: {record.reason}" if record.reason else f"{record.elapsed_s:.1f} s"
+            print(f"[{finished}/{n_cases}] {record.case_id}: {what}", file=sys.stderr)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(verb, total=None)
+
+        def advance(record: CaseRecord, n_cases: int) -> None:
+            progress.update(task, total=n_cases, advance=1, description=f"{verb} {record.case_id}")
+            if record.reason:
+                progress.console.print(f"{record.case_id}: FAILED: {record.reason}", markup=False)
+
+        yield advance
+
+
+def print_report(report: Report) -> int:
+    """Print a run's summary; 0 where every case was written, else 1."""
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for case in report.cases:
+        for note in case.notes:
+            print(f"note: {case.case_id}: {note}", file=sys.stderr)
+    n_cases = len(report.cases)
+    print(f"{n_cases - len(report.failed)} of {n_cases} cases written to {report.path.parent}")
+    for case in report.failed:
+        print(f"FAILED {case.case_id}: {case.reason}")
+    if report.zip_path:
+        print(f"zip: {report.zip_path}")
+    if report.zip_fault:
+        print(f"FAILED zip: {report.zip_fault}")
+    print(f"report: {report.path}")
+    return 0 if report.ok else 1

@@ -1,0 +1,33 @@
+"""`nnunet_ext submit`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnunet_ext.cli.options import add_uint16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="segmentations, one a case")
+    parser.add_argument("-o", type=Path, required=True, metavar="ZIP", help="the zip to write")
+    parser.add_argument("-r", type=Path, required=True, metavar="FOLDER", help="scans (imagesTs)")
+    parser.add_argument("-d", type=Path, required=True, metavar="FILE", help="dataset.json")
+    add_uint16(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.labels import read_dataset
+    from nnunet_ext.submission.submit import submit_folder
+    from nnunet_ext.volumes import find_images
+
+    dataset = read_dataset(args.d)
+    scans = find_images(args.r, dataset.file_ending)
+    verification = submit_folder(args.i, args.o, dataset, scans, wide=args.uint16)
+    for finding in verification.findings:
+        print(finding, file=sys.stderr)
+    print(f"{verification.n_cases} cases, verified: {verification.archive}")
+    return 0

@@ -1,0 +1,54 @@
+"""Members' probabilities become one score volume a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.probabilities.stream import Block, Layout, Piece
+
+
+class Scores(NamedTuple):
+    """Fused scores of some voxels of one label."""
+
+    piece: Piece
+    values: Block
+
+
+def fuse(
+    members: Sequence[Iterator[Block]], weights: NDArray[np.float64], layout: Layout
+) -> Iterator[Scores]:
+    """Fuse the members' probabilities label by label, block by block.
+
+    Args:
+        members: one stream of blocks each, all cut by `layout`.
+        weights: `(M, L)`, finite and non-negative, no label's column all zero.
+        layout: how the streams are cut.
+
+    Yields:
+        One weighted mean a block. Where labels differ in their weights the means of a voxel need
+        not sum to 1: they are scores to compare, no longer probabilities. Members of equal weight
+        are added in their order and divided by their number, in single precision, as
+        `nnunetv2.ensembling.ensemble.average_probabilities` does: the result is the same to the bit.
+
+    Raises:
+        ValueError: `weights` has another shape, or a stream is longer or shorter than `layout`.
+    """
+    if weights.shape != (len(members), layout.n_labels):
+        raise ValueError(f"weights have shape {weights.shape}, not {(len(members), layout.n_labels)}.")
+    relative = (weights / weights.max(axis=0)).astype(np.float32)
+    for piece, *blocks in zip(layout.pieces(), *members, strict=True):
+        yield Scores(piece, _weighted_mean(blocks, relative[:, piece.label]))
+
+
+def _weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
+    used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
+    (first, weight), *rest = used
+    total = first.copy() if weight == 1 else first * weight
+    for block, weight in rest:
+        total += block if weight == 1 else block * weight
+    total /= relative.sum()
+    return total

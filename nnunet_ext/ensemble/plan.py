@@ -1,0 +1,110 @@
+"""What to fuse: members, their folders and their weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import PlanError, joined_faults
+from nnunet_ext.labels import Labels
+
+Weights = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One source of probabilities, such as `3d_fullres`.
+
+    Attributes:
+        name: as weights and messages call it.
+        folders: of predictions, one a fold; or the `validation` folders of a cross-validation.
+        folder_weights: one a folder, relative to each other; a case that lies in one folder only
+            has it at full weight.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+    folder_weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ensemble as the user asked for it.
+
+    Attributes:
+        members: in the order in which their probabilities are added.
+        default_weights: by member, for every label that has none of its own; empty is all equal.
+        label_weights: by label, as a name or value, and member.
+        postprocess: the steps as written, in order.
+        source: the file it was read from, for messages.
+    """
+
+    members: tuple[Member, ...]
+    default_weights: Weights = field(default_factory=dict)
+    label_weights: Mapping[str | int, Weights] = field(default_factory=dict)
+    postprocess: tuple[Any, ...] = ()
+    source: str = "the command line"
+
+
+def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
+    """A plan of members by name that all weigh the same."""
+    members = []
+    for name, member_folders in folders.items():
+        of_member = tuple(member_folders)
+        members.append(Member(name, of_member, (1.0,) * len(of_member)))
+    return Plan(tuple(members))
+
+
+def resolve_weights(plan: Plan, labels: Labels) -> NDArray[np.float64]:
+    """Each label's weights, normalised over the members.
+
+    Returns:
+        `(M, L)`, each column summing to 1.
+
+    Raises:
+        PlanError: a member or label is unknown, a member has no weight, a weight is negative or not
+            finite, or a label's weights are all zero; all faults at once.
+    """
+    names = [member.name for member in plan.members]
+    default = plan.default_weights or dict.fromkeys(names, 1.0)
+    faults = weight_faults("default weights", default, names)
+    by_channel: dict[int, Weights] = {}
+    for key, weights in plan.label_weights.items():
+        channel = labels.find(key)
+        if channel is None:
+            faults.append(f"label {key!r} is unknown; the labels are {labels.describe()}")
+        elif channel in by_channel:
+            faults.append(f"label {labels.names[channel]!r} has weights twice, by name and by value")
+        else:
+            by_channel[channel] = weights
+            faults += weight_faults(f"weights of label {labels.names[channel]!r}", weights, names)
+    if faults:
+        raise PlanError(joined_faults(f"The weights in {plan.source} cannot be used:", faults))
+    columns = [by_channel.get(channel, default) for channel in range(len(labels))]
+    raw = np.array([[float(column[name]) for column in columns] for name in names])
+    return raw / raw.sum(axis=0)
+
+
+def weight_faults(what: str, weights: Weights, names: Iterable[str]) -> list[str]:
+    """What is wrong with one set of weights by member."""
+    names = list(names)
+    faults = [
+        f"{what}: member {name!r} is unknown; the members are {names}"
+        for name in weights
+        if name not in names
+    ]
+    missing = [name for name in names if name not in weights]
+    if missing:
+        faults.append(f"{what}: no weight for {missing}; give every member one, 0 leaves it out")
+    wrong = {name: weight for name, weight in weights.items() if not (math.isfinite(weight) and weight >= 0)}
+    if wrong:
+        faults.append(f"{what}: {wrong} must be finite numbers of 0 or more")
+    elif not missing and not any(weights.values()):
+        faults.append(f"{what}: all are 0")
+    return faults

@@ -1,0 +1,1 @@
+"""Post-processing: steps from a segmentation to a new segmentation."""

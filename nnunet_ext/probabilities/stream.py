@@ -1,0 +1,120 @@
+"""Probabilities as a stream of blocks: label after label, and within a label piece after piece.
+
+A case's probabilities are the largest thing an ensemble handles. Read in this order, which is that
+of the bytes in nnU-Net's files, they need a few blocks of memory, however many labels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import ProbabilitiesError
+
+Block = NDArray[np.float32]
+
+BLOCK_VOXELS = 1 << 16
+RANGE_TOLERANCE = 1e-5
+SUM_TOLERANCE = 1e-3
+LANES = 64
+
+
+class Piece(NamedTuple):
+    """Where a block lies: its label's index, and its voxels among the label's, in C order."""
+
+    label: int
+    voxels: slice
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the probabilities of a case are cut into blocks.
+
+    Attributes:
+        n_labels: channels.
+        shape: of one channel, `(Z, Y, X)`.
+        block_voxels: voxels a block; the last of each label may be shorter.
+    """
+
+    n_labels: int
+    shape: tuple[int, ...]
+    block_voxels: int = BLOCK_VOXELS
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of one label."""
+        return int(np.prod(self.shape))
+
+    def pieces(self) -> Iterator[Piece]:
+        """The places of all blocks in the order in which they are read."""
+        for label in range(self.n_labels):
+            for start in range(0, self.n_voxels, self.block_voxels):
+                yield Piece(label, slice(start, min(start + self.block_voxels, self.n_voxels)))
+
+
+def blocks_of(probabilities: NDArray[np.floating], layout: Layout) -> Iterator[Block]:
+    """The blocks of an array in memory, `(L, Z, Y, X)`."""
+    flat = probabilities.reshape(layout.n_labels, layout.n_voxels)
+    for label, voxels in layout.pieces():
+        yield flat[label, voxels].astype(np.float32, copy=False)
+
+
+def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what: str) -> Iterator[Block]:
+    """Pass blocks on that hold probabilities, and stop at the first that does not.
+
+    Every value must be finite and lie in 0..1. Where labels exclude each other, every voxel's
+    labels must sum to 1. That is checked on the mean of groups of 64 voxels, which are a fixed
+    distance apart, so that a fraction of one volume is kept for it and not a whole one.
+
+    Args:
+        blocks: those of one member, in the order of `layout.pieces()`.
+        layout: how they are cut.
+        sums_to_one: whether the labels exclude each other (softmax); False for regions.
+        what: names the member and file in messages.
+
+    Raises:
+        ProbabilitiesError: a value is not finite or outside 0..1, or a group of voxels does not
+            sum to 1 within 0.001.
+    """
+    sums: dict[int, NDArray[np.float32]] = {}
+    for piece, block in zip(layout.pieces(), blocks, strict=True):
+        _check_range(block, piece, layout, what)
+        if sums_to_one:
+            means = _lane_means(block)
+            start = piece.voxels.start
+            sums[start] = sums[start] + means if piece.label else means
+            if piece.label == layout.n_labels - 1:
+                _check_sums(sums.pop(start), what)
+        yield block
+
+
+def _check_range(block: Block, piece: Piece, layout: Layout, what: str) -> None:
+    lowest, highest = block.min(), block.max()
+    if lowest >= -RANGE_TOLERANCE and highest <= 1 + RANGE_TOLERANCE:  # both are NaN where a value is
+        return
+    wrong = ~((block >= -RANGE_TOLERANCE) & (block <= 1 + RANGE_TOLERANCE))
+    voxel = np.unravel_index(piece.voxels.start + int(wrong.argmax()), layout.shape)
+    raise ProbabilitiesError(
+        f"{what} holds {block[wrong][0]} at label {piece.label}, voxel {tuple(map(int, voxel))}; "
+        "probabilities lie in 0..1. Predict that member again with --save_probabilities."
+    )
+
+
+def _lane_means(block: Block) -> NDArray[np.float32]:
+    whole = len(block) // LANES * LANES
+    lanes = block[:whole].reshape(LANES, -1)
+    return np.concatenate([lanes.sum(axis=0) * np.float32(1 / LANES), block[whole:]])
+
+
+def _check_sums(sums: NDArray[np.float32], what: str) -> None:
+    off = np.abs(sums - 1)
+    worst = int(off.argmax())
+    if off[worst] > SUM_TOLERANCE:
+        raise ProbabilitiesError(
+            f"{what}: the labels of a voxel sum to {sums[worst]:.4f}, not to 1. If they are logits, predict "
+            "again with --save_probabilities; if they are regions, the dataset.json must say so."
+        )

@@ -1,0 +1,1 @@
+"""Submissions: a flat zip that a challenge server accepts, and what is wrong with others."""

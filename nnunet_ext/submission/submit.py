@@ -1,0 +1,96 @@
+"""Any folder of segmentations becomes a verified zip."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.errors import (
+    GeometryMismatch,
+    NnunetExtError,
+    SegmentationError,
+    SubmissionError,
+    joined_faults,
+)
+from nnunet_ext.files import written_whole
+from nnunet_ext.labels import Dataset
+from nnunet_ext.submission.archive import write_archive
+from nnunet_ext.submission.verify import Verification, verify_archive
+from nnunet_ext.volumes import as_labels, find_images, read_geometry, read_segmentation, write_segmentation
+
+
+def submit_folder(
+    folder: Path,
+    target: Path,
+    dataset: Dataset,
+    references: Mapping[str, Path],
+    *,
+    wide: bool = False,
+) -> Verification:
+    """Write a folder's segmentations as uint8 with the scans' geometry into a flat, verified zip.
+
+    Args:
+        folder: one segmentation a case, of any type whose values are whole numbers within 0.001.
+        target: the zip; it gets this name only when it is verified.
+        dataset: its labels are the values allowed.
+        references: the scan of each case.
+        wide: write uint16, for labels above 255.
+
+    Returns:
+        The verification, with warnings at most.
+
+    Raises:
+        SubmissionError: a case is missing or too many, or its values or geometry are wrong; all
+            faults at once, and no zip is written.
+    """
+    segmentations = find_images(folder, dataset.file_ending, scans=False)
+    faults = [
+        f"{case_id}: no segmentation in {folder}" for case_id in references if case_id not in segmentations
+    ]
+    faults += [f"{case_id}: no scan of that name" for case_id in segmentations if case_id not in references]
+    with tempfile.TemporaryDirectory(prefix="nnunet_ext_") as scratch:
+        files = []
+        for case_id in sorted(set(segmentations) & set(references)):
+            copy = Path(scratch) / f"{case_id}{dataset.file_ending}"
+            try:
+                _export(segmentations[case_id], references[case_id], copy, dataset, wide)
+                files.append(copy)
+            except NnunetExtError as error:
+                faults.append(f"{case_id}: {error}")
+        if faults:
+            raise SubmissionError(joined_faults(f"{target} was not written:", faults))
+        return pack(files, target, dataset, references)
+
+
+def pack(
+    files: list[Path], target: Path, dataset: Dataset, references: Mapping[str, Path] | None
+) -> Verification:
+    """Pack files into a zip that gets its name only when it is verified.
+
+    Raises:
+        SubmissionError: the verification found errors; all at once.
+    """
+    with written_whole(target) as part:
+        write_archive(files, part)
+        verification = verify_archive(part, dataset, references)
+        if not verification.ok:
+            raise SubmissionError(
+                joined_faults(f"{target} was not written:", map(str, verification.findings))
+            )
+    return Verification(target, verification.n_cases, verification.findings)
+
+
+def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide: bool) -> None:
+    array, geometry = read_segmentation(source)
+    scan = read_geometry(reference)
+    different = geometry.differences(scan)
+    if different:
+        raise GeometryMismatch(f"segmentation and {reference.name} differ: " + "; ".join(different))
+    labels = as_labels(array, source.name)
+    wrong = sorted(set(np.unique(labels).tolist()) - dataset.labels.segmentation_values)
+    if wrong:
+        raise SegmentationError(f"{source.name} holds {wrong}; the labels are {dataset.labels.describe()}.")
+    write_segmentation(labels, scan, target, wide=wide)

@@ -1,0 +1,141 @@
+"""Jobs on worker processes that may die: each death is told with its exit code, the others go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from nnunet_ext.errors import NnunetExtError, WorkerDied
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+MAX_DEFAULT_PROCESSES = 8
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Job, Result]):
+    """What became of one job: its result, or the reason why there is none."""
+
+    job: Job
+    result: Result | None
+    reason: str | None = None
+
+
+def default_processes() -> int:
+    """Workers to use where nobody says: one a processor that this process may use, 8 at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MAX_DEFAULT_PROCESSES)
+
+
+def run_jobs(
+    function: Callable[[Job], Result], jobs: Sequence[Job], n_processes: int
+) -> Iterator[Outcome[Job, Result]]:
+    """Run `function` on every job, and give each outcome as soon as it is there.
+
+    Args:
+        function: of a module's top level; it is sent to freshly started processes by name.
+        jobs: plain values that can be pickled.
+        n_processes: workers side by side; 0 runs the jobs in this process, one after the other.
+
+    Yields:
+        One outcome a job, in the order in which they end. A job that raises, or whose worker dies,
+        has a reason and no result; a dead worker is replaced.
+    """
+    if n_processes == 0:
+        for job in jobs:
+            yield _attempt(function, job)
+    else:
+        yield from _Pool(function, min(n_processes, len(jobs))).run(list(jobs))
+
+
+def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
+    try:
+        return Outcome(job, function(job))
+    except NnunetExtError as error:
+        return Outcome(job, None, f"{type(error).__name__}: {error}")
+    except (OSError, MemoryError) as error:
+        return Outcome(
+            job, None, f"{type(error).__name__}: {error or 'no memory left; use fewer processes (-np)'}"
+        )
+    except Exception:  # a defect of ours must not take the other jobs down: it is shown whole
+        return Outcome(job, None, traceback.format_exc())
+
+
+def _serve(function: Callable[[Job], Result], connection: Any) -> None:
+    """A worker's life: jobs in, outcomes out, until the other end says None or is gone."""
+    while True:
+        try:
+            job = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if job is None:
+            return
+        outcome = _attempt(function, job)
+        connection.send((outcome.result, outcome.reason))
+
+
+class _Pool(Generic[Job, Result]):
+    """Started processes, each with one job at a time, so that a death is known to be that job's."""
+
+    def __init__(self, function: Callable[[Job], Result], n_processes: int) -> None:
+        self._function = function
+        self._n_processes = n_processes
+        self._context = multiprocessing.get_context("spawn")
+        self._busy: dict[Any, tuple[BaseProcess, Job]] = {}
+
+    def run(self, jobs: list[Job]) -> Iterator[Outcome[Job, Result]]:
+        pending = jobs[::-1]
+        try:
+            while pending and len(self._busy) < self._n_processes:
+                self._start(pending.pop())
+            while self._busy:
+                for connection in wait(list(self._busy)):
+                    yield self._receive(connection, pending)
+        finally:
+            for process, _ in self._busy.values():
+                process.terminate()
+
+    def _start(self, job: Job) -> None:
+        ours, its = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(self._function, its), daemon=True)
+        process.start()
+        its.close()
+        self._give(ours, process, job)
+
+    def _give(self, connection: Any, process: BaseProcess, job: Job) -> None:
+        self._busy[connection] = (process, job)
+        with suppress(OSError):  # it died meanwhile: reading its answer will tell
+            connection.send(job)
+
+    def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result]:
+        process, job = self._busy.pop(connection)
+        try:
+            result, reason = connection.recv()
+        except (EOFError, OSError):
+            return self._mourn(process, job, pending)
+        if pending:
+            self._give(connection, process, pending.pop())
+        else:
+            with suppress(OSError):  # its answer is here; whether it still lives is nothing to us
+                connection.send(None)
+            process.join(JOIN_S)
+        return Outcome(job, result, reason)
+
+    def _mourn(self, process: BaseProcess, job: Job, pending: list[Job]) -> Outcome[Job, Result]:
+        process.join(JOIN_S)
+        if pending:
+            self._start(pending.pop())
+        died = WorkerDied(
+            f"the worker process ended with exit code {process.exitcode} while it worked on this case. "
+            "Memory may have run out; use fewer processes (-np), or none (-np 0)."
+        )
+        return Outcome(job, None, f"{type(died).__name__}: {died}")

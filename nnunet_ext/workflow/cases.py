@@ -1,0 +1,216 @@
+"""What one case goes through, from its files to its written segmentation; workers run nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.ensemble.decision import decide
+from nnunet_ext.ensemble.fusion import fuse
+from nnunet_ext.ensemble.members import Case, Source
+from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
+from nnunet_ext.files import sha256_of
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import Dataset
+from nnunet_ext.postprocess.steps import Step, apply_steps
+from nnunet_ext.probabilities.npz import NpzProbabilities
+from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.stream import checked
+from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What was done to one case.
+
+    Attributes:
+        case_id: the case's name.
+        reason: why it failed; None where its segmentation was written.
+        output: the segmentation's file name; None where it failed.
+        inputs: SHA-256 of each file read, by path.
+        voxels_changed: by each step of post-processing, in order.
+        notes: what was odd but did no harm.
+        elapsed_s: seconds from opening its first file to the written segmentation.
+    """
+
+    case_id: str
+    reason: str | None = None
+    output: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    voxels_changed: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class CaseJob:
+    """What every job on a case needs.
+
+    Attributes:
+        dataset: labels and file ending.
+        steps: of post-processing, in order.
+        output: folder of the segmentation to write.
+        wide: write uint16, for labels above 255.
+    """
+
+    dataset: Dataset
+    steps: tuple[Step, ...]
+    output: Path
+    wide: bool
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return self.output / f"{self.case_id}{self.dataset.file_ending}"
+
+
+@dataclass(frozen=True)
+class FuseJob(CaseJob):
+    """One case to fuse.
+
+    Attributes:
+        case: its files.
+        member_names: in the order of the plan.
+        weights: for each member, one weight a label.
+        reference: its scan, where one is known.
+    """
+
+    case: Case
+    member_names: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+    reference: Path | None
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.case.case_id
+
+    def name(self, source: Source) -> str:
+        """One of the case's files, as messages call it."""
+        return f"{self.member_names[source.member]} ({source.npz})"
+
+
+@dataclass(frozen=True)
+class PostprocessJob(CaseJob):
+    """One segmentation to post-process."""
+
+    source: Path
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.source.name.removesuffix(self.dataset.file_ending)
+
+
+def fuse_case(job: FuseJob) -> CaseRecord:
+    """Fuse, post-process and export one case.
+
+    Raises:
+        NnunetExtError: a file is damaged, the members do not agree, or the geometry is unknown.
+    """
+    started = time.perf_counter()
+    labels = job.dataset.labels
+    files = [NpzProbabilities(source.npz) for source in job.case.sources]
+    _check_agreement(job, files)
+    layout = files[0].layout()
+    weights = np.array([np.array(job.weights[source.member]) * source.share for source in job.case.sources])
+    streams = [
+        checked(file.blocks(), layout, sums_to_one=not labels.is_regions, what=job.name(source))
+        for file, source in zip(files, job.case.sources, strict=True)
+    ]
+    segmentation = decide(fuse(streams, weights, layout), labels, layout)
+    geometry, notes = case_geometry(job, layout.shape)
+    applied = apply_steps(segmentation, job.steps, geometry)
+    write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
+    return CaseRecord(
+        job.case_id,
+        output=job.target.name,
+        inputs={str(file.path): file.sha256 or "" for file in files},
+        voxels_changed=applied.n_voxels_changed,
+        notes=tuple(notes),
+        elapsed_s=round(time.perf_counter() - started, 3),
+    )
+
+
+def postprocess_case(job: PostprocessJob) -> CaseRecord:
+    """Post-process and export one segmentation.
+
+    Raises:
+        NnunetExtError: the file is damaged or holds values that are no label.
+    """
+    started = time.perf_counter()
+    array, geometry = read_segmentation(job.source)
+    applied = apply_steps(as_labels(array, job.source.name), job.steps, geometry)
+    write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
+    return CaseRecord(
+        job.case_id,
+        output=job.target.name,
+        inputs={str(job.source): sha256_of(job.source)},
+        voxels_changed=applied.n_voxels_changed,
+        elapsed_s=round(time.perf_counter() - started, 3),
+    )
+
+
+def case_geometry(job: FuseJob, shape: tuple[int, ...]) -> tuple[Geometry, list[str]]:
+    """The scan's grid: from a member's properties, else its segmentation, else the reference image.
+
+    Args:
+        job: the case.
+        shape: `(Z, Y, X)` of its probabilities.
+
+    Returns:
+        The grid, and notes on files that could not be read on the way.
+
+    Raises:
+        GeometryMismatch: nothing tells the grid, or what tells it has another shape.
+    """
+    notes: list[str] = []
+    for path in _beside(job, ".pkl"):
+        try:
+            geometry = geometry_of_properties(read_properties(path), shape)
+        except (ProbabilitiesError, KeyError, TypeError, ValueError) as error:
+            notes.append(f"{path} was passed over: {error}")
+            continue
+        if geometry is not None:
+            return geometry, notes
+    references = [job.reference] if job.reference else []
+    for path in _beside(job, job.dataset.file_ending) + references:
+        geometry = read_geometry(path)
+        if geometry.shape not in (shape, shape[1:]):
+            raise GeometryMismatch(f"{path} has shape {geometry.shape}, the probabilities {shape}.")
+        return geometry, notes
+    raise GeometryMismatch(
+        f"nothing tells the scan's geometry: there is no readable {job.case_id}.pkl and no segmentation "
+        f"beside the probabilities. Name the folder of the scans with -r. {' '.join(notes)}".rstrip()
+    )
+
+
+def _beside(job: FuseJob, ending: str) -> list[Path]:
+    """The files of the case with that ending that lie beside its probabilities."""
+    paths = [source.beside(ending, job.case_id) for source in job.case.sources]
+    return [path for path in paths if path.is_file()]
+
+
+def _check_agreement(job: FuseJob, files: Sequence[NpzProbabilities]) -> None:
+    first, n_labels = files[0], len(job.dataset.labels)
+    for file, source in zip(files, job.case.sources, strict=True):
+        if file.shape[0] != n_labels:
+            raise ProbabilitiesError(
+                f"{job.name(source)} has {file.shape[0]} labels, the dataset.json {n_labels}: "
+                f"{job.dataset.labels.describe()}."
+            )
+        if file.shape != first.shape:
+            raise GeometryMismatch(
+                f"{job.name(source)} has shape {file.shape[1:]}, {job.name(job.case.sources[0])} "
+                f"{first.shape[1:]}. Predict that member again with --save_probabilities, or leave it "
+                "out of the plan."
+            )
