@@ -1,0 +1,101 @@
+"""Checkpoints: written whole or not at all, and how far the training was that wrote one."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.files import written_whole
+
+KEY = "nnunet_ext"
+
+
+@dataclass(frozen=True, order=True)
+class Progress:
+    """How far a training was; the greater of two is to be continued.
+
+    Attributes:
+        started: when its first epoch began, in seconds since 1970. This is a training's identity: it
+            stays when a run is resumed, and a run begun anew in the same folder has a later one.
+        epoch: epochs done.
+    """
+
+    started: float
+    epoch: int
+
+    @classmethod
+    def of(cls, logging: Mapping[str, list[Any]], epoch: int) -> Progress:
+        """Progress from nnU-Net's logged history and the number of epochs done."""
+        starts = logging.get("epoch_start_timestamps", [])
+        return cls(float(starts[0]) if starts else -math.inf, epoch)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a checkpoint says beside its tensors.
+
+    Attributes:
+        progress: how far the training was.
+        record: what this package wrote into it; empty in nnU-Net's own checkpoints.
+    """
+
+    progress: Progress
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint; an older good one survives a process that is killed meanwhile."""
+    with written_whole(path) as part:
+        torch.save(content, part)
+
+
+def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint of ours or of nnU-Net.
+
+    Args:
+        path: the file. As for nnU-Net, it must come from somebody trusted: pickle can run code.
+        device: where its tensors go.
+        mapped: leave the tensors on disk until they are used, to read the rest quickly.
+
+    Raises:
+        NnunetExtError: the file is missing or damaged.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=False, mmap=mapped or None)
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise NnunetExtError(
+            f"{path} cannot be read as a checkpoint: {error}. Move it away to go on without it."
+        ) from error
+    return dict(content)
+
+
+def read_summary(path: Path) -> Summary | None:
+    """What a checkpoint says beside its tensors; None where there is no such file.
+
+    Raises:
+        NnunetExtError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    content = read_checkpoint(path, mapped=True)
+    return Summary(Progress.of(content["logging"], content["current_epoch"]), content.get(KEY, {}))
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Keep a file through a block that deletes it; where there is none, there is none afterwards."""
+    if not path.is_file():
+        yield
+        return
+    with written_whole(path) as part:
+        shutil.copyfile(path, part)
+        yield

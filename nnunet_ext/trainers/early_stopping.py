@@ -1,0 +1,94 @@
+"""When a training should stop, judged from its history alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Cause = Literal["patience", "stop_at_dice"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to stop.
+
+    Attributes:
+        stop: whether to stop.
+        reason: one sentence of how the training stands, for its log.
+        cause: the setting that stops it, None while it goes on.
+    """
+
+    stop: bool
+    reason: str
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stops a training whose Dice has not risen for `patience` epochs, or has reached `stop_at_dice`.
+
+    Attributes:
+        patience: epochs without a rise after which to stop.
+        min_delta: a rise is one by more than this over the best so far.
+        min_epochs: epochs before which no training is stopped, whatever its Dice.
+        stop_at_dice: the Dice that is enough; None for none.
+    """
+
+    patience: int
+    min_delta: float = 0.0
+    min_epochs: int = 0
+    stop_at_dice: float | None = None
+
+    def judge(self, history: Sequence[float], counted_from: int = 0) -> Verdict:
+        """Judge a training by its Dice so far.
+
+        Args:
+            history: one value an epoch; NaN is never a rise, and an epoch of waiting.
+            counted_from: epochs before this one count as no waiting, though their best is still the
+                one to rise over: a stopped run that was given more epochs gets its patience anew.
+
+        Returns:
+            The verdict; an empty history never stops.
+        """
+        best, best_epoch = self._best(history)
+        waited = len(history) - max(best_epoch + 1, counted_from)
+        seen = f"best {best:.4f} at epoch {best_epoch}" if best_epoch >= 0 else "no finite Dice so far"
+        state = f"{seen}, {max(waited, 0)} of {self.patience} epochs without a rise"
+        if not history or len(history) < self.min_epochs:
+            return Verdict(False, state)
+        if self.stop_at_dice is not None and history[-1] >= self.stop_at_dice:
+            reached = f"Dice {history[-1]:.4f} has reached stop_at_dice {self.stop_at_dice}"
+            return Verdict(True, reached, "stop_at_dice")
+        if waited >= self.patience:
+            return Verdict(True, state, "patience")
+        return Verdict(False, state)
+
+    def _best(self, history: Sequence[float]) -> tuple[float, int]:
+        best, best_epoch = -math.inf, -1
+        for epoch, dice in enumerate(history):
+            if dice > best + self.min_delta:
+                best, best_epoch = dice, epoch
+        return best, best_epoch
+
+
+def nan_safe_average(dice_per_epoch: Sequence[float]) -> list[float]:
+    """Moving average of the Dice, in which an epoch without one (NaN) leaves the average as it was.
+
+    Args:
+        dice_per_epoch: mean foreground Dice, one value an epoch.
+
+    Returns:
+        As many values. NaN only until the first finite one, which starts the average. Where all are
+        finite these are nnU-Net's values to the last bit.
+
+    Source: nnU-Net's `MetaLogger.log`, where one NaN makes all that follow NaN.
+    """
+    averages: list[float] = []
+    average = math.nan
+    for dice in dice_per_epoch:
+        if math.isfinite(dice):
+            average = average * 0.9 + 0.1 * dice if math.isfinite(average) else dice
+        averages.append(average)
+    return averages

@@ -1,0 +1,307 @@
+"""nnU-Net trainers whose length and stop are settings, and whose checkpoints survive.
+
+The policies live beside this file and know no torch; the classes here only connect them to nnU-Net.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed
+from torch._dynamo import OptimizedModule
+
+from nnunet_ext import __version__
+from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.trainers.checkpoints import (
+    KEY,
+    Progress,
+    Summary,
+    kept,
+    read_checkpoint,
+    read_summary,
+    write_checkpoint,
+)
+from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
+from nnunet_ext.trainers.settings import (
+    EarlyStoppingSettings,
+    ResolvedSettings,
+    TrainingSettings,
+    resolve_settings,
+)
+
+FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+
+
+class TrainingStopped(Exception):  # noqa: N818, a stop is no error
+    """Leaves nnU-Net's loop over epochs, which heeds no other sign."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+@contextmanager
+def refusals_end_the_program() -> Iterator[None]:
+    """Turn an error of ours into its message and exit code: `nnUNetv2_train` would show a traceback."""
+    try:
+        yield
+    except NnunetExtError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+class nnUNetTrainerCustomEpochs(nnUNetTrainer):
+    """nnU-Net's trainer with its length, learning rate and saving set by variables or a file.
+
+    A continued run goes on from the later of checkpoint_final and checkpoint_latest, with the settings
+    that its checkpoint records wherever none are given. An epoch without a Dice (NaN) costs nothing.
+    """
+
+    settings_model: ClassVar[type[TrainingSettings]] = TrainingSettings
+    _best_ema: float | None
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
+    ) -> None:
+        # Before nnU-Net makes a folder: a refused training leaves nothing behind.
+        with refusals_end_the_program():
+            self._asked: ResolvedSettings[Any] = resolve_settings(self.settings_model)
+        # nnU-Net reads these five back by name, so a subclass can take no other.
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.stop_reason: str | None = None
+        self.counted_from = 0
+        self._resumed: Summary | None = None
+        self._loaded_from: Path | None = None
+        self._use(self._asked)
+
+    @property
+    def settings(self) -> Any:
+        """The settings in use, an instance of `settings_model`."""
+        return self.resolved.values
+
+    def _use(self, resolved: ResolvedSettings[Any]) -> None:
+        self.resolved = resolved
+        self.num_epochs = resolved.values.n_epochs
+        self.num_iterations_per_epoch = resolved.values.n_iterations
+        self.num_val_iterations_per_epoch = resolved.values.n_val_iterations
+        self.initial_lr = resolved.values.initial_lr
+        self.save_every = resolved.values.save_every
+
+    def run_training(self) -> None:
+        """Train as nnU-Net does, after finding where a continued run was."""
+        if self.current_epoch > 0:
+            with refusals_end_the_program():
+                self._resume()
+        self._log_settings()
+        super().run_training()
+
+    def _resume(self) -> None:
+        """Load checkpoint_latest where it is at least as far as what nnU-Net loaded.
+
+        nnU-Net prefers checkpoint_final: that of a finished run whose epochs were raised would start the
+        added epochs over each time, and that of a stopped run may hold its best weights, not its last.
+        """
+        latest = self._path(LATEST)
+        summary = read_summary(latest)
+        if summary is None or latest == self._loaded_from or summary.progress < self._progress():
+            return
+        before = self.current_epoch
+        self.load_checkpoint(str(latest))
+        self.print_to_log_file(f"Going on from {LATEST} (epoch {self.current_epoch}; loaded was {before}).")
+
+    def _log_settings(self) -> None:
+        for line in self.resolved.lines():
+            self.print_to_log_file(line, add_timestamp=False)
+        if self._resumed is None:
+            return
+        recorded = self._resumed.record.get("settings", {})
+        for name, value in self.settings:
+            if name in recorded and recorded[name] != value:
+                self.print_to_log_file(f"Changed on resume: {name} was {recorded[name]}, now {value}.")
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        """Keep a Dice that is NaN, as where no class was seen, from turning all that follow NaN."""
+        super().on_validation_epoch_end(val_outputs)
+        self._repair_history()
+
+    def _repair_history(self) -> None:
+        history = self.logger.get_value("ema_fg_dice", step=None)
+        if not all(map(math.isfinite, history)):
+            history[:] = nan_safe_average(self.logger.get_value("mean_fg_dice", step=None))
+        if self._best_ema is None or math.isnan(self._best_ema):
+            self._best_ema = -math.inf  # nothing exceeds NaN, but every Dice exceeds this
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write nnU-Net's checkpoint with our record in it, whole or not at all."""
+        if self.local_rank != 0:
+            return
+        if self.disable_checkpointing:
+            self.print_to_log_file("No checkpoint written, checkpointing is disabled")
+            return
+        checkpoint = {
+            "network_weights": self._bare_network().state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
+            "logging": self.logger.get_checkpoint(),
+            "_best_ema": self._best_ema,
+            "current_epoch": self.current_epoch + 1,
+            "init_args": self.my_init_kwargs,
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+            KEY: self._record(),
+        }
+        write_checkpoint(checkpoint, Path(filename))
+
+    def _record(self) -> dict[str, Any]:
+        """Plain values only: nnU-Net must be able to read them where this package is not installed."""
+        return {
+            "version": __version__,
+            "settings": self.settings.model_dump(),
+            "stop_reason": self.stop_reason,
+            "counted_from": self.counted_from,
+        }
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """Load a checkpoint of ours or of nnU-Net, with the settings it records in place of defaults.
+
+        A history that NaN has poisoned is repaired.
+        """
+        path = Path(filename_or_checkpoint)
+        with refusals_end_the_program():
+            summary = read_summary(path)
+        if summary is not None:
+            self._adopt(summary)
+        super().load_checkpoint(str(path))
+        self._loaded_from = path
+        self._repair_history()
+
+    def _adopt(self, summary: Summary) -> None:
+        self._resumed = summary
+        self.stop_reason = summary.record.get("stop_reason")
+        self.counted_from = summary.record.get("counted_from", 0)
+        resolved = self._asked.over(summary.record.get("settings", {}))
+        changed = resolved.values != self.settings
+        self._use(resolved)
+        if changed and self.was_initialized:
+            self.optimizer, self.lr_scheduler = self.configure_optimizers()
+
+    def _bare_network(self) -> Any:
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def _progress(self) -> Progress:
+        return Progress.of(self.logger.get_checkpoint(), self.current_epoch)
+
+    def _path(self, name: str) -> Path:
+        return Path(self.output_folder) / name
+
+
+class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
+    """A training that stops once its moving-average Dice no longer rises, or is high enough.
+
+    A stopped run has a checkpoint_final, with its best weights where it ran out of patience and
+    `restore_best` is set, and beside it its last state as checkpoint_latest. Continued, it trains only
+    where its settings now judge otherwise or its epochs were raised.
+    """
+
+    settings_model = EarlyStoppingSettings
+
+    def run_training(self) -> None:
+        """Train until the last epoch or a verdict to stop."""
+        try:
+            super().run_training()
+        except TrainingStopped as stopped:
+            with refusals_end_the_program():
+                self._end_stopped(stopped.verdict)
+
+    def on_epoch_end(self) -> None:
+        """End the epoch, then the training where its history says so."""
+        super().on_epoch_end()
+        verdict = self._judge()
+        self.print_to_log_file(f"Early stopping: {verdict.reason}")
+        if verdict.stop:
+            raise TrainingStopped(verdict)
+
+    def _judge(self) -> Verdict:
+        policy = EarlyStopping(
+            self.settings.patience,
+            self.settings.min_delta,
+            self.settings.min_epochs,
+            self.settings.stop_at_dice,
+        )
+        return policy.judge(self.logger.get_value("ema_fg_dice", step=None), self.counted_from)
+
+    def _resume(self) -> None:
+        """Judge a stopped run anew before anything is trained or loaded for training."""
+        super()._resume()
+        if self.stop_reason is None or self._resumed is None:
+            return
+        if self.settings.n_epochs > self._resumed.record["settings"]["n_epochs"]:
+            self.counted_from = self.current_epoch
+        verdict = self._judge()
+        if verdict.stop:
+            raise TrainingStopped(verdict)
+        self.print_to_log_file(f"This run was stopped ({self.stop_reason}); it now goes on: {verdict.reason}")
+        self.stop_reason = None
+
+    def _end_stopped(self, verdict: Verdict) -> None:
+        """Leave the files of a finished training, and the weights of its checkpoint_final in memory."""
+        self.stop_reason = f"{verdict.cause}: {verdict.reason}"
+        self.print_to_log_file(
+            f"Training stopped after {self.current_epoch} of {self.num_epochs} epochs by {self.stop_reason}."
+        )
+        if self._is_final_written():
+            self.load_checkpoint(str(self._path(FINAL)))
+            self.print_to_log_file(f"Nothing is trained; {FINAL} holds this run's result.")
+            return
+        self._save_after_epoch(LATEST)
+        if self.is_ddp:
+            distributed.barrier()  # the best of this very epoch may still be on its way to the disk
+        if verdict.cause == "patience" and self.settings.restore_best:
+            self._restore_best()
+        self.on_train_end()
+
+    def _is_final_written(self) -> bool:
+        """Whether checkpoint_final is of this very stop, not of an earlier stop or another training."""
+        final = read_summary(self._path(FINAL))
+        return (
+            final is not None
+            and final.progress == self._progress()
+            and final.record.get("stop_reason") is not None
+        )
+
+    def _save_after_epoch(self, name: str) -> None:
+        # The epoch is counted already, while a checkpoint is written as if it were not.
+        self.current_epoch -= 1
+        self.save_checkpoint(str(self._path(name)))
+        self.current_epoch += 1
+
+    def _restore_best(self) -> None:
+        """Load the weights, and only them, of this training's best epoch where there is one."""
+        summary = None if self.disable_checkpointing else read_summary(self._path(BEST))
+        if summary is None or summary.progress.started != self._progress().started:
+            self.print_to_log_file(f"No {BEST} of this training: its last weights are kept.")
+            return
+        best = read_checkpoint(self._path(BEST), self.device)
+        self._bare_network().load_state_dict(best["network_weights"])
+        self.print_to_log_file(f"Restored the best weights, those of epoch {summary.progress.epoch - 1}.")
+
+    def on_train_end(self) -> None:
+        """End as nnU-Net does, but keep a stopped run's checkpoint_latest, from which it can go on."""
+        if self.stop_reason is None or self.local_rank != 0:
+            super().on_train_end()
+            return
+        with kept(self._path(LATEST)):
+            super().on_train_end()
