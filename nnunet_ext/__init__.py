@@ -1,3 +1,33 @@
 """nnunet_ext: trainers, label-weighted ensembles, post-processing and submissions for nnU-Net v2."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Geometry": "nnunet_ext.geometry",
+    "Labels": "nnunet_ext.labels",
+    "Plan": "nnunet_ext.ensemble.plan",
+    "equal_plan": "nnunet_ext.ensemble.plan",
+    "fill_holes": "nnunet_ext.postprocess.holes",
+    "keep_largest": "nnunet_ext.postprocess.components",
+    "read_dataset": "nnunet_ext.labels",
+    "read_plan": "nnunet_ext.ensemble.plan_file",
+    "remove_small": "nnunet_ext.postprocess.components",
+    "run_ensemble": "nnunet_ext.workflow.runs",
+    "run_postprocess": "nnunet_ext.workflow.runs",
+    "submit_folder": "nnunet_ext.submission.submit",
+    "verify_archive": "nnunet_ext.submission.verify",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first asked for, so that importing the package costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -157,7 +157,7 @@ class _Inflated(io.RawIOBase):
                 out = self._inflater.decompress(source, limit)
                 while not out and not self._inflater.eof and self._left:
                     out = self._inflater.decompress(self._read_compressed(READ_BYTES), limit)
-        except (isal_zlib.error, EOFError) as error:
+        except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]  # its stub is an instance
             raise self._damaged(str(error)) from error
         if not out:
             raise self._damaged(f"it ends after {self._produced} of {self._entry.file_size} bytes")

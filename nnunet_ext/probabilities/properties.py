@@ -13,7 +13,7 @@ import numpy as np
 from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.geometry import Geometry
 
-PLAIN_TYPES = frozenset({"set", "frozenset", "complex", "bytearray", "range", "slice"})
+PLAIN_TYPES = frozenset({"bytes", "set", "frozenset", "complex", "bytearray", "range", "slice"})
 NUMPY_NAMES = {
     "numpy": {"ndarray", "dtype"},
     "numpy.core.multiarray": {"_reconstruct", "scalar"},
@@ -32,7 +32,8 @@ class _PlainUnpickler(pickle.Unpickler):
     """Unpickles plain values and numpy arrays, and refuses every other name before it is looked up."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module == "builtins" and name in PLAIN_TYPES) or name in NUMPY_NAMES.get(module, ()):
+        is_plain = module in ("builtins", "__builtin__") and name in PLAIN_TYPES
+        if is_plain or name in NUMPY_NAMES.get(module, ()):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(
             f"it asks for {module}.{name}, and only plain values and numpy are allowed"

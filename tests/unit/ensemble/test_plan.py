@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import labels
+
+from nnunet_ext.ensemble.plan import Plan, equal_plan, resolve_weights
+from nnunet_ext.ensemble.plan_file import expand_folder, read_plan
+from nnunet_ext.errors import PlanError
+
+PLAN = """
+members:
+  2d: [a, b]
+  3d_fullres: {folders: "fold_*", weights: [2]}
+weights:
+  default: {2d: 1, 3d_fullres: 3}
+  labels:
+    right_ventricle: {2d: 1, 3d_fullres: 0}
+    2: {2d: 0.5, 3d_fullres: 0.5}
+postprocess:
+  - keep_largest
+"""
+
+
+def write(folder: Path, text: str = PLAN) -> Path:
+    for name in ("a", "b", "fold_0", "fold_1"):
+        (folder / name).mkdir(exist_ok=True)
+    path = folder / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_plan_is_read_with_its_folders_relative_to_the_file(tmp_path):
+    plan = read_plan(write(tmp_path))
+    assert [member.name for member in plan.members] == ["2d", "3d_fullres"]
+    assert plan.members[0].folders == (tmp_path / "a", tmp_path / "b")
+    assert plan.members[1].folders == (tmp_path / "fold_0", tmp_path / "fold_1")
+    assert plan.members[1].folder_weights == (2.0, 2.0)
+    assert plan.postprocess == ("keep_largest",)
+
+
+def test_weights_are_normalised_for_each_label(tmp_path):
+    weights = resolve_weights(read_plan(write(tmp_path)), labels())
+    np.testing.assert_allclose(weights, [[0.25, 0.25, 0.5, 1], [0.75, 0.75, 0.5, 0]])
+
+
+def test_without_weights_all_members_are_equal():
+    plan = equal_plan({"a": [Path("x")], "b": [Path("y")]})
+    np.testing.assert_array_equal(resolve_weights(plan, labels()), np.full((2, 4), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("default", "by_label", "part"),
+    [
+        ({"a": 1, "b": -1}, {}, "-1"),
+        ({"a": 1, "b": float("nan")}, {}, "nan"),
+        ({"a": 0, "b": 0}, {}, "all are 0"),
+        ({"a": 1}, {}, r"no weight for \['b'\]"),
+        ({"a": 1, "b": 1, "c": 1}, {}, "'c' is unknown"),
+        ({}, {"liver": {"a": 1, "b": 1}}, r"'liver' is unknown.*myocardium \(1\)"),
+        ({}, {"myocardium": {"a": 0, "b": 0}}, "'myocardium': all are 0"),
+        ({}, {"myocardium": {"a": 1, "b": 0}, 1: {"a": 1, "b": 0}}, "twice"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused_with_their_values(default, by_label, part):
+    plan = equal_plan({"a": [Path("x")], "b": [Path("y")]})
+    with pytest.raises(PlanError, match=part):
+        resolve_weights(Plan(plan.members, default, by_label), labels())
+
+
+def test_all_faults_of_the_weights_are_told_at_once():
+    plan = Plan(equal_plan({"a": [Path("x")]}).members, {"a": -1}, {"liver": {"a": 1}, "myocardium": {"z": 1}})
+    with pytest.raises(PlanError) as caught:
+        resolve_weights(plan, labels())
+    assert len(str(caught.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("members: {2d: [a, gone]}", "gone"),
+        ("members: {2d: {folders: [a, b], weights: [1]}}", "1 weights for 2 folders"),
+        ("members: {}", "members"),
+        ("member: {2d: a}", "member"),
+        ("members: {2d: a}\nweights: {default: {2d: -1}}", "weights.default.2d"),
+        ("members: {2d: a}\nweights: {default: {2d: .nan}}", "weights.default.2d"),
+        ("members: {2d: a}\nweights: {default: {2d: heavy}}", "heavy"),
+        ("members: [", "YAML"),
+        ("- a", "the file"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused_with_the_place(tmp_path, text, part):
+    with pytest.raises(PlanError, match=part):
+        read_plan(write(tmp_path, text))
+
+
+def test_a_star_stands_for_any_folder_and_files_are_no_folders(tmp_path):
+    write(tmp_path)
+    (tmp_path / "fold_2").touch()
+    assert expand_folder("fold_*", tmp_path) == [tmp_path / "fold_0", tmp_path / "fold_1"]
+    assert expand_folder(str(tmp_path / "fold_*"), Path("elsewhere")) == [tmp_path / "fold_0", tmp_path / "fold_1"]
+    assert expand_folder("fold_2", tmp_path) == []
