@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Checks the code and runs the tests in the checkout's `.venv`:  bash scripts/linux/test.sh [-m "not slow"] …
+# Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+
+. "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh" || exit
+prepare_venv '.[tests]' || exit
+cd -- "$root" || exit
+
+failed=
+check() {
+    echo "== $*" >&2
+    "$python" -m "$@" || failed="$failed $1"
+}
+check ruff check
+check ruff format --check
+check mypy
+check pytest "$@"
+
+[ -z "$failed" ] && exit
+echo "Failed:$failed" >&2
+exit 1

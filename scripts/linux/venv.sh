@@ -1,0 +1,42 @@
+# The checkout's virtual environment; bash scripts beside this file source it.
+#
+#   prepare_venv '.[tests]'     makes or renews `.venv`, with the checkout and its extras installed in it
+#
+# Sets `root`, the checkout, and `python`, that environment's Python. A new environment is made with
+# ${PYTHON:-python3}, and one that is there keeps its own: delete `.venv` to change it.
+
+root=$(CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+python=$root/.venv/bin/python
+
+prepare_venv() {
+    local wanted=$1 stamp=$root/.venv/installed-${1//[^a-z]/} state
+    # All that an installation depends on, written down when it is whole: one broken off is done again.
+    state=$(cd -- "$root" && { pwd; cat setup.py pyproject.toml; } | cksum)
+    if [ "$(cat -- "$stamp" 2>/dev/null)" = "$state" ] && "$python" -c '' 2>/dev/null; then
+        echo "Using $root/.venv" >&2
+        return
+    fi
+    make_venv "${PYTHON:-python3}" || return
+    echo "Installing $wanted into $root/.venv; the first time takes minutes" >&2
+    (cd -- "$root" && "$python" -m pip install --quiet --disable-pip-version-check --editable "$wanted") || return
+    printf '%s\n' "$state" >"$stamp"
+}
+
+make_venv() {
+    local base=$1 clear=--clear
+    # An environment that was moved still names its old place, and some tools make one without pip:
+    # both are renewed with their packages kept. One whose Python is gone is made from nothing.
+    if "$python" -c '' 2>/dev/null; then
+        "$python" -c 'import pip' 2>/dev/null && grep -qsF -- "$root/.venv" "$root/.venv/bin/activate" && return
+        base=$python clear=
+    fi
+    if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+        echo "$base is no Python of 3.10 or newer. Install one and name it: PYTHON=python3.12 bash $0" >&2
+        return 1
+    fi
+    echo "Making $root/.venv with $("$base" --version)" >&2
+    if ! "$base" -m venv $clear "$root/.venv"; then
+        echo "$base cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2
+        return 1
+    fi
+}

@@ -1,0 +1,26 @@
+@echo off
+rem Sets nnU-Net's variables in this window of cmd, and activates the checkout's .venv where there is one:
+rem
+rem   scripts\windows\activate.bat [-b BASE]
+rem
+rem Without a .venv the environment that is active is asked. See `nnunet_ext env --help`.
+
+if exist "%~dp0..\..\.venv\Scripts\activate.bat" call "%~dp0..\..\.venv\Scripts\activate.bat"
+where nnunet_ext >nul 2>nul
+if errorlevel 1 (
+    echo nnunet_ext is in no active environment. Activate the one you installed it in, and try again. 1>&2
+    exit /b 1
+)
+
+rem The lines come through a file in UTF-8, which cmd reads by its code page: any folder's name survives.
+for /f "tokens=2 delims=:." %%p in ('chcp') do set "_nnunet_ext_page=%%p"
+set "_nnunet_ext_lines=%TEMP%\nnunet_ext_%RANDOM%%RANDOM%.bat"
+chcp 65001 >nul
+nnunet_ext env --shell cmd %* >"%_nnunet_ext_lines%"
+set "_nnunet_ext_failed=%ERRORLEVEL%"
+if "%_nnunet_ext_failed%"=="0" call "%_nnunet_ext_lines%"
+chcp %_nnunet_ext_page% >nul
+del "%_nnunet_ext_lines%"
+set "_nnunet_ext_page="
+set "_nnunet_ext_lines="
+set "_nnunet_ext_failed=" & exit /b %_nnunet_ext_failed%

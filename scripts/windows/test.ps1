@@ -1,0 +1,24 @@
+# Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
+# Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+
+$ErrorActionPreference = 'Stop'
+. (Join-Path $PSScriptRoot 'venv.ps1')
+Initialize-Venv '.[tests]'
+
+$checks = @('ruff', 'check'), @('ruff', 'format', '--check'), @('mypy'), (@('pytest') + $args)
+$failed = @()
+Push-Location -LiteralPath $root
+try {
+    foreach ($check in $checks) {
+        Write-Host "== $check"
+        & $python -m @check
+        if ($LASTEXITCODE -ne 0) { $failed += $check[0] }
+    }
+} finally {
+    Pop-Location
+}
+if ($failed) {
+    Write-Host "Failed: $failed"
+    exit 1
+}
+exit 0

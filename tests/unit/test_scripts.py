@@ -1,0 +1,78 @@
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPTS = CHECKOUT / "scripts"
+SHELL_SCRIPTS = [*sorted((SCRIPTS / "linux").glob("*.sh")), CHECKOUT / ".ci" / "run"]
+POWERSHELL_SCRIPTS = sorted((SCRIPTS / "windows").glob("*.ps1"))
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="these scripts are for Linux and macOS")
+
+
+def name_of(path):
+    return path.name
+
+
+def test_every_verb_has_a_script_on_both_platforms():
+    linux, windows = ({file.stem for file in (SCRIPTS / name).iterdir()} for name in ("linux", "windows"))
+    assert linux == windows == {"activate", "demo", "test", "venv"}
+
+
+@needs_posix
+@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=name_of)
+def test_bash_parses(script):
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_parses_the_script_that_is_sourced():
+    subprocess.run(["zsh", "-n", SCRIPTS / "linux" / "activate.sh"], check=True)
+
+
+@pytest.mark.parametrize("script", POWERSHELL_SCRIPTS, ids=name_of)
+def test_powershell_parses_and_old_ones_read_the_encoding(script):
+    source = script.read_bytes()
+    assert source.isascii()
+    assert not Parser(Language(tree_sitter_powershell.language())).parse(source).root_node.has_error
+
+
+def test_batch_files_are_ascii_with_the_line_ends_of_windows():
+    for script in (SCRIPTS / "windows").glob("*.bat"):
+        source = script.read_bytes()
+        assert source.isascii()
+        assert source.count(b"\n") == source.count(b"\r\n")
+
+
+def test_ci_runs_what_the_readme_says():
+    run = CHECKOUT / ".ci" / "run"
+    assert "bash scripts/linux/test.sh" in run.read_text()
+    assert os.name == "nt" or run.stat().st_mode & stat.S_IXUSR
+
+
+@needs_posix
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("options", [[], ["-b", "/a b/'c'"], ["an argument of the caller's"]])
+def test_activate_runs_the_lines_it_is_given_from_any_folder(shell, options, tmp_path):
+    """The command's stand-in shows what the script does by itself; a job's own arguments stay out of it."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    checkout = tmp_path / "check out ü"
+    scripts, commands = checkout / "scripts" / "linux", checkout / "bin"
+    shutil.copytree(SCRIPTS / "linux", scripts)
+    commands.mkdir()
+    (commands / "nnunet_ext").write_text("#!/bin/sh\necho \"export seen='$# $1 $2 $3'\"\n")
+    (commands / "nnunet_ext").chmod(0o755)
+    program = 'script=$1; shift; set -eu; source "$script" "$@"; printf %s "$seen"'
+    environment = {"PATH": os.pathsep.join([str(commands), "/usr/bin", "/bin"])}
+    out = subprocess.run(
+        [shell, "-c", program, shell, scripts / "activate.sh", *options],
+        capture_output=True, cwd=tmp_path, env=environment, check=True,
+    ).stdout.decode()  # fmt: skip
+    assert out == f"{5 if options[:1] == ['-b'] else 3} env --shell bash"
