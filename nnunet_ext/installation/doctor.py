@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from nnunet_ext.installation.findings import Diagnosis, Finding
 from nnunet_ext.installation.folders import check_folders
 from nnunet_ext.installation.machine import check_memory, check_shared_memory, check_workers
-from nnunet_ext.installation.packages import check_packages
+from nnunet_ext.installation.packages import check_ourselves, check_packages
 from nnunet_ext.installation.trial import check_trial, run_probe
 
 Check = Callable[[], list[Finding]]
@@ -24,6 +24,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Diagnosis:
         environment: the variables to judge, and those of the child.
     """
     checks: dict[str, Check] = {
+        "Python": check_ourselves,
         "packages": check_packages,
         "RAM": lambda: [check_memory()],
         "shared memory": check_shared_memory,

@@ -18,16 +18,21 @@ NNUNET = "nnunetv2"
 UNDER_NNUNET = ("torch", "torchvision")
 
 
+def check_ourselves() -> list[Finding]:
+    """Versions of Python and of this package."""
+    python = Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}")
+    if (version := _version(OURS)) is not None:
+        return [python, Finding(OURS, "ok", version)]
+    advice = "Install it with `pip install`; a checkout alone is not found by nnU-Net."
+    return [python, Finding(OURS, "error", "not installed in this environment", advice)]
+
+
 def check_packages() -> list[Finding]:
-    """Versions of Python, of this package and of all it asks for, and what nnU-Net asks for in vain."""
-    findings = [Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}")]
-    if _version(OURS) is None:
-        advice = "Install it with `pip install`; a checkout alone is not found by nnU-Net."
-        return [*findings, Finding(OURS, "error", "not installed in this environment", advice)]
-    findings.append(Finding(OURS, "ok", str(_version(OURS))))
-    findings += [check_requirement(requirement, OURS) for requirement in _requirements(OURS)]
+    """Versions of all that this package asks for, those of torch, and what nnU-Net asks for in vain."""
+    findings = [check_requirement(requirement, OURS) for requirement in _requirements(OURS)]
     findings += [Finding(name, "ok", version) for name in UNDER_NNUNET if (version := _version(name))]
-    return findings + _unmet_by_nnunet()
+    unmet = [check_requirement(requirement, NNUNET) for requirement in _requirements(NNUNET)]
+    return findings + [finding for finding in unmet if finding.severity != "ok"]
 
 
 def check_requirement(requirement: Requirement, of: str) -> Finding:
@@ -47,18 +52,11 @@ def check_requirement(requirement: Requirement, of: str) -> Finding:
     return Finding(requirement.name, "ok", version)
 
 
-def _unmet_by_nnunet() -> list[Finding]:
-    if _version(NNUNET) is None:
-        return []
-    findings = (check_requirement(requirement, NNUNET) for requirement in _requirements(NNUNET))
-    return [finding for finding in findings if finding.severity != "ok"]
-
-
 def _requirements(name: str) -> Iterator[Requirement]:
-    """What an installed package asks for on this system, without its extras."""
+    """What a package asks for on this system, without its extras; nothing where it is not installed."""
     from packaging.requirements import Requirement
 
-    for text in metadata.requires(name) or []:
+    for text in (metadata.requires(name) or []) if _version(name) else []:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield requirement

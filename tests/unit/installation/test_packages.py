@@ -4,7 +4,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from nnunet_ext.installation import packages
-from nnunet_ext.installation.packages import check_packages, check_requirement
+from nnunet_ext.installation.packages import check_ourselves, check_packages, check_requirement
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def installed(monkeypatch):
 
 
 def found():
-    return {finding.subject: finding for finding in check_packages()}
+    return {finding.subject: finding for finding in [*check_ourselves(), *check_packages()]}
 
 
 def test_all_as_asked_for_is_fine(installed):

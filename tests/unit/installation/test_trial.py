@@ -112,7 +112,7 @@ def test_the_parent_stays_free_of_torch_and_nnunet():
     import subprocess
 
     program = (
-        "import sys, nnunet_ext.cli.doctor, nnunet_ext.cli.register, nnunet_ext.cli.unregister, nnunet_ext.cli.env; "
+        "import sys; from nnunet_ext.cli import doctor, env, register, unregister; "
         "sys.exit(bool({'torch', 'nnunetv2', 'rich', 'numpy', 'SimpleITK'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
