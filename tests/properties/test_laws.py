@@ -22,8 +22,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 BLOCKS = st.integers(1, 300)
 
 
+ONE, SEVERAL, ANY = st.just(1), st.integers(2, 4), st.integers(1, 4)
+
+
 @st.composite
-def stacks(draw, n_members=st.integers(1, 4)):
+def stacks(draw, n_members=ANY):
     """Members' probabilities `(M, L, Z, Y, X)` and how they are cut."""
     shape, n_labels = draw(SHAPES), draw(st.integers(2, 5))
     members = [softmax(draw(SEEDS), n_labels, shape) for _ in range(draw(n_members))]
@@ -52,13 +55,15 @@ def test_fusing_block_by_block_equals_fusing_whole(stack, data):
     np.testing.assert_allclose(fused(members, weights, layout), whole, atol=1e-5)
 
 
-@given(stacks(n_members=st.just(1)), st.integers(1, 4))
+@given(stacks(ONE), st.integers(1, 4))
 def test_a_member_fused_with_itself_is_itself(stack, n_times):
     (p,), layout = stack
-    np.testing.assert_allclose(fused([p] * n_times, np.ones((n_times, layout.n_labels)), layout), p, atol=1e-6)
+    np.testing.assert_allclose(
+        fused([p] * n_times, np.ones((n_times, layout.n_labels)), layout), p, atol=1e-6
+    )
 
 
-@given(stacks(n_members=st.integers(2, 4)), st.data())
+@given(stacks(SEVERAL), st.data())
 def test_weight_one_on_one_member_is_that_member(stack, data):
     members, layout = stack
     chosen = data.draw(st.integers(0, len(members) - 1))
@@ -67,7 +72,7 @@ def test_weight_one_on_one_member_is_that_member(stack, data):
     np.testing.assert_array_equal(fused(members, weights, layout), members[chosen])
 
 
-@given(stacks(n_members=st.integers(2, 4)), st.randoms())
+@given(stacks(SEVERAL), st.randoms())
 def test_the_order_of_members_is_nothing(stack, random):
     members, layout = stack
     order = random.sample(range(len(members)), len(members))
@@ -90,7 +95,7 @@ def test_the_size_of_blocks_is_nothing(stack, other):
     np.testing.assert_array_equal(results[0], fused(members, weights, layout).argmax(axis=0))
 
 
-@given(stacks(n_members=st.just(1)))
+@given(stacks(ONE))
 def test_reading_a_file_as_a_stream_is_loading_it(stack):
     (p,), _ = stack
     with tempfile.TemporaryDirectory() as folder:

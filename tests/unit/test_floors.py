@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import nnunet_ext
+from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
@@ -46,9 +47,6 @@ def test_imports_point_down_only(path):
 def test_only_the_rooms_with_torch_know_it(path):
     heavy = {module for module in imports(path) if module.split(".")[0] in ("torch", "nnunetv2")}
     assert not heavy or path.relative_to(ROOT).as_posix() in WITH_TORCH, f"{path} imports {heavy}"
-
-
-VERBS = "ensemble postprocess submit verify env register unregister doctor demo".split()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -121,3 +121,11 @@ def test_components_and_holes_are_scipys(seed):
     np.testing.assert_array_equal(fill_holes(mask, [(1,)]) == 1, ndimage.binary_fill_holes(mask))
     planes = np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
     np.testing.assert_array_equal(fill_holes(mask, [(1,)], slice_by_slice=True) == 1, planes)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.9])
+def test_voids_that_are_open_at_a_face_are_no_holes(share):
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        mask = (rng.random((6, 12, 15)) < share).astype(np.uint8)
+        np.testing.assert_array_equal(fill_holes(mask, [(1,)]) == 1, ndimage.binary_fill_holes(mask))

@@ -66,7 +66,7 @@ def test_every_flipped_byte_is_noticed(tmp_path):
         end = archive.infolist()[0].compress_size
     for position in rng.integers(100, end, 40):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
-        with pytest.raises(ProbabilitiesError, match="damaged|npy array|no npz|floating-point"):
+        with pytest.raises(ProbabilitiesError, match=r"damaged|npy array|no npz|floating-point"):
             read(path)
     path.write_bytes(whole)
     np.testing.assert_array_equal(read(path)[0], good)

@@ -60,7 +60,9 @@ def test_a_2d_scan_has_a_2d_geometry():
 
 def test_nibabels_affine_is_turned_to_itks_axes():
     affine = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -30.25], [0, 0, 3.0, 7], [0, 0, 0, 1.0]])
-    found = geometry_of_properties({"nibabel_stuff": {"original_affine": affine}, "spacing": [3, 0.8, 0.7]}, (5, 7, 9))
+    found = geometry_of_properties(
+        {"nibabel_stuff": {"original_affine": affine}, "spacing": [3, 0.8, 0.7]}, (5, 7, 9)
+    )
     straight = Geometry((5, 7, 9), (3.0, 0.8, 0.7), (-12.5, 30.25, 7.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     assert found is not None
     assert found.differences(straight) == []

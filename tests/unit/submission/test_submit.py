@@ -58,7 +58,7 @@ def test_all_faults_are_told_at_once_and_no_zip_appears(tmp_path, scans):
 def test_another_grid_is_refused(tmp_path, scans):
     write_image(tmp_path / "segmentations" / "a.nii.gz", GOOD)
     write_image(tmp_path / "segmentations" / "b.nii.gz", GOOD, Geometry.of_array((5, 7, 9)))
-    with pytest.raises(SubmissionError, match="b: segmentation and b_0000.nii.gz differ: spacing"):
+    with pytest.raises(SubmissionError, match=r"b: segmentation and b_0000\.nii\.gz differ: spacing"):
         submit(tmp_path, scans)
 
 

@@ -15,16 +15,19 @@ GOOD = np.random.default_rng(0).integers(0, 4, (5, 7, 9)).astype(np.uint8)
 @pytest.fixture
 def scans(tmp_path):
     names = ("a", "b")
-    return {n: write_image(tmp_path / "imagesTs" / f"{n}_0000.nii.gz", GOOD.astype(np.float32)) for n in names}
+    return {
+        n: write_image(tmp_path / "imagesTs" / f"{n}_0000.nii.gz", GOOD.astype(np.float32)) for n in names
+    }
 
 
 def make_zip(folder, entries):
     path = folder / "submission.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in entries:
-            if isinstance(content, np.ndarray):
-                content = write_image(folder / "one.nii.gz", content).read_bytes()
-            archive.writestr(name, content)
+            is_array = isinstance(content, np.ndarray)
+            archive.writestr(
+                name, write_image(folder / "one.nii.gz", content).read_bytes() if is_array else content
+            )
     return path
 
 

@@ -53,7 +53,7 @@ def test_cases_are_fused_and_written_with_their_geometry(tmp_path, n_processes):
 
 
 def test_regions_are_painted(tmp_path):
-    folders = members(tmp_path, make=lambda seed: sigmoid(seed), entries=REGIONS, order=REGION_ORDER)
+    folders = members(tmp_path, make=sigmoid, entries=REGIONS, order=REGION_ORDER)
     assert run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).ok
     mean = (sigmoid(0) + sigmoid(10)) / 2
     expected = np.zeros(mean.shape[1:], int)
@@ -98,7 +98,9 @@ def damage(folder: Path) -> None:
 def test_each_bad_case_is_named_and_the_good_ones_are_written(tmp_path, n_processes):
     folders = members(tmp_path, cases=("good", "truncated", "shape", "nan", "missing", "also_good"))
     damage(folders["m1"][0])
-    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=n_processes, zip_path=tmp_path / "s.zip")
+    report = run_ensemble(
+        equal_plan(folders), tmp_path / "out", n_processes=n_processes, zip_path=tmp_path / "s.zip"
+    )
     assert not report.ok
     reasons = {case.case_id: case.reason for case in report.failed}
     assert sorted(reasons) == ["missing", "nan", "shape", "truncated"]
@@ -128,7 +130,9 @@ def test_geometry_falls_back_to_the_segmentation_and_then_to_the_scan(tmp_path):
         write_image(tmp_path / "scans" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
     (failed,) = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).failed
     assert failed.case_id == "b" and "with -r" in failed.reason
-    assert run_ensemble(equal_plan(folders), tmp_path / "out", references=tmp_path / "scans", n_processes=0).ok
+    assert run_ensemble(
+        equal_plan(folders), tmp_path / "out", references=tmp_path / "scans", n_processes=0
+    ).ok
     assert read_segmentation(tmp_path / "out" / "b.nii.gz")[1].differences(geometry()) == []
 
 
@@ -149,7 +153,9 @@ def test_a_pickle_that_would_run_code_is_passed_over_with_a_note(tmp_path, monke
 def test_cases_of_the_scans_that_no_member_has_fail_by_name(tmp_path):
     for case in "abc":
         write_image(tmp_path / "scans" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
-    report = run_ensemble(equal_plan(members(tmp_path)), tmp_path / "out", references=tmp_path / "scans", n_processes=0)
+    report = run_ensemble(
+        equal_plan(members(tmp_path)), tmp_path / "out", references=tmp_path / "scans", n_processes=0
+    )
     assert [case.case_id for case in report.failed] == ["c"]
 
 
@@ -207,7 +213,9 @@ def test_a_folder_is_post_processed_and_a_bad_file_takes_no_other_down(tmp_path)
     good[4, 6, 8] = 1
     write_image(tmp_path / "in" / "good.nii.gz", good.astype(np.float64) * 1.00000002)
     write_image(tmp_path / "in" / "soft.nii.gz", good * 0.4)
-    report = run_postprocess(tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0)
+    report = run_postprocess(
+        tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0
+    )
     assert [case.case_id for case in report.failed] == ["soft"]
     array, _ = read_segmentation(tmp_path / "out" / "good.nii.gz")
     assert array.dtype == np.uint8 and (array == 1).sum() == 18
