@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_ext.installation.findings import Finding
+from nnunet_ext.installation.machine import GIB
 from nnunet_ext.paths import FOLDER_VARIABLES
 
-GIB = 1 << 30
 LITTLE_ROOM_GIB = 20  # a preprocessed data set of some hundred CT scans, or a few trainings' checkpoints
 NO_ROOM_GIB = 1
 QUOTES = "\"'"

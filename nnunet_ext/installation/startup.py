@@ -34,7 +34,6 @@ LINE = (
     "(os, {name!a}, {folder!a})\n"
 )
 PROOF = f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
-PROOF_TIMEOUT_S = 120
 
 
 class RegistrationError(NnunetExtError):
@@ -149,7 +148,7 @@ def _prove(registration: Registration) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=PROOF_TIMEOUT_S,
+            errors="replace",
             check=False,
         )
     if child.returncode == 0 and ascii(str(registration.folder)) in child.stdout:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.installation.findings import Finding
+from nnunet_ext.installation.machine import GIB
 from nnunet_ext.installation.startup import find_startup_files
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder, same_folder, trainer_folders
 
@@ -19,9 +20,8 @@ from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder, same_folder, tr
 PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); from nnunet_ext.installation.probe import main; main()"
 )
-TIMEOUT_S = 300  # torch on a busy network drive has been seen to take minutes
+TIMEOUT_S = 300  # from a slow network drive torch may take minutes to import
 
-GIB = 1 << 30
 LITTLE_GPU_GIB = 8
 
 Answer = dict[str, Any]
@@ -93,14 +93,11 @@ def _devices(answer: Answer) -> list[Finding]:
     if answer["devices"]:
         return [_device(device) for device in answer["devices"]]
     built_for = answer["built_for"]
-    seen = (
-        f"CPU; torch is built for {built_for} but finds no GPU"
-        if built_for
-        else "CPU; torch is built for CPUs alone"
-    )
-    advice = "See that `nvidia-smi` works and the driver is new enough." if built_for else ""
-    advice = advice or "For a GPU install torch as its own page tells; on CPUs a training takes weeks."
-    return [Finding("device", "warning", seen, advice)]
+    if built_for is None:
+        advice = "For a GPU install torch as its own page tells; on CPUs a training takes weeks."
+        return [Finding("device", "warning", "CPU; torch is built for CPUs alone", advice)]
+    advice = "See that `nvidia-smi` works and the driver is new enough."
+    return [Finding("device", "warning", f"CPU; torch is built for {built_for} but finds no GPU", advice)]
 
 
 def _device(device: Answer) -> Finding:
@@ -110,12 +107,9 @@ def _device(device: Answer) -> Finding:
     seen = f"{device['name']}, {free:.1f} of {total:.1f} GiB free"
     if free >= LITTLE_GPU_GIB:
         return Finding("device", "ok", seen)
-    busy = total >= LITTLE_GPU_GIB
-    advice = (
-        "Other processes hold its memory; see `nvidia-smi`."
-        if busy
-        else "Plan for it: nnU-Net's -gpu_memory_target."
-    )
+    advice = "Other processes hold its memory; see `nvidia-smi`."
+    if total < LITTLE_GPU_GIB:
+        advice = "Plan for it, with nnU-Net's -gpu_memory_target."
     return Finding("device", "warning", seen, advice)
 
 

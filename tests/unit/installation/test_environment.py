@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_ext.cli import env as verb
 from nnunet_ext.cli.main import main
+from nnunet_ext.errors import UsageError
 from nnunet_ext.installation.environment import environment_lines
 from nnunet_ext.paths import FOLDER_VARIABLES, TRAINER_VARIABLE, discovery_folder
 
@@ -59,3 +61,35 @@ def test_the_verb_prints_file_names_byte_for_byte(tmp_path, capfdbinary):
     base = os.fsencode(tmp_path) + b"/\xff\xc3\xbc"
     assert main(["env", "--shell", "bash", "-b", os.fsdecode(base)]) == 0
     assert capfdbinary.readouterr().out.splitlines()[0] == b"export nnUNet_raw='" + base + b"/nnUNet_raw'"
+
+
+@pytest.fixture
+def console(monkeypatch):
+    """Windows, with its console on this code page."""
+
+    def switch_to(page):
+        monkeypatch.setattr(verb, "ON_WINDOWS", True)
+        monkeypatch.setattr(verb, "_console_code_page", lambda: page)
+
+    return switch_to
+
+
+@pytest.mark.parametrize(
+    ("page", "written"), [("cp850", b"\x81"), ("cp1252", b"\xfc"), ("cp65001", b"\xc3\xbc")]
+)
+def test_cmd_gets_the_bytes_of_its_code_page_and_windows_line_ends(page, written, console, capfdbinary):
+    console(page)
+    main(["env", "--shell", "cmd", "-b", "/ü"])
+    assert capfdbinary.readouterr().out.startswith(b'set "nnUNet_raw=/' + written + b'/nnUNet_raw"\r\n')
+
+
+def test_a_name_outside_the_code_page_is_refused_with_what_to_do(console):
+    console("cp850")
+    with pytest.raises(UsageError, match=r"'Ł' is not in .* cp850.*chcp 65001"):
+        verb._encoded("/Łódź", "cmd")
+
+
+def test_windows_closing_quote_is_no_part_of_the_base(console, capfdbinary):
+    console("cp850")
+    main(["env", "--shell", "bash", "-b", '/my data"'])
+    assert b"'/my data/nnUNet_raw'" in capfdbinary.readouterr().out
