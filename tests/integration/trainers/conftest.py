@@ -38,7 +38,7 @@ def _importable(name: str) -> bool:
 
 
 def _write_raw(folder: Path) -> None:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     random = np.random.default_rng(11)
     for sub in ("imagesTr", "labelsTr"):
@@ -77,7 +77,7 @@ def _shrink_plans(path: Path) -> None:
     path.write_text(json.dumps(plans))
 
 
-def _preprocess() -> None:
+def _preprocess(folder: Path) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprints,
         plan_experiments,
@@ -86,7 +86,6 @@ def _preprocess() -> None:
 
     extract_fingerprints([DATASET_ID], num_processes=1, verbose=False, show_progress_bar=False)
     plan_experiments([DATASET_ID])
-    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET
     _shrink_plans(folder / "nnUNetPlans.json")
     preprocess([DATASET_ID], configurations=[CONFIGURATION], num_processes=[1], show_progress_bar=False)
     split = {"train": CASES[:3], "val": CASES[3:]}
@@ -103,7 +102,7 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(f"nnUNet_{name}", str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "1")
         _write_raw(root / "raw" / DATASET)
-        _preprocess()
+        _preprocess(root / "preprocessed" / DATASET)
     yield root / "preprocessed"
 
 
@@ -153,7 +152,9 @@ class Lab:
             patch.setattr(nnUNetTrainer, "on_epoch_start", on_epoch_start)
             self.train(trainer, **options)
 
-    def train(self, trainer: str = "nnUNetTrainerCustomEpochs", *, validate: bool = False, **options: Any) -> Any:
+    def train(
+        self, trainer: str = "nnUNetTrainerCustomEpochs", *, validate: bool = False, **options: Any
+    ) -> Any:
         """Run `nnunetv2.run.run_training.run_training` and return the trainer that it made.
 
         Args:
@@ -168,6 +169,7 @@ class Lab:
         from nnunet_ext.trainers import trainer as ours
 
         made: list[Any] = []
+        torch.set_num_threads(1)  # more of them only wait for each other on patches this small
 
         def find(name: str) -> type:
             return getattr(ours, name, nnUNetTrainer)

@@ -1,0 +1,91 @@
+"""Checkpoints on disk: whole or not at all, and which of two is further."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nnunet_ext.errors import NnunetExtError
+
+torch = pytest.importorskip("torch", reason="torch cannot be imported")
+checkpoints = pytest.importorskip("nnunet_ext.trainers.checkpoints")
+Progress = checkpoints.Progress
+
+
+def content(epoch, started=100.0):
+    return {
+        "network_weights": {"weight": torch.full((3, 2), float(epoch))},
+        "logging": {"epoch_start_timestamps": [started + i for i in range(epoch)]},
+        "current_epoch": epoch,
+        "nnunet_ext": {"version": "0"},
+    }
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    checkpoints.write_checkpoint(content(3), path)
+    back = checkpoints.read_checkpoint(path)
+    assert torch.equal(back.pop("network_weights")["weight"], torch.full((3, 2), 3.0))
+    assert back == {key: value for key, value in content(3).items() if key != "network_weights"}
+
+
+def test_a_write_that_is_cut_off_leaves_the_older_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pth"
+    checkpoints.write_checkpoint(content(3), path)
+
+    def die(_, target):
+        target.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", die)
+        checkpoints.write_checkpoint(content(4), path)
+    assert checkpoints.read_checkpoint(path)["current_epoch"] == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+def test_a_summary_says_how_far_and_what_was_recorded(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    checkpoints.write_checkpoint(content(3), path)
+    assert checkpoints.read_summary(path) == checkpoints.Summary(Progress(100.0, 3), {"version": "0"})
+
+
+def test_there_is_no_summary_of_no_file(tmp_path):
+    assert checkpoints.read_summary(tmp_path / "none.pth") is None
+
+
+@pytest.mark.parametrize("torn", [b"", b"PK\x03\x04", b"\x80\x02}q\x00", b"text"])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, torn):
+    path = tmp_path / "checkpoint.pth"
+    path.write_bytes(torn)
+    with pytest.raises(
+        NnunetExtError, match=r"checkpoint\.pth cannot be read as a checkpoint: .*Move it away"
+    ):
+        checkpoints.read_summary(path)
+
+
+def test_of_one_training_the_later_epoch_is_further():
+    assert Progress(100.0, 3) < Progress(100.0, 4)
+
+
+def test_of_two_trainings_the_one_begun_later_is_further():
+    assert Progress(100.0, 1000) < Progress(200.0, 1)
+
+
+def test_a_training_without_history_is_before_every_other():
+    assert Progress.of({}, 0) == Progress(-math.inf, 0) < Progress(0.0, 0)
+
+
+def test_a_kept_file_survives_its_deletion(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    path.write_text("last")
+    with checkpoints.kept(path):
+        path.unlink()
+    assert path.read_text() == "last"
+
+
+def test_keeping_no_file_makes_none(tmp_path):
+    with checkpoints.kept(tmp_path / "none.pth"):
+        pass
+    assert not list(tmp_path.iterdir())
