@@ -42,14 +42,14 @@ class Plan:
         default_weights: by member, for every label that has none of its own; empty is all equal.
         label_weights: by label, as a name or value, and member.
         postprocess: the steps as written, in order.
-        source: the file it was read from, for messages.
+        file: the one it was read from; None where it was made otherwise.
     """
 
     members: tuple[Member, ...]
     default_weights: Weights = field(default_factory=dict)
     label_weights: Mapping[str | int, Weights] = field(default_factory=dict)
     postprocess: tuple[Any, ...] = ()
-    source: str = "the command line"
+    file: Path | None = None
 
 
 def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
@@ -85,7 +85,7 @@ def resolve_weights(plan: Plan, labels: Labels) -> NDArray[np.float64]:
             by_channel[channel] = weights
             faults += weight_faults(f"weights of label {labels.names[channel]!r}", weights, names)
     if faults:
-        raise PlanError(joined_faults(f"The weights in {plan.source} cannot be used:", faults))
+        raise PlanError(joined_faults(f"The weights of {plan.file or 'the plan'} cannot be used:", faults))
     columns = [by_channel.get(channel, default) for channel in range(len(labels))]
     raw = np.array([[float(column[name]) for column in columns] for name in names])
     return raw / raw.sum(axis=0)

@@ -66,7 +66,7 @@ def read_plan(path: Path) -> Plan:
     members = tuple(_member(name, member, path.parent, faults) for name, member in file.members.items())
     if faults:
         raise PlanError(joined_faults(f"{path} names folders that are not there:", faults))
-    return Plan(members, file.weights.default, file.weights.labels, tuple(file.postprocess), source=str(path))
+    return Plan(members, file.weights.default, file.weights.labels, tuple(file.postprocess), file=path)
 
 
 def read_yaml(path: Path) -> Any:

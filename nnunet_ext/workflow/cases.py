@@ -128,15 +128,16 @@ def fuse_case(job: FuseJob) -> CaseRecord:
         for file, source in zip(files, job.case.sources, strict=True)
     ]
     segmentation = decide(fuse(streams, weights, layout), labels, layout)
-    geometry, notes = case_geometry(job, layout.shape)
-    applied = apply_steps(segmentation, job.steps, geometry)
-    write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
+    grid = find_grid(job, layout.shape)
+    applied = apply_steps(segmentation, job.steps, grid.geometry)
+    write_segmentation(applied.segmentation, grid.geometry, job.target, wide=job.wide)
+    probabilities = {str(file.path): file.sha256 or "" for file in files}
     return CaseRecord(
         job.case_id,
         output=job.target.name,
-        inputs={str(file.path): file.sha256 or "" for file in files},
+        inputs=probabilities | {str(grid.source): sha256_of(grid.source)},
         voxels_changed=applied.n_voxels_changed,
-        notes=tuple(notes),
+        notes=grid.notes,
         elapsed_s=round(time.perf_counter() - started, 3),
     )
 
@@ -160,15 +161,21 @@ def postprocess_case(job: PostprocessJob) -> CaseRecord:
     )
 
 
-def case_geometry(job: FuseJob, shape: tuple[int, ...]) -> tuple[Geometry, list[str]]:
+@dataclass(frozen=True)
+class Grid:
+    """A case's geometry, the file that tells it, and notes on files that could not be read before."""
+
+    geometry: Geometry
+    source: Path
+    notes: tuple[str, ...]
+
+
+def find_grid(job: FuseJob, shape: tuple[int, ...]) -> Grid:
     """The scan's grid: from a member's properties, else its segmentation, else the reference image.
 
     Args:
         job: the case.
         shape: `(Z, Y, X)` of its probabilities.
-
-    Returns:
-        The grid, and notes on files that could not be read on the way.
 
     Raises:
         GeometryMismatch: nothing tells the grid, or what tells it has another shape.
@@ -181,13 +188,13 @@ def case_geometry(job: FuseJob, shape: tuple[int, ...]) -> tuple[Geometry, list[
             notes.append(f"{path} was passed over: {error}")
             continue
         if geometry is not None:
-            return geometry, notes
+            return Grid(geometry, path, tuple(notes))
     references = [job.reference] if job.reference else []
     for path in _beside(job, job.dataset.file_ending) + references:
         geometry = read_geometry(path)
         if geometry.shape not in (shape, shape[1:]):
             raise GeometryMismatch(f"{path} has shape {geometry.shape}, the probabilities {shape}.")
-        return geometry, notes
+        return Grid(geometry, path, tuple(notes))
     raise GeometryMismatch(
         f"nothing tells the scan's geometry: there is no readable {job.case_id}.pkl and no segmentation "
         f"beside the probabilities. Name the folder of the scans with -r. {' '.join(notes)}".rstrip()

@@ -79,7 +79,8 @@ def describe_plan(plan: Plan, labels: Labels, weights: NDArray[np.float64]) -> d
     """A plan's members with their folders, and each label's weights `(M, L)` as resolved."""
     names = [member.name for member in plan.members]
     return {
-        "plan": plan.source,
+        "plan": str(plan.file) if plan.file else None,
+        "plan_sha256": sha256_of(plan.file) if plan.file else None,
         "members": {
             member.name: {
                 "folders": [str(folder) for folder in member.folders],
