@@ -68,13 +68,13 @@ def phantom(seed: int, with_right_ventricle: bool) -> Scan:
 
 
 def _random_geometry(rng: np.random.Generator) -> Geometry:
-    shape = tuple(int(rng.integers(low, high)) for low, high in ((20, 25), (100, 113), (84, 97)))
-    in_plane = round(float(rng.uniform(1.4, 1.6)), 3)
+    shape = tuple(int(rng.integers(low, high)) for low, high in ((14, 17), (86, 99), (70, 83)))
+    in_plane = round(float(rng.uniform(1.65, 1.85)), 3)
     direction = _rotation(rng.uniform(-0.5, 0.5, 3))
     origin = rng.uniform(-150, 150, 3).round(2)
     return Geometry(
         shape,
-        (6.0, in_plane, in_plane),
+        (8.0, in_plane, in_plane),
         tuple(float(value) for value in origin),
         tuple(float(value) for value in direction.ravel()),
     )

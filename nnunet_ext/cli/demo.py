@@ -1,0 +1,51 @@
+"""`nnunet_ext demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_ext.demo.steps import Training
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    default = Training()
+    parser.add_argument(
+        "-o",
+        type=Path,
+        default=Path("nnunet_ext_demo"),
+        metavar="FOLDER",
+        help="folder for everything; one of an earlier run is gone on with",
+    )
+    parser.add_argument("-device", choices=DEVICES, default="auto", help="device to train on")
+    parser.add_argument(
+        "-epochs", type=_count, default=default.n_epochs, metavar="N", help="epochs a training"
+    )
+    parser.add_argument(
+        "-iterations", type=_count, default=default.n_iterations, metavar="N", help="batches an epoch"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.demo.pipeline import run_demo
+    from nnunet_ext.demo.progress import teller_for_stderr
+    from nnunet_ext.report.tables import dice_table, print_table
+
+    device = None if args.device == "auto" else args.device
+    training = Training(args.epochs, args.iterations, device=device)
+    report = run_demo(args.o, training, teller_for_stderr())
+    print_table(dice_table(report.dice, "Dice of the test cases"))
+    print(f"submission: {report.zip_path}")
+    print(f"picture:    {report.picture}")
+    print(f"time:       {report.elapsed_s / 60:.1f} min")
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)

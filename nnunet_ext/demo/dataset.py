@@ -1,0 +1,81 @@
+"""The phantom data set on disk, as nnU-Net wants raw data to lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nnunet_ext.demo.phantom import LABELS, Volume, phantom
+from nnunet_ext.files import write_json, written_whole
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.volumes import write_segmentation
+
+DATASET_ID = 1
+DATASET = "Dataset001_CardiacPhantom"
+FILE_ENDING = ".nii.gz"
+N_TRAINING, N_TEST = 12, 4
+FOLDS = (0, 1)
+
+
+def training_cases() -> list[str]:
+    """The names of the cases to train with."""
+    return [case_id(number) for number in range(N_TRAINING)]
+
+
+def test_cases() -> list[str]:
+    """The names of the cases to predict."""
+    return [case_id(number) for number in range(N_TRAINING, N_TRAINING + N_TEST)]
+
+
+def case_id(number: int) -> str:
+    """The name of one case; the even ones have a right ventricle."""
+    return f"heart_{number:03d}"
+
+
+def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_written: None) -> None:
+    """Write the phantom data set: the same images each time.
+
+    The test cases' segmentations lie in `labelsTs`, where nnU-Net does not look, to compare with.
+    `dataset.json` is written last: a folder that holds it is complete.
+
+    Args:
+        folder: the data set's own folder below `nnUNet_raw`.
+        on_count: called with the number of cases written so far.
+    """
+    for number in range(N_TRAINING + N_TEST):
+        part = "Tr" if number < N_TRAINING else "Ts"
+        scan, segmentation, geometry = phantom(seed=number, with_right_ventricle=number % 2 == 0)
+        name = case_id(number)
+        _write_scan(scan, geometry, folder / f"images{part}" / f"{name}_0000{FILE_ENDING}")
+        write_segmentation(segmentation, geometry, folder / f"labels{part}" / f"{name}{FILE_ENDING}")
+        on_count(number + 1)
+    write_json(splits(), folder / "splits_final.json")
+    write_json(
+        {
+            "channel_names": {"0": "MRI"},
+            "labels": LABELS,
+            "numTraining": N_TRAINING,
+            "file_ending": FILE_ENDING,
+        },
+        folder / "dataset.json",
+    )
+
+
+def splits() -> list[dict[str, list[str]]]:
+    """Two folds, each validating the half that the other trains with.
+
+    Cases alternate in pairs, so that right ventricles, which every second case has, are in all four parts.
+    """
+    halves = [[case for i, case in enumerate(training_cases()) if i // 2 % 2 == fold] for fold in FOLDS]
+    return [{"train": halves[1 - fold], "val": halves[fold]} for fold in FOLDS]
+
+
+def _write_scan(scan: Volume, geometry: Geometry, path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(scan.round().astype("int16"))
+    image.SetSpacing(geometry.spacing[::-1])
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    with written_whole(path) as part:
+        sitk.WriteImage(image, str(part), True)

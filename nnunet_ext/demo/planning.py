@@ -1,0 +1,47 @@
+"""Plans and preprocesses the phantom data set with nnU-Net; needs torch, so it runs as a child process.
+
+`python -m nnunet_ext.demo.planning` takes no arguments: nnU-Net's folders come from its variables.
+"""
+
+from __future__ import annotations
+
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+
+from nnunet_ext.demo.dataset import DATASET_ID
+from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS
+
+N_FEATURES = 8
+MEMORY_GB = 0.05
+LOWRES_SHARE = 0.9  # 3d_lowres is coarsened until its patch holds this share of the scan
+
+
+class DemoPlanner(ExperimentPlanner):
+    """nnU-Net's planner with networks that a laptop trains in a minute.
+
+    With so little memory the patch of 3d_fullres holds less of the scan than `LOWRES_SHARE`, so that
+    nnU-Net plans 3d_lowres too; its own threshold of a quarter would need even smaller patches, which
+    take far longer to predict with.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.UNet_base_num_features = N_FEATURES
+        self.UNet_vram_target_GB = MEMORY_GB
+        self.lowres_creation_threshold = LOWRES_SHARE
+        self.plans_identifier = PLANS
+
+
+def main() -> None:
+    """Fingerprint, plans and preprocessed data of the phantom data set."""
+    extract_fingerprint_dataset(DATASET_ID, num_processes=1)
+    plan_experiment_dataset(DATASET_ID, DemoPlanner)
+    preprocess_dataset(DATASET_ID, PLANS, CONFIGURATIONS, num_processes=(1,))
+
+
+if __name__ == "__main__":
+    main()

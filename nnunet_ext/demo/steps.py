@@ -1,0 +1,201 @@
+"""The demo's steps: what each runs, and the product by which it is seen to be finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.demo.commands import Command, run_command
+from nnunet_ext.demo.dataset import (
+    DATASET,
+    FILE_ENDING,
+    FOLDS,
+    N_TEST,
+    N_TRAINING,
+    training_cases,
+    write_dataset,
+)
+from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS, TRAINER, DemoFolder
+from nnunet_ext.demo.progress import OnCount
+from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
+from nnunet_ext.workers import default_processes
+
+MAX_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and on what to train.
+
+    Attributes:
+        n_epochs: epochs a training.
+        n_iterations: batches an epoch.
+        initial_lr: learning rate of the first epoch; above nnU-Net's, as there are few batches.
+        device: `cpu`, `cuda` or `mps`; None takes the best there is.
+    """
+
+    n_epochs: int = 12
+    n_iterations: int = 30
+    initial_lr: float = 0.03
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: as shown and as its log is called.
+        n_units: epochs or cases that its progress counts.
+        is_done: whether its product is there.
+        run: does it, telling how many units are done.
+    """
+
+    name: str
+    n_units: int
+    is_done: Callable[[], bool]
+    run: Callable[[OnCount], None]
+
+
+def model_steps(folder: DemoFolder, training: Training) -> list[Step]:
+    """From nothing to every member's probabilities, in order."""
+    members = [(configuration, fold) for configuration in CONFIGURATIONS for fold in FOLDS]
+    return [
+        _make_data(folder),
+        _plan(folder),
+        *(_train(folder, training, *member) for member in members),
+        *(_predict(folder, training, *member) for member in members),
+    ]
+
+
+def _make_data(folder: DemoFolder) -> Step:
+    return Step(
+        "make data",
+        N_TRAINING + N_TEST,
+        (folder.dataset / "dataset.json").is_file,
+        lambda on_count: write_dataset(folder.dataset, on_count),
+    )
+
+
+def _plan(folder: DemoFolder) -> Step:
+    name = "plan and preprocess"
+    command = Command(
+        "python -m nnunet_ext.demo.planning", "nnunet_ext.demo.planning:main", counted="^Configuration: "
+    )
+    # nnU-Net's planner sets torch's threads to nnUNet_n_proc_DA, and torch refuses 0.
+    environment = _environment(folder) | {"nnUNet_n_proc_DA": "1"}
+    return Step(
+        name,
+        len(CONFIGURATIONS),
+        lambda: _is_planned(folder),
+        lambda on_count: run_command(command, environment, folder.log(name), on_count),
+    )
+
+
+def _is_planned(folder: DemoFolder) -> bool:
+    """Whether all is preprocessed: nnU-Net copies the references last."""
+    plans = folder.preprocessed / f"{PLANS}.json"
+    if not plans.is_file():
+        return False
+    planned = json.loads(plans.read_text(encoding="utf-8"))["configurations"]
+    references = [
+        folder.preprocessed / "gt_segmentations" / f"{case}{FILE_ENDING}" for case in training_cases()
+    ]
+    return set(CONFIGURATIONS) <= set(planned) and all(path.is_file() for path in references)
+
+
+def _train(folder: DemoFolder, training: Training, configuration: str, fold: int) -> Step:
+    name = f"train {configuration}, fold {fold}"
+    home = folder.fold(configuration, fold)
+    products = home / "checkpoint_final.pth", home / "validation" / "summary.json"
+
+    def run(on_count: OnCount) -> None:
+        command = _train_command(training, configuration, fold, is_begun=_is_begun(home))
+        environment = _environment(folder) | _trainer_settings(training)
+        run_command(command, environment, folder.log(name), on_count)
+
+    return Step(name, training.n_epochs, lambda: all(path.is_file() for path in products), run)
+
+
+def _is_begun(home: Path) -> bool:
+    return any((home / f"checkpoint_{which}.pth").is_file() for which in ("latest", "final"))
+
+
+def _train_command(training: Training, configuration: str, fold: int, is_begun: bool) -> Command:
+    options = ("-tr", TRAINER, "-p", PLANS, "-device", training.device or find_device())
+    return Command(
+        "nnUNetv2_train",
+        "nnunetv2.run.run_training:run_training_entry",
+        (DATASET, configuration, str(fold), *options, *(["--c"] if is_begun else [])),
+        counted=r"Epoch time: ",
+    )
+
+
+def _predict(folder: DemoFolder, training: Training, configuration: str, fold: int) -> Step:
+    name = f"predict {configuration}, fold {fold}"
+    target = folder.prediction(configuration, fold)
+
+    def run(on_count: OnCount) -> None:
+        # A folder that has its name is whole: nnU-Net writes into another.
+        part = target.with_name(f"{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        command = _predict_command(folder, training, configuration, fold, part)
+        run_command(command, _environment(folder), folder.log(name), on_count)
+        part.rename(target)
+
+    return Step(name, N_TEST, target.is_dir, run)
+
+
+def _predict_command(
+    folder: DemoFolder, training: Training, configuration: str, fold: int, target: Path
+) -> Command:
+    what = ("-d", DATASET, "-c", configuration, "-f", str(fold), "-tr", TRAINER, "-p", PLANS)
+    # Without workers: for four small cases their start would take longer than the prediction.
+    how = ("--save_probabilities", "--disable_tta", "-npp", "0", "-nps", "0")
+    device = training.device or find_device()
+    return Command(
+        "nnUNetv2_predict",
+        "nnunetv2.inference.predict_from_raw_data:predict_entry_point",
+        ("-i", str(folder.dataset / "imagesTs"), "-o", str(target), *what, *how, "-device", device),
+        counted=r"^perform_everything_on_device",
+    )
+
+
+def _environment(folder: DemoFolder) -> dict[str, str]:
+    """Variables of a child: the user's but for nnU-Net's, which would change what the demo does."""
+    others = {key: value for key, value in os.environ.items() if not key.lower().startswith("nnunet_")}
+    return {
+        **others,
+        **{name: str(path.resolve()) for name, path in folder.nnunet.items()},
+        TRAINER_VARIABLE: str(discovery_folder()),
+        "nnUNet_n_proc_DA": "0",
+        "nnUNet_def_n_proc": str(min(default_processes(), MAX_PROCESSES)),
+        "nnUNet_compile": "f",
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTORCH_ENABLE_MPS_FALLBACK": "1",
+    }
+
+
+def _trainer_settings(training: Training) -> dict[str, str]:
+    return {
+        "nnUNet_n_epochs": str(training.n_epochs),
+        "nnUNet_n_iterations": str(training.n_iterations),
+        "nnUNet_n_val_iterations": "4",
+        "nnUNet_initial_lr": str(training.initial_lr),
+        "nnUNet_save_every": "1",
+        "nnUNet_patience": str(training.n_epochs),
+    }
+
+
+def find_device() -> str:
+    """The best device that torch has here."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""What a result is worth, for people: Dice, tables and pictures."""

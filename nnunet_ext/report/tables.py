@@ -1,0 +1,98 @@
+"""Tables of results: drawn on a terminal, aligned plain text in files and pipes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from nnunet_ext.report.dice import DiceSummary, mean_over_labels
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows under a header; every row has as many cells as the header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+
+def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "") -> Table:
+    """Mean Dice of each label, a row each member or method.
+
+    A label's heading tells how many of the cases hold it: only they count. A cell tells how many
+    of the others are false alarms, and is `-` where no case holds the label.
+
+    Args:
+        rows: by the row's name, one summary a label; all of the same labels and cases.
+        title: what was compared.
+    """
+    labels = next(iter(rows.values()), {})
+    header = ("", *(_heading(name, summary) for name, summary in labels.items()), "mean of labels")
+    body = [
+        (name, *(_cell(summaries[label]) for label in labels), _number(mean_over_labels(summaries)))
+        for name, summaries in rows.items()
+    ]
+    return Table(header, tuple(body), title)
+
+
+def _heading(name: str, summary: DiceSummary) -> str:
+    return f"{name.replace('_', ' ')} (in {summary.n_holding} of {summary.n_cases})"
+
+
+def _cell(summary: DiceSummary) -> str:
+    if not summary.n_false_alarms:
+        return _number(summary.mean)
+    plural = "s" if summary.n_false_alarms > 1 else ""
+    return f"{_number(summary.mean)} (+{summary.n_false_alarms} false alarm{plural})"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def print_table(table: Table, file: TextIO | None = None) -> None:
+    """Print a table: with rich on a terminal, otherwise as plain text that survives any encoding.
+
+    Args:
+        table: what to print.
+        file: standard output unless given.
+    """
+    file = sys.stdout if file is None else file
+    if file.isatty():
+        _print_drawn(table, file)
+    else:
+        print(as_text(table), file=file)
+
+
+def as_text(table: Table) -> str:
+    """The table as aligned plain text, the first column to the left, numbers to the right."""
+    lines = [table.header, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ["  ".join(_aligned(cells, widths)).rstrip() for cells in lines]
+    return "\n".join([table.title, *aligned] if table.title else aligned)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.rjust(width) if i else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+
+
+def _print_drawn(table: Table, file: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as DrawnTable
+    from rich.text import Text
+
+    drawn = DrawnTable(title=Text(table.title) if table.title else None, box=box.SIMPLE_HEAD)
+    for i, heading in enumerate(table.header):
+        drawn.add_column(Text(heading), justify="right" if i else "left")
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    Console(file=file).print(drawn)
