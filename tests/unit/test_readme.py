@@ -1,0 +1,87 @@
+"""The README's commands run as they stand, and its tables say what the code says."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import softmax, write_dataset_json, write_image, write_prediction
+
+from nnunet_ext import errors
+from nnunet_ext.cli.main import VERBS, main
+from nnunet_ext.trainers.settings import PREFIX, EarlyStoppingSettings
+
+README = Path(__file__).parents[2] / "README.md"
+TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
+
+pytestmark = pytest.mark.skipif(not TEXT, reason="the README is not beside these tests")
+
+
+@pytest.fixture
+def fold_outputs(tmp_path, monkeypatch):
+    """The folders that the README speaks of."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("2d_f0", "2d_f1", "full_f0")):
+        write_dataset_json(tmp_path / "pred" / name)
+        for case in ("a", "b"):
+            write_prediction(tmp_path / "pred" / name, case, softmax(seed))
+    for case in ("a", "b"):
+        write_image(tmp_path / "imagesTs" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
+    write_dataset_json(tmp_path)
+    (tmp_path / "plan.yaml").write_text(block("yaml"), encoding="utf-8")
+    return tmp_path
+
+
+def block(language: str) -> str:
+    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL).group(1)
+
+
+def commands(verbs: str) -> list[list[str]]:
+    """Commands of these verbs in the order of the README, indented or in a table."""
+    found = re.findall(rf"(?:^    |`)nnunet_ext ((?:{verbs}) [^`\n]+)", TEXT, re.MULTILINE)
+    return [shlex.split(command) for command in found]
+
+
+def test_the_commands_from_fold_outputs_to_a_zip_run(fold_outputs, capsys):
+    ran = commands("ensemble|verify|postprocess|submit")
+    assert [command[0] for command in ran] == [
+        "ensemble",
+        "verify",
+        "ensemble",
+        "postprocess",
+        "submit",
+        "verify",
+    ]
+    (fold_outputs / "in").mkdir()
+    write_dataset_json(fold_outputs / "in")
+    write_image(fold_outputs / "in" / "a.nii.gz", np.zeros((5, 7, 9), np.uint8))
+    for command in ran:
+        assert main(command) == 0, (command, capsys.readouterr())
+    assert (fold_outputs / "weighted.zip").exists()
+
+
+def test_the_python_example_runs(fold_outputs):
+    exec(compile(block("python"), "README.md", "exec"), {})
+    assert (fold_outputs / "fused_python" / "a.nii.gz").exists()
+
+
+def test_every_verb_is_named():
+    for verb in VERBS:
+        assert re.search(rf"`[^`]*\b{verb}\b", TEXT), verb
+
+
+def test_the_variables_are_the_settings_with_their_defaults():
+    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (\S+) \| (.+?) \|$", TEXT, re.MULTILINE)
+    fields = EarlyStoppingSettings.model_fields
+    assert rows == [(name, str(field.default).lower(), field.description) for name, field in fields.items()]
+
+
+def test_every_error_is_explained():
+    named = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
+    ours = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and kind.__module__ == errors.__name__
+    }
+    assert ours - named <= {"NnunetExtError", "UsageError"}
