@@ -39,7 +39,7 @@ from nnunet_ext.trainers.settings import (
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 
-class TrainingStopped(Exception):  # noqa: N818, a stop is no error
+class TrainingStopped(Exception):
     """Leaves nnU-Net's loop over epochs, which heeds no other sign."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -202,7 +202,11 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def _progress(self) -> Progress:
-        return Progress.of(self.logger.get_checkpoint(), self.current_epoch)
+        """How far this training is, by the clock of rank 0: each rank notes its own times."""
+        progress = [Progress.of(self.logger.get_checkpoint(), self.current_epoch)]
+        if self.is_ddp:
+            distributed.broadcast_object_list(progress)
+        return progress[0]
 
     def _path(self, name: str) -> Path:
         return Path(self.output_folder) / name

@@ -1,0 +1,81 @@
+"""A training on two ranks. nnU-Net does this on GPUs only; here they are two processes without any."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import pytest
+
+STOPPING = "nnUNetTrainerEarlyStopping"
+N_RANKS = 2
+
+
+def _on_cpu(device):
+    """Let nnU-Net's trainer, which takes ranks for GPUs, train on `device`."""
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    initialize, parallel = module.nnUNetTrainer.initialize, module.DDP
+
+    def initialize_on_cpu(trainer):
+        trainer.device, trainer.grad_scaler = device, None
+        initialize(trainer)
+
+    module.nnUNetTrainer.initialize = initialize_on_cpu
+    module.DDP = lambda network, device_ids: parallel(network)
+
+
+def _rank(rank, port, plans, dataset_json, answers):
+    import numpy as np
+    import torch
+    from nnunetv2.training.logging.nnunet_logger import MetaLogger
+    from torch import distributed
+
+    from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "nnUNet_compile": "f"}
+    distributed.init_process_group("gloo", rank=rank, world_size=N_RANKS)
+    torch.set_num_threads(1)
+    _on_cpu(torch.device("cpu"))
+    MetaLogger.plot_progress_png = lambda *_: None
+
+    class Falling(nnUNetTrainerEarlyStopping):
+        def on_validation_epoch_end(self, val_outputs):
+            super().on_validation_epoch_end(val_outputs)
+            dices = [np.float32(0.9 if epoch == 1 else 0.5) for epoch in range(self.current_epoch + 1)]
+            self.logger.get_value("mean_fg_dice", step=None)[:] = dices
+            self.logger.get_value("ema_fg_dice", step=None)[:] = dices
+
+    trainer = Falling(plans | {"continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
+    trainer.run_training()
+    weight = next(trainer.network.module.parameters()).detach().clone()
+    answers.put((rank, trainer.current_epoch, trainer.stop_reason, weight.numpy()))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocessed, read):
+    import torch
+
+    lab.variables(n_epochs=9, patience=2, initial_lr=1e-2)
+    folder = preprocessed / "Dataset901_Tiny"
+    plans, dataset_json = (json.loads((folder / f"{n}.json").read_text()) for n in ("nnUNetPlans", "dataset"))
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    context = torch.multiprocessing.get_context("spawn")
+    answers = context.SimpleQueue()
+    torch.multiprocessing.spawn(_rank, (port, plans, dataset_json, answers), nprocs=N_RANKS)
+    first, second = sorted((answers.get() for _ in range(N_RANKS)), key=lambda answer: answer[0])
+    assert first[1] == second[1] == 4
+    assert first[2] == second[2] == "patience: best 0.9000 at epoch 1, 2 of 2 epochs without a rise"
+    final, latest, best = (
+        read(lab.fold("Falling") / f"checkpoint_{name}.pth") for name in ("final", "latest", "best")
+    )
+    key = next(iter(best["network_weights"]))
+    assert not key.startswith("module.")
+    for weight in (first[3], second[3], final["network_weights"][key]):
+        assert torch.equal(torch.as_tensor(weight), best["network_weights"][key])
+    assert latest["current_epoch"] == final["current_epoch"] == 4
