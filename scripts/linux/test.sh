@@ -6,16 +6,16 @@
 prepare_venv '.[tests]' || exit
 cd -- "$root" || exit
 
-failed=
+failed=()
 check() {
     echo "== $*" >&2
-    "$python" -m "$@" || failed="$failed $1"
+    "$python" -m "$@" || failed+=("$*")
 }
 check ruff check
 check ruff format --check
 check mypy
 check pytest "$@"
 
-[ -z "$failed" ] && exit
-echo "Failed:$failed" >&2
+[ ${#failed[@]} = 0 ] && exit
+printf 'Failed: %s\n' "${failed[@]}" >&2
 exit 1

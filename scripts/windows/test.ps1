@@ -12,13 +12,13 @@ try {
     foreach ($check in $checks) {
         Write-Host "== $check"
         & $python -m @check
-        if ($LASTEXITCODE -ne 0) { $failed += $check[0] }
+        if ($LASTEXITCODE -ne 0) { $failed += "$check" }
     }
 } finally {
     Pop-Location
 }
 if ($failed) {
-    Write-Host "Failed: $failed"
+    $failed | ForEach-Object { Write-Host "Failed: $_" }
     exit 1
 }
 exit 0
