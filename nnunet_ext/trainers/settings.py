@@ -59,7 +59,7 @@ KIND_WORDS = {
 
 
 def _none_for_its_word(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in NONE_WORDS else value
+    return None if isinstance(value, str) and value.lower() in NONE_WORDS else value
 
 
 FloatOrNone = Annotated[float | None, BeforeValidator(_none_for_its_word)]
@@ -199,12 +199,16 @@ def _in_proper_case(environment: Mapping[str, str], names: Iterable[str]) -> dic
 
 def _validated(model: type[S], asked: Mapping[str, _Asked], faults: list[str]) -> S | None:
     try:
-        return model.model_validate({name: one.value for name, one in asked.items()})
+        return model.model_validate({name: _stripped(one.value) for name, one in asked.items()})
     except ValidationError as error:
         for one in error.errors():
             name = str(one["loc"][0]) if one["loc"] else ""
             faults.append(_fault(asked[name], model.model_fields[name]) if name in asked else str(one["msg"]))
         return None
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _fault(asked: _Asked, field: FieldInfo) -> str:

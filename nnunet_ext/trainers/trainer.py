@@ -117,9 +117,9 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         summary = read_summary(latest)
         if summary is None or latest == self._loaded_from or summary.progress < self._progress():
             return
-        before = self.current_epoch
+        before = f"{self._loaded_from.name} (epoch {self.current_epoch})" if self._loaded_from else "nothing"
         self.load_checkpoint(str(latest))
-        self.print_to_log_file(f"Going on from {LATEST} (epoch {self.current_epoch}; loaded was {before}).")
+        self.print_to_log_file(f"Took {LATEST} (epoch {self.current_epoch}) in place of {before}.")
 
     def _log_settings(self) -> None:
         for line in self.resolved.lines():

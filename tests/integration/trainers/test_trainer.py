@@ -230,7 +230,9 @@ def test_a_finished_run_made_longer_and_killed_goes_on_where_it_was(lab, read):
     lab.variables(n_epochs=None)
     trainer = lab.train(CUSTOM, continue_training=True)
     starts = trainer.logger.get_value("epoch_start_timestamps", step=None)
-    assert "Going on from checkpoint_latest.pth (epoch 3; loaded was 1)" in lab.log(CUSTOM)
+    assert "Took checkpoint_latest.pth (epoch 3) in place of checkpoint_final.pth (epoch 1)." in lab.log(
+        CUSTOM
+    )
     assert len(starts) == trainer.current_epoch == 5
     assert trainer.lr_scheduler.max_steps == 5
 
@@ -240,7 +242,9 @@ def test_a_stopped_run_that_goes_on_and_is_killed_goes_on_where_it_was(lab):
     lab.variables(patience=6, save_every=1)
     lab.train_and_kill(STOPPING, epoch=6, continue_training=True)
     trainer = lab.train(STOPPING, continue_training=True)
-    assert "Going on from checkpoint_latest.pth (epoch 6; loaded was 4)" in lab.log(STOPPING)
+    assert "Took checkpoint_latest.pth (epoch 6) in place of checkpoint_final.pth (epoch 4)." in lab.log(
+        STOPPING
+    )
     assert trainer.current_epoch == 8
 
 
@@ -268,7 +272,9 @@ def test_a_new_run_killed_over_the_files_of_an_older_one_goes_on_itself(lab):
     time.sleep(0.01)
     lab.train_and_kill(CUSTOM, epoch=1)
     trainer = lab.train(CUSTOM, continue_training=True)
-    assert "Going on from checkpoint_latest.pth (epoch 1; loaded was 3)" in lab.log(CUSTOM)
+    assert "Took checkpoint_latest.pth (epoch 1) in place of checkpoint_final.pth (epoch 3)." in lab.log(
+        CUSTOM
+    )
     assert trainer.current_epoch == 3
 
 
@@ -310,7 +316,8 @@ def test_a_training_in_which_no_class_is_ever_seen_runs_to_its_end(lab, monkeypa
 
 def test_a_checkpoint_that_nnunet_poisoned_is_repaired(lab):
     lab.dices([math.nan, 0.5, 0.6])
-    plain = lab.train(PLAIN, **short(lab, 3))
+    make_nnunets_own_short(lab, 3)
+    plain = lab.train(PLAIN)
     assert math.isnan(plain._best_ema)
     shutil.copytree(lab.fold(PLAIN), lab.fold(CUSTOM))
     lab.variables(n_epochs=4)
@@ -323,8 +330,7 @@ def test_a_checkpoint_that_nnunet_poisoned_is_repaired(lab):
 # Together with nnU-Net
 
 
-def short(lab, n_epochs):
-    """Make nnU-Net's own trainer short too."""
+def make_nnunets_own_short(lab, n_epochs):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     initialize = nnUNetTrainer.initialize
@@ -336,12 +342,12 @@ def short(lab, n_epochs):
         initialize(trainer)
 
     lab.patch.setattr(nnUNetTrainer, "initialize", initialize_short)
-    return {}
 
 
 def test_our_checkpoint_holds_what_nnunets_holds_and_one_key_more(lab, read):
     lab.variables(n_epochs=1)
-    lab.train(PLAIN, **short(lab, 1))
+    make_nnunets_own_short(lab, 1)
+    lab.train(PLAIN)
     lab.train(CUSTOM)
     theirs, ours = (read(lab.fold(name) / FINAL) for name in (PLAIN, CUSTOM))
     assert list(ours) == [*theirs, "nnunet_ext"]
@@ -354,7 +360,8 @@ def test_nnunet_goes_on_from_our_checkpoint_and_we_from_nnunets(lab):
     lab.variables(n_epochs=1)
     lab.train(CUSTOM)
     shutil.copytree(lab.fold(CUSTOM), lab.fold(PLAIN))
-    plain = lab.train(PLAIN, continue_training=True, **short(lab, 2))
+    make_nnunets_own_short(lab, 2)
+    plain = lab.train(PLAIN, continue_training=True)
     assert plain.current_epoch == 2
     shutil.copytree(lab.fold(PLAIN), lab.fold(STOPPING))
     lab.variables(n_epochs=3)
