@@ -84,7 +84,7 @@ def _random_heart(rng: np.random.Generator) -> Heart:
     tilt, turn = rng.uniform(-0.2, 0.2, 2), rng.uniform(-0.8, 0.8)
     width = rng.uniform(19, 26)
     return Heart(
-        centre_mm=rng.uniform(-1, 1, 3) * (6, 10, 12) - (0, 6, 0),
+        centre_mm=rng.uniform(-1, 1, 3) * (6, 10, 10) + (8, 0, 0),
         rotation=_rotation((turn, *tilt)),
         cavity_mm=(rng.uniform(38, 46), width, width * rng.uniform(0.9, 1.1)),
         wall_mm=rng.uniform(7, 10),

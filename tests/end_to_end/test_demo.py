@@ -1,0 +1,62 @@
+import json
+import zipfile
+
+import pytest
+
+from nnunet_ext.demo.dataset import test_cases as cases_to_predict
+from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
+from nnunet_ext.demo.pipeline import run_demo
+from nnunet_ext.demo.progress import LineTeller
+from nnunet_ext.demo.steps import Training
+
+pytestmark = pytest.mark.slow
+TINY = Training(n_epochs=1, n_iterations=2, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo with a space") / "demo"
+
+
+@pytest.fixture(scope="module")
+def report(root):
+    return run_demo(root, TINY, LineTeller())
+
+
+def test_the_demo_ends_with_a_whole_submission_and_a_picture(report):
+    assert report.reused == ()
+    with zipfile.ZipFile(report.zip_path) as archive:
+        assert sorted(archive.namelist()) == [f"{case}.nii.gz" for case in cases_to_predict()]
+    assert report.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_member_and_the_ensemble_are_compared_with_the_references(report):
+    assert list(report.dice) == [*CONFIGURATIONS, "ensemble"]
+    for summaries in report.dice.values():
+        assert {name: summary.n_holding for name, summary in summaries.items()} == {
+            "myocardium": 4,
+            "left_ventricle": 4,
+            "right_ventricle": 2,
+        }
+
+
+def test_all_three_configurations_are_planned(report, root):
+    plans = json.loads(next(DemoFolder(root).preprocessed.glob("*Plans.json")).read_text(encoding="utf-8"))
+    assert set(CONFIGURATIONS) <= set(plans["configurations"])
+
+
+def test_a_second_run_trains_and_predicts_nothing(report, root):
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.pth")}
+    again = run_demo(root, TINY, LineTeller())
+    assert len(again.reused) == 14
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.pth")} == before
+    assert again.dice == report.dice
+    assert again.zip_path.is_file()
+
+
+def test_a_training_killed_before_its_validation_is_ended(report, root):
+    folder = DemoFolder(root)
+    (folder.fold("2d", 0) / "validation" / "summary.json").unlink()
+    again = run_demo(root, TINY, LineTeller())
+    assert len(again.reused) == 13
+    assert "--c" in folder.log("train 2d, fold 0").read_text(encoding="utf-8").splitlines()[0]
