@@ -30,6 +30,7 @@ setup(
         "rich>=13",
         "psutil>=5.9",
         "matplotlib>=3.7",
+        "packaging>=21",
     ],
     extras_require={
         "tests": [

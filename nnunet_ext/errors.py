@@ -45,6 +45,10 @@ class SubmissionError(NnunetExtError):
     """A submission that a challenge server would refuse."""
 
 
+class RegistrationError(NnunetExtError):
+    """The start-up file cannot be written or removed, or this Python does not read it."""
+
+
 class WorkerDied(NnunetExtError):
     """A worker process that ended before it answered."""
 

@@ -25,6 +25,13 @@ VERBS = {
 EXIT_INTERRUPTED = 130
 
 
+class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one: "(default: None)" tells nobody anything."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default not in (None, False) else action.help
+
+
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser of all verbs; only the module of the verb asked for is imported."""
     parser = argparse.ArgumentParser(
@@ -37,7 +44,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_WithDefaults,
         )
         if name == verb:
             module = importlib.import_module(f"nnunet_ext.cli.{name}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nnunet_ext.errors import NnunetExtError, UsageError
+from nnunet_ext.errors import RegistrationError, UsageError
 from nnunet_ext.files import written_whole
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 
@@ -34,10 +34,6 @@ LINE = (
     "(os, {name!a}, {folder!a})\n"
 )
 PROOF = f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
-
-
-class RegistrationError(NnunetExtError):
-    """The start-up file cannot be written, removed, or is not read by this Python."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.installation import startup
-from nnunet_ext.installation.startup import FILE_NAME, RegistrationError, register, startup_line, unregister
+from nnunet_ext.errors import RegistrationError
+from nnunet_ext.installation.startup import FILE_NAME, register, startup_line, unregister
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 
 CHECKOUT = discovery_folder().parents[2]
