@@ -47,11 +47,12 @@ class Command:
 
 
 def run_command(
-    command: Command, environment: Mapping[str, str], log: Path, on_count: Callable[[int], None]
+    step: str, command: Command, environment: Mapping[str, str], log: Path, on_count: Callable[[int], None]
 ) -> None:
     """Run a command to its end.
 
     Args:
+        step: what it is for, as messages call it.
         command: what to run.
         environment: all its variables.
         log: takes what it prints, below the line that a user would type.
@@ -76,8 +77,8 @@ def run_command(
             _end_family(child)
     if code != 0:
         raise StepFailed(
-            f"{command.typed()}\nended with exit code {code}. All it printed is in {log}; the last lines:\n"
-            f"{_last_lines(log)}"
+            f"{step}: exit code {code} of {command.typed()}\nAll that it printed is in {log}; run the demo "
+            f"again to go on from here. The last lines:\n{_last_lines(log)}"
         )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.demo.commands import Command, run_command
+from nnunet_ext.demo.commands import Command, StepFailed, run_command
 from nnunet_ext.demo.dataset import (
     DATASET,
     FILE_ENDING,
@@ -25,6 +28,11 @@ from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 from nnunet_ext.workers import default_processes
 
 MAX_PROCESSES = 4
+DEVICE_PROGRAM = """
+import torch
+found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+print(next(device for device, is_there in found.items() if is_there))
+"""
 
 
 @dataclass(frozen=True)
@@ -92,20 +100,17 @@ def _plan(folder: DemoFolder) -> Step:
         name,
         len(CONFIGURATIONS),
         lambda: _is_planned(folder),
-        lambda on_count: run_command(command, environment, folder.log(name), on_count),
+        lambda on_count: run_command(name, command, environment, folder.log(name), on_count),
     )
 
 
 def _is_planned(folder: DemoFolder) -> bool:
     """Whether all is preprocessed: nnU-Net copies the references last."""
-    plans = folder.preprocessed / f"{PLANS}.json"
-    if not plans.is_file():
+    references = folder.preprocessed / "gt_segmentations"
+    if not all((references / f"{case}{FILE_ENDING}").is_file() for case in training_cases()):
         return False
-    planned = json.loads(plans.read_text(encoding="utf-8"))["configurations"]
-    references = [
-        folder.preprocessed / "gt_segmentations" / f"{case}{FILE_ENDING}" for case in training_cases()
-    ]
-    return set(CONFIGURATIONS) <= set(planned) and all(path.is_file() for path in references)
+    plans = json.loads((folder.preprocessed / f"{PLANS}.json").read_text(encoding="utf-8"))
+    return set(CONFIGURATIONS) <= set(plans["configurations"])
 
 
 def _train(folder: DemoFolder, training: Training, configuration: str, fold: int) -> Step:
@@ -116,7 +121,7 @@ def _train(folder: DemoFolder, training: Training, configuration: str, fold: int
     def run(on_count: OnCount) -> None:
         command = _train_command(training, configuration, fold, is_begun=_is_begun(home))
         environment = _environment(folder) | _trainer_settings(training)
-        run_command(command, environment, folder.log(name), on_count)
+        run_command(name, command, environment, folder.log(name), on_count)
 
     return Step(name, training.n_epochs, lambda: all(path.is_file() for path in products), run)
 
@@ -144,7 +149,7 @@ def _predict(folder: DemoFolder, training: Training, configuration: str, fold: i
         part = target.with_name(f"{target.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         command = _predict_command(folder, training, configuration, fold, part)
-        run_command(command, _environment(folder), folder.log(name), on_count)
+        run_command(name, command, _environment(folder), folder.log(name), on_count)
         part.rename(target)
 
     return Step(name, N_TEST, target.is_dir, run)
@@ -176,6 +181,7 @@ def _environment(folder: DemoFolder) -> dict[str, str]:
         "nnUNet_def_n_proc": str(min(default_processes(), MAX_PROCESSES)),
         "nnUNet_compile": "f",
         "PYTHONUTF8": "1",
+        "PYTHONSAFEPATH": "1",  # a torch.py in the current folder is not torch
         "PYTHONUNBUFFERED": "1",
         "PYTORCH_ENABLE_MPS_FALLBACK": "1",
     }
@@ -192,10 +198,16 @@ def _trainer_settings(training: Training) -> dict[str, str]:
     }
 
 
+@functools.cache
 def find_device() -> str:
-    """The best device that torch has here."""
-    import torch
+    """The best device that torch has here; asked of a child, as torch stays out of this process.
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    Raises:
+        StepFailed: torch cannot be imported.
+    """
+    answer = subprocess.run(
+        [sys.executable, "-c", DEVICE_PROGRAM], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    if answer.returncode != 0:
+        raise StepFailed(f"torch could not be asked for its devices:\n{answer.stderr.strip()}")
+    return answer.stdout.split()[-1]

@@ -21,17 +21,20 @@ def environment(tmp_path):
 
 def test_the_log_holds_the_line_to_type_and_what_was_printed(tmp_path, environment):
     log = tmp_path / "logs" / "train.txt"
-    run_command(Command("speak", "spoken:epochs", ("-i", "a b")), environment, log, lambda n_done: None)
+    run_command(
+        "train 2d", Command("speak", "spoken:epochs", ("-i", "a b")), environment, log, lambda n_done: None
+    )
     assert log.read_text(encoding="utf-8").splitlines() == ["speak -i 'a b'", "Epoch 0", "Epoch 1"]
 
 
 def test_a_failure_tells_command_exit_code_log_and_its_last_lines(tmp_path, environment):
     log = tmp_path / "train.txt"
     with pytest.raises(StepFailed) as caught:
-        run_command(Command("speak", "spoken:epochs", ("fail",)), environment, log, lambda n_done: None)
+        run_command(
+            "train 2d", Command("speak", "spoken:epochs", ("fail",)), environment, log, lambda n_done: None
+        )
     message = str(caught.value)
-    assert "speak fail" in message
-    assert "exit code 3" in message
+    assert message.startswith("train 2d: exit code 3 of speak fail")
     assert str(log) in message
     assert message.endswith("  Epoch 0\n  Epoch 1")
 
@@ -42,7 +45,7 @@ def test_progress_counts_what_the_log_says(tmp_path, environment, monkeypatch):
         file.write("    import time; time.sleep(0.5)\n")
     counts = []
     command = Command("speak", "spoken:epochs", counted="^Epoch ")
-    run_command(command, environment, tmp_path / "log.txt", counts.append)
+    run_command("train 2d", command, environment, tmp_path / "log.txt", counts.append)
     assert counts[-1] == 2
     assert counts == sorted(counts)
 
@@ -63,5 +66,7 @@ def test_an_interrupt_ends_the_child(tmp_path, environment, monkeypatch):
 
     monkeypatch.setattr(commands.subprocess, "Popen", remembered)
     with pytest.raises(KeyboardInterrupt):
-        run_command(Command("speak", "spoken:epochs"), environment, tmp_path / "log.txt", interrupt)
+        run_command(
+            "train 2d", Command("speak", "spoken:epochs"), environment, tmp_path / "log.txt", interrupt
+        )
     assert children[0].poll() is not None

@@ -1,7 +1,11 @@
+import json
+
 import pytest
 
 from nnunet_ext.demo import steps
-from nnunet_ext.demo.folder import DemoFolder
+from nnunet_ext.demo.commands import StepFailed
+from nnunet_ext.demo.dataset import training_cases
+from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS, DemoFolder
 from nnunet_ext.demo.steps import Training, model_steps
 from nnunet_ext.errors import UsageError
 
@@ -11,7 +15,7 @@ def calls(monkeypatch):
     """The commands that steps run instead of running them."""
     found = []
 
-    def pretend(command, environment, log, on_count):
+    def pretend(name, command, environment, log, on_count):
         found.append((command, environment, log))
 
     monkeypatch.setattr(steps, "run_command", pretend)
@@ -38,6 +42,18 @@ def test_a_training_is_done_when_it_is_validated(tmp_path):
     assert step.is_done()
 
 
+def test_a_plan_is_done_when_nnunet_has_copied_every_reference(tmp_path):
+    step, home = step_of(tmp_path, "plan and preprocess"), DemoFolder(tmp_path).preprocessed
+    (home / "gt_segmentations").mkdir(parents=True)
+    (home / f"{PLANS}.json").write_text(
+        json.dumps({"configurations": dict.fromkeys(CONFIGURATIONS)}), "utf-8"
+    )
+    assert not step.is_done()
+    for case in training_cases():
+        (home / "gt_segmentations" / f"{case}.nii.gz").touch()
+    assert step.is_done()
+
+
 def test_only_a_training_that_was_begun_is_continued(tmp_path, calls):
     step, home = step_of(tmp_path, "train 2d, fold 0"), DemoFolder(tmp_path).fold("2d", 0)
     step.run(print)
@@ -53,7 +69,7 @@ def test_a_prediction_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
     part.mkdir(parents=True)
     (part / "left_by_a_killed_run.npz").touch()
 
-    def predict(command, environment, log, on_count):
+    def predict(name, command, environment, log, on_count):
         assert not target.exists()
         part.mkdir()
         (part / "heart_012.npz").touch()
@@ -88,3 +104,21 @@ def test_a_folder_that_is_new_empty_or_of_a_demo_is_taken(tmp_path):
     DemoFolder(tmp_path).check_free()
     DemoFolder(tmp_path).dataset.mkdir(parents=True)
     DemoFolder(tmp_path).check_free()
+
+
+@pytest.fixture
+def asking_anew():
+    steps.find_device.cache_clear()
+    yield
+    steps.find_device.cache_clear()
+
+
+def test_the_device_is_what_a_child_answers(monkeypatch, asking_anew):
+    monkeypatch.setattr(steps, "DEVICE_PROGRAM", "print('A warning'); print('mps')")
+    assert steps.find_device() == "mps"
+
+
+def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, asking_anew):
+    monkeypatch.setattr(steps, "DEVICE_PROGRAM", "import torch_that_is_not_there")
+    with pytest.raises(StepFailed, match="torch_that_is_not_there"):
+        steps.find_device()
