@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.installation import startup
 from nnunet_ext.errors import RegistrationError
+from nnunet_ext.installation import startup
 from nnunet_ext.installation.startup import FILE_NAME, register, startup_line, unregister
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 
