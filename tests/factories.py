@@ -53,7 +53,10 @@ def sigmoid(seed: int, n_regions: int = 3, shape: Sequence[int] = SHAPE) -> NDAr
 
 
 def write_dataset_json(
-    folder: Path, entries: Mapping[str, object] = LABELS, order: list[int] | None = None, ending: str = ".nii.gz"
+    folder: Path,
+    entries: Mapping[str, object] = LABELS,
+    order: list[int] | None = None,
+    ending: str = ".nii.gz",
 ) -> Path:
     """A dataset.json in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)

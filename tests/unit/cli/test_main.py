@@ -17,12 +17,16 @@ def test_ensemble_of_folders_ends_with_a_zip(tmp_path, capsys):
     one, two = member(tmp_path / "one", 1), member(tmp_path / "two", 2)
     write_image(tmp_path / "scans" / "a_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
     arguments = ["ensemble", "-i", f"2d={one}", f"3d={two}", "-o", str(tmp_path / "out")]
-    assert main([*arguments, "-r", str(tmp_path / "scans"), "--zip", str(tmp_path / "s.zip"), "-np", "0"]) == 0
+    assert (
+        main([*arguments, "-r", str(tmp_path / "scans"), "--zip", str(tmp_path / "s.zip"), "-np", "0"]) == 0
+    )
     out = capsys.readouterr().out
     assert "1 of 1 cases written" in out and "s.zip" in out
     scans_and_labels = ["-r", str(tmp_path / "scans"), "-d", str(one / "dataset.json")]
     assert main(["verify", str(tmp_path / "s.zip"), *scans_and_labels]) == 0
-    assert main(["submit", "-i", str(tmp_path / "out"), "-o", str(tmp_path / "t.zip"), *scans_and_labels]) == 0
+    assert (
+        main(["submit", "-i", str(tmp_path / "out"), "-o", str(tmp_path / "t.zip"), *scans_and_labels]) == 0
+    )
     assert (tmp_path / "t.zip").exists()
 
 
@@ -63,7 +67,10 @@ def test_steps_keep_the_order_in_which_they_are_typed(tmp_path):
     write_image(tmp_path / "in" / "a.nii.gz", ring)
 
     def first_voxels(*steps):
-        assert main(["postprocess", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-np", "0", *steps]) == 0
+        assert (
+            main(["postprocess", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-np", "0", *steps])
+            == 0
+        )
         return read_segmentation(tmp_path / "out" / "a.nii.gz")[0][2, 3, 2:5].tolist()
 
     assert first_voxels("--fill_holes", "1", "--remove_small", "1000", "left_ventricle") == [1, 0, 1]

@@ -42,7 +42,10 @@ def test_folds_share_their_members_weight(tmp_path):
 def test_validation_folders_hold_each_case_once_at_full_weight(tmp_path):
     folds = (touch(tmp_path / "f0", "a.npz"), touch(tmp_path / "f1", "b.npz"))
     found = find(Plan((Member("2d", folds, (1.0, 3.0)),))).cases
-    assert [(case.case_id, case.fault, case.sources[0].share) for case in found] == [("a", None, 1), ("b", None, 1)]
+    assert [(case.case_id, case.fault, case.sources[0].share) for case in found] == [
+        ("a", None, 1),
+        ("b", None, 1),
+    ]
 
 
 def test_a_fold_that_lacks_a_case_is_named(tmp_path):

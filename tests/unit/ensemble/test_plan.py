@@ -69,7 +69,9 @@ def test_weights_that_cannot_be_used_are_refused_with_their_values(default, by_l
 
 
 def test_all_faults_of_the_weights_are_told_at_once():
-    plan = Plan(equal_plan({"a": [Path("x")]}).members, {"a": -1}, {"liver": {"a": 1}, "myocardium": {"z": 1}})
+    plan = Plan(
+        equal_plan({"a": [Path("x")]}).members, {"a": -1}, {"liver": {"a": 1}, "myocardium": {"z": 1}}
+    )
     with pytest.raises(PlanError) as caught:
         resolve_weights(plan, labels())
     assert len(str(caught.value).splitlines()) == 5
@@ -98,5 +100,8 @@ def test_a_star_stands_for_any_folder_and_files_are_no_folders(tmp_path):
     write(tmp_path)
     (tmp_path / "fold_2").touch()
     assert expand_folder("fold_*", tmp_path) == [tmp_path / "fold_0", tmp_path / "fold_1"]
-    assert expand_folder(str(tmp_path / "fold_*"), Path("elsewhere")) == [tmp_path / "fold_0", tmp_path / "fold_1"]
+    assert expand_folder(str(tmp_path / "fold_*"), Path("elsewhere")) == [
+        tmp_path / "fold_0",
+        tmp_path / "fold_1",
+    ]
     assert expand_folder("fold_2", tmp_path) == []
