@@ -13,7 +13,7 @@ from nnunet_ext.geometry import Geometry
 LABELS = {"background": 0, "myocardium": 1, "left_ventricle": 2, "right_ventricle": 3}
 BLOOD, MUSCLE, LUNG, FAT, LIVER, AIR = 190.0, 95.0, 30.0, 150.0, 125.0, 8.0
 EDGE_MM = 2.5
-NOISE = 14.0
+NOISE = 11.0
 
 Volume = NDArray[np.float32]
 Scan = tuple[Volume, NDArray[np.uint8], Geometry]
@@ -178,8 +178,8 @@ def _paint(scan: Volume, tissue: float, inside_mm: Volume) -> None:
 
 def _as_scanned(rng: np.random.Generator, scan: Volume, axes: list[Volume]) -> Volume:
     """What the scanner makes of it: texture, uneven brightness and noise, at an unknown gain."""
-    texture = 1 + 0.06 * _waves(rng, axes, length_mm=25)
-    drift = 1 + 0.3 * _waves(rng, axes, length_mm=220)
+    texture = 1 + 0.05 * _waves(rng, axes, length_mm=25)
+    drift = 1 + 0.25 * _waves(rng, axes, length_mm=220)
     of_slice = rng.normal(1, 0.05, (len(scan), 1, 1))
     signal = scan * texture * drift * of_slice
     real, imaginary = rng.normal(0, NOISE, (2, *scan.shape))

@@ -46,9 +46,9 @@ class Training:
         device: `cpu`, `cuda` or `mps`; None takes the best there is.
     """
 
-    n_epochs: int = 12
+    n_epochs: int = 14
     n_iterations: int = 30
-    initial_lr: float = 0.03
+    initial_lr: float = 0.02
     device: str | None = None
 
 
@@ -172,8 +172,11 @@ def _predict_command(
 
 def _environment(folder: DemoFolder) -> dict[str, str]:
     """Variables of a child: the user's but for nnU-Net's, which would change what the demo does."""
+    # Threads that wait by spinning make everything ten times slower where another program computes too.
+    patient = {"OMP_WAIT_POLICY": "PASSIVE"}
     others = {key: value for key, value in os.environ.items() if not key.lower().startswith("nnunet_")}
     return {
+        **patient,
         **others,
         **{name: str(path.resolve()) for name, path in folder.nnunet.items()},
         TRAINER_VARIABLE: str(discovery_folder()),
@@ -191,7 +194,7 @@ def _trainer_settings(training: Training) -> dict[str, str]:
     return {
         "nnUNet_n_epochs": str(training.n_epochs),
         "nnUNet_n_iterations": str(training.n_iterations),
-        "nnUNet_n_val_iterations": "4",
+        "nnUNet_n_val_iterations": "3",
         "nnUNet_initial_lr": str(training.initial_lr),
         "nnUNet_save_every": "1",
         "nnUNet_patience": str(training.n_epochs),

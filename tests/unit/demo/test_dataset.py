@@ -33,7 +33,7 @@ def test_the_raw_data_set_is_whole_and_reads_back_exactly(tmp_path):
         assert geometry.differences(grid) == []
 
 
-def test_both_sides_of_both_folds_hold_right_ventricles():
+def test_both_sides_of_every_fold_hold_right_ventricles():
     for fold in splits():
         assert sorted(fold["train"] + fold["val"]) == training_cases()
         for side in fold.values():
