@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -72,10 +74,12 @@ def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result
 
 def _serve(function: Callable[[Job], Result], connection: Any) -> None:
     """A worker's life: jobs in, outcomes out, until the other end says None or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that half files are removed
     while True:
         try:
             job = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         if job is None:
             return

@@ -70,10 +70,11 @@ def run_ensemble(
     data = read_dataset(dataset_file)
     weights = resolve_weights(plan, data.labels)
     steps = _resolve_steps(plan.postprocess, data.labels)
+    _check_apart(output, [*_folders(plan), *([references] if references else [])])
     scans = find_images(references, data.file_ending) if references else {}
     found = find_cases(plan, data.file_ending, tuple(scans))
     if not found.cases:
-        folders = ", ".join(str(folder) for member in plan.members for folder in member.folders)
+        folders = ", ".join(map(str, _folders(plan)))
         raise UsageError(f"No probabilities (CASE.npz) in {folders}. Predict with --save_probabilities.")
     names = tuple(member.name for member in plan.members)
     rows = tuple(tuple(row) for row in weights.tolist())
@@ -125,8 +126,7 @@ def run_postprocess(
     if not resolved:
         raise UsageError("No step of post-processing was given; name at least one.")
     images = find_images(folder, data.file_ending, scans=False)
-    if folder.resolve() == output.resolve():
-        raise UsageError(f"Input and output are the same folder, {folder}; choose another with -o.")
+    _check_apart(output, [folder])
     jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
     cases = _run_all(postprocess_case, jobs, [], n_processes, on_case)
     report = Report(output / POSTPROCESS_REPORT, describe_run(dataset, data.labels, resolved), cases)
@@ -140,12 +140,25 @@ def find_dataset_json(plan: Plan) -> Path:
     Raises:
         UsageError: there is none.
     """
-    folders = [folder for member in plan.members for folder in member.folders]
+    folders = _folders(plan)
     for folder in folders:
         for place in (folder, folder.parent.parent):
             if (place / "dataset.json").is_file():
                 return place / "dataset.json"
     raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
+
+
+def _folders(plan: Plan) -> list[Path]:
+    return [folder for member in plan.members for folder in member.folders]
+
+
+def _check_apart(output: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write where segmentations of the same names may lie already, as input."""
+    for folder in inputs:
+        if folder.resolve() == output.resolve():
+            raise UsageError(
+                f"{folder} is input and output; its files would be lost. Choose another with -o."
+            )
 
 
 def _as_plan(plan: Plan | Path) -> Plan:

@@ -1,23 +1,7 @@
-import os
-import time
-
 import pytest
+from jobs import behave
 
-from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.workers import run_jobs
-
-
-def behave(job: str) -> str:
-    """Top level, so that a fresh process finds it."""
-    if job == "dies":
-        os._exit(7)
-    if job == "bad":
-        raise ProbabilitiesError("bad bytes")
-    if job == "defect":
-        raise ZeroDivisionError
-    if job == "slow":
-        time.sleep(0.3)
-    return job.upper()
 
 
 @pytest.mark.parametrize("n_processes", [0, 1, 3])

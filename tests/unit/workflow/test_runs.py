@@ -206,6 +206,14 @@ def test_folders_without_probabilities_or_dataset_json_are_a_wrong_use(tmp_path)
         run_ensemble(equal_plan({"x": [tmp_path / "empty"]}), tmp_path / "out")
 
 
+def test_an_ensemble_refuses_to_write_over_a_member(tmp_path):
+    folders = members(tmp_path)
+    before = written(folders["m0"][0])
+    with pytest.raises(UsageError, match="input and output"):
+        run_ensemble(equal_plan(folders), folders["m0"][0])
+    assert written(folders["m0"][0]) == before
+
+
 def test_a_folder_is_post_processed_and_a_bad_file_takes_no_other_down(tmp_path):
     dataset = write_dataset_json(tmp_path / "in")
     good = np.zeros((5, 7, 9), np.uint8)
@@ -225,7 +233,7 @@ def test_a_folder_is_post_processed_and_a_bad_file_takes_no_other_down(tmp_path)
 def test_post_processing_refuses_to_write_over_its_input_or_to_do_nothing(tmp_path):
     dataset = write_dataset_json(tmp_path / "in")
     write_image(tmp_path / "in" / "a.nii.gz", np.zeros((5, 7, 9), np.uint8))
-    with pytest.raises(UsageError, match="same folder"):
+    with pytest.raises(UsageError, match="input and output"):
         run_postprocess(tmp_path / "in", tmp_path / "in", ["keep_largest"], dataset=dataset)
     with pytest.raises(UsageError, match="at least one"):
         run_postprocess(tmp_path / "in", tmp_path / "out", [], dataset=dataset)

@@ -1,0 +1,19 @@
+"""Jobs for workers: in a module that a fresh process can import."""
+
+import os
+import time
+
+from nnunet_ext.errors import ProbabilitiesError
+
+
+def behave(job: str) -> str:
+    """End as the job's name says."""
+    if job == "dies":
+        os._exit(7)
+    if job == "bad":
+        raise ProbabilitiesError("bad bytes")
+    if job == "defect":
+        raise ZeroDivisionError
+    if job == "slow":
+        time.sleep(0.3)
+    return job.upper()
