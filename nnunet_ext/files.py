@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -25,7 +26,8 @@ def written_whole(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to write to, and move it there when the block ends without an error.
 
     The part file keeps the target's endings, since writers choose their format by them, and starts
-    with a dot and `.part-`, so that no reader takes one that a killed process left for data.
+    with `.part-`, so that no reader takes one that a killed process left for data; the next to write
+    the same target removes it.
 
     Args:
         target: the file to write; its folder is made.
@@ -34,12 +36,22 @@ def written_whole(target: Path) -> Iterator[Path]:
         The path to write to. After an error it is removed and an older `target` is untouched.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target)
     part = target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
     try:
         yield part
         os.replace(part, target)  # noqa: PTH105, the name that says what it does
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    for left in target.parent.glob(f"{PART_MARK}*-{glob.escape(target.name)}"):
+        import psutil  # only where a process was killed
+
+        writer = left.name.removeprefix(PART_MARK).partition("-")[0]
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            left.unlink(missing_ok=True)
 
 
 def write_json(content: Any, target: Path) -> None:

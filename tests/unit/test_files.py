@@ -1,4 +1,7 @@
 import hashlib
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -37,3 +40,15 @@ def test_json_is_utf8_and_the_hash_is_that_of_the_bytes(tmp_path):
     write_json({"name": "Müller"}, path)
     assert "Müller".encode() in path.read_bytes()
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, alive = (tmp_path / f".part-{pid}-a[1].txt" for pid in (dead.pid, os.getppid()))
+    other = tmp_path / f".part-{dead.pid}-b.txt"
+    for path in (left, alive, other):
+        path.touch()
+    write_json({}, tmp_path / "a[1].txt")
+    assert not left.exists()
+    assert alive.exists() and other.exists()
