@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nnunet_ext.geometry import Geometry
 
 LABELS = {"background": 0, "myocardium": 1, "left_ventricle": 2, "right_ventricle": 3}
-BLOOD, MUSCLE, LUNG, FAT, LIVER, AIR = 190.0, 95.0, 30.0, 150.0, 125.0, 8.0
+BLOOD, MUSCLE, CHEST, LUNG, FAT, LIVER, AIR = 190.0, 105.0, 62.0, 30.0, 150.0, 130.0, 8.0
 EDGE_MM = 2.5
 NOISE = 11.0
 
@@ -159,7 +159,7 @@ def _chest(rng: np.random.Generator, geometry: Geometry, axes: list[Volume]) -> 
     liver = -0.5 * depth, rng.uniform(0.05, 0.2) * height, -0.25 * width
     organs = [
         (FAT, (0, 0, 0), (everywhere, 0.52 * height, 0.56 * width)),
-        (MUSCLE, (0, 0, 0), (everywhere, 0.46 * height, 0.5 * width)),
+        (CHEST, (0, 0, 0), (everywhere, 0.46 * height, 0.5 * width)),
         (LUNG, (0.1 * depth, 0.05 * height, 0.36 * width), (depth, 0.34 * height, 0.2 * width)),
         (LUNG, (0.1 * depth, 0.05 * height, -0.36 * width), (depth, 0.34 * height, 0.18 * width)),
         (LIVER, liver, (0.35 * depth, 0.4 * height, 0.4 * width)),
