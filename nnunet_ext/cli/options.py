@@ -48,7 +48,7 @@ def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
         def line(record: CaseRecord, n_cases: int) -> None:
             nonlocal finished
             finished += 1
-            what = f"FAILED: {record.reason}" if record.reason else f"{record.elapsed_s:.1f} s"
+            what = "FAILED" if record.reason else f"{record.elapsed_s:.1f} s"
             print(f"[{finished}/{n_cases}] {record.case_id}: {what}", file=sys.stderr)
 
         yield line
@@ -63,7 +63,7 @@ def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
         def advance(record: CaseRecord, n_cases: int) -> None:
             progress.update(task, total=n_cases, advance=1, description=f"{verb} {record.case_id}")
             if record.reason:
-                progress.console.print(f"{record.case_id}: FAILED: {record.reason}", markup=False)
+                progress.console.print(f"{record.case_id}: FAILED", markup=False)
 
         yield advance
 
