@@ -38,7 +38,7 @@ class Command:
 
     def typed(self) -> str:
         """The line that a user would type."""
-        return shlex.join([self.name, *self.arguments])
+        return " ".join([self.name, *map(shlex.quote, self.arguments)])
 
     def started_here(self) -> list[str]:
         """The same with the Python that runs now."""

@@ -14,7 +14,7 @@ DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"
 FILE_ENDING = ".nii.gz"
 N_TRAINING, N_TEST = 12, 4
-FOLDS = (0, 1)
+FOLDS = (0, 1)  # of the four in splits()
 
 
 def training_cases() -> list[str]:
@@ -22,7 +22,7 @@ def training_cases() -> list[str]:
     return [case_id(number) for number in range(N_TRAINING)]
 
 
-def test_cases() -> list[str]:
+def cases_to_predict() -> list[str]:
     """The names of the cases to predict."""
     return [case_id(number) for number in range(N_TRAINING, N_TRAINING + N_TEST)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.demo.commands import StepFailed
-from nnunet_ext.demo.dataset import FILE_ENDING, FOLDS, N_TEST, test_cases
+from nnunet_ext.demo.dataset import FILE_ENDING, FOLDS, N_TEST, cases_to_predict
 from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
 from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
@@ -140,7 +140,7 @@ def _labels(folder: DemoFolder) -> Labels:
 def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, LabelDice]]:
     """Each test case's Dice against its reference."""
     labels, found = _labels(folder), {}
-    for case in test_cases():
+    for case in cases_to_predict():
         prediction, _ = read_segmentation(folder.segmentations(name) / f"{case}{FILE_ENDING}")
         reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
         found[case] = case_dice(prediction, reference, labels)
