@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     print_table(dice_table(report.dice, "Dice of the test cases"))
     print(f"submission: {report.zip_path}")
     print(f"picture:    {report.picture}")
-    print(f"time:       {report.elapsed_s / 60:.1f} min")
+    minutes, seconds = divmod(round(report.elapsed_s), 60)
+    print(f"time:       {minutes} min {seconds} s")
     return 0
 
 

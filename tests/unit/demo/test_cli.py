@@ -26,7 +26,7 @@ def asked(monkeypatch):
 def test_the_end_tells_dice_zip_picture_and_time(asked, capsys):
     assert main(["demo", "-o", "here"]) == 0
     printed = capsys.readouterr().out
-    for text in ("0.812", str(Path("here/submission.zip")), str(Path("here/overlays.png")), "1.5 min"):
+    for text in ("0.812", str(Path("here/submission.zip")), str(Path("here/overlays.png")), "1 min 30 s"):
         assert text in printed
 
 
