@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-SAMPLE_S = 0.02
+SAMPLE_S = 0.1  # looking costs time too, the more the larger the tree
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, print_report
-from nnunet_ext.ensemble.plan import Plan, equal_plan
+from nnunet_ext.ensemble.plan import Plan, equal_plan, expand_folder
 from nnunet_ext.errors import PlanError
 from nnunet_ext.workflow.runs import run_ensemble
 
@@ -55,8 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan_of(entries: list[str]) -> Plan:
-    from nnunet_ext.ensemble.plan_file import expand_folder
-
     folders: dict[str, list[Path]] = {}
     for entry in entries:
         name, equals, pattern = entry.partition("=")

@@ -61,6 +61,16 @@ def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
     return Plan(tuple(members))
 
 
+def expand_folder(pattern: str, base: Path) -> list[Path]:
+    """The folders that a name, which may hold `*`, stands for, relative to `base`; sorted."""
+    path = Path(pattern).expanduser()
+    path = path if path.is_absolute() else base / path
+    if "*" not in pattern:
+        return [path] if path.is_dir() else []
+    anchor = Path(path.anchor)
+    return sorted(match for match in anchor.glob(str(path.relative_to(anchor))) if match.is_dir())
+
+
 def resolve_weights(plan: Plan, labels: Labels) -> NDArray[np.float64]:
     """Each label's weights, normalised over the members.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from nnunet_ext.ensemble.plan import Member, Plan
+from nnunet_ext.ensemble.plan import Member, Plan, expand_folder
 from nnunet_ext.errors import PlanError, joined_faults
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -99,13 +99,3 @@ def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member
         folders += matches
         weights += [weight] * len(matches)
     return Member(name, tuple(folders), tuple(weights))
-
-
-def expand_folder(pattern: str, base: Path) -> list[Path]:
-    """The folders that a name, which may hold `*`, stands for, relative to `base`; sorted."""
-    path = Path(pattern).expanduser()
-    path = path if path.is_absolute() else base / path
-    if "*" not in pattern:
-        return [path] if path.is_dir() else []
-    anchor = Path(path.anchor)
-    return sorted(match for match in anchor.glob(str(path.relative_to(anchor))) if match.is_dir())

@@ -19,7 +19,7 @@ from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
 
 KEY = "probabilities"
-READ_BYTES = 1 << 17
+READ_BYTES = 1 << 18
 LOCAL_HEADER_BYTES = 30
 
 

@@ -17,7 +17,7 @@ from nnunet_ext.errors import ProbabilitiesError
 
 Block = NDArray[np.float32]
 
-BLOCK_VOXELS = 1 << 16
+BLOCK_VOXELS = 1 << 18
 RANGE_TOLERANCE = 1e-5
 SUM_TOLERANCE = 1e-3
 LANES = 64

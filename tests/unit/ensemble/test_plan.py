@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from factories import labels
 
-from nnunet_ext.ensemble.plan import Plan, equal_plan, resolve_weights
-from nnunet_ext.ensemble.plan_file import expand_folder, read_plan
+from nnunet_ext.ensemble.plan import Plan, equal_plan, expand_folder, resolve_weights
+from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.errors import PlanError
 
 PLAN = """
