@@ -53,6 +53,10 @@ class WorkerDied(NnunetExtError):
     """A worker process that ended before it answered."""
 
 
+class StepFailed(NnunetExtError):
+    """A step of the demo that could not be done."""
+
+
 def joined_faults(head: str, faults: Iterable[str]) -> str:
     """One message of a heading and a list of faults, a line each."""
     return "\n".join([head, *(f"  - {fault}" for fault in faults)])

@@ -10,14 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.errors import StepFailed
 
 POLL_S = 0.5
 N_LAST_LINES = 15
-
-
-class StepFailed(NnunetExtError):
-    """A step of the demo that could not be done."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.demo.commands import StepFailed
 from nnunet_ext.demo.dataset import FILE_ENDING, FOLDS, N_TEST, cases_to_predict
 from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
 from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
+from nnunet_ext.errors import StepFailed
 from nnunet_ext.files import written_whole
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.report.dice import DiceSummary, LabelDice, case_dice, summarize

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.demo.commands import Command, StepFailed, run_command
+from nnunet_ext.demo.commands import Command, run_command
 from nnunet_ext.demo.dataset import (
     DATASET,
     FILE_ENDING,
@@ -24,6 +24,7 @@ from nnunet_ext.demo.dataset import (
 )
 from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS, TRAINER, DemoFolder
 from nnunet_ext.demo.progress import OnCount
+from nnunet_ext.errors import StepFailed
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 from nnunet_ext.workers import default_processes
 
@@ -172,11 +173,8 @@ def _predict_command(
 
 def _environment(folder: DemoFolder) -> dict[str, str]:
     """Variables of a child: the user's but for nnU-Net's, which would change what the demo does."""
-    # Threads that wait by spinning make everything ten times slower where another program computes too.
-    patient = {"OMP_WAIT_POLICY": "PASSIVE"}
     others = {key: value for key, value in os.environ.items() if not key.lower().startswith("nnunet_")}
     return {
-        **patient,
         **others,
         **{name: str(path.resolve()) for name, path in folder.nnunet.items()},
         TRAINER_VARIABLE: str(discovery_folder()),
@@ -186,6 +184,7 @@ def _environment(folder: DemoFolder) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONSAFEPATH": "1",  # a torch.py in the current folder is not torch
         "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning slow down whatever else computes
         "PYTORCH_ENABLE_MPS_FALLBACK": "1",
     }
 

@@ -3,7 +3,8 @@ import os
 import pytest
 
 from nnunet_ext.demo import commands
-from nnunet_ext.demo.commands import Command, StepFailed, run_command
+from nnunet_ext.demo.commands import Command, run_command
+from nnunet_ext.errors import StepFailed
 
 
 @pytest.fixture
