@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,10 @@ from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
 KEY = "probabilities"
 READ_BYTES = 1 << 18
 LOCAL_HEADER_BYTES = 30
+HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class NpzProbabilities:
@@ -94,23 +100,30 @@ class NpzProbabilities:
     def _read_header(self, inflated: _Inflated) -> tuple[tuple[int, ...], bool, np.dtype]:
         try:
             version = np.lib.format.read_magic(inflated)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            return read(inflated)
-        except (ValueError, KeyError) as error:
+            shape, fortran, dtype = HEADER_READERS[version](inflated)
+        except (ValueError, KeyError, TypeError, SyntaxError, tokenize.TokenError) as error:
             raise ProbabilitiesError(f"{self.path}: '{KEY}' is no npy array: {error}") from error
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if inflated.n_produced + n_bytes != self._entry.file_size and not dtype.hasobject:
+            raise ProbabilitiesError(
+                f"{self.path} is damaged: {dtype} of shape {shape} takes {n_bytes} bytes, but it holds "
+                f"{self._entry.file_size - inflated.n_produced}."
+            )
+        return shape, fortran, dtype
 
 
 class _Inflated(io.RawIOBase):
-    """The bytes of one entry of a zip file, inflated; hashes every byte of the file it passes."""
+    """The bytes of one entry of a zip file, inflated; hashes every byte of the file it passes.
+
+    Attributes:
+        n_produced: inflated bytes handed out so far.
+    """
 
     def __init__(self, file: BinaryIO, entry: zipfile.ZipInfo, path: Path) -> None:
         self._file, self._entry, self._path = file, entry, path
         self._digest = hashlib.sha256()
         self._crc = 0
-        self._produced = 0
+        self.n_produced = 0
         self._read_file(entry.header_offset)
         header = self._read_file(LOCAL_HEADER_BYTES)
         self._read_file(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"))
@@ -135,13 +148,13 @@ class _Inflated(io.RawIOBase):
             target[position : position + len(out)] = out
             position += len(out)
         self._crc = isal_zlib.crc32(target, self._crc)
-        self._produced += position
+        self.n_produced += position
 
     def finish(self) -> str:
         """Check size and CRC at the end of the entry, and return the SHA-256 of the whole file."""
-        if self._produced != self._entry.file_size or self._crc != self._entry.CRC:
+        if self.n_produced != self._entry.file_size or self._crc != self._entry.CRC:
             raise self._damaged(
-                f"CRC {self._crc:08x} of {self._produced} bytes instead of {self._entry.CRC:08x} of "
+                f"CRC {self._crc:08x} of {self.n_produced} bytes instead of {self._entry.CRC:08x} of "
                 f"{self._entry.file_size}"
             )
         while self._read_file(READ_BYTES):
@@ -160,7 +173,7 @@ class _Inflated(io.RawIOBase):
         except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]  # its stub is an instance
             raise self._damaged(str(error)) from error
         if not out:
-            raise self._damaged(f"it ends after {self._produced} of {self._entry.file_size} bytes")
+            raise self._damaged(f"it ends after {self.n_produced} of {self._entry.file_size} bytes")
         return out
 
     def _read_compressed(self, limit: int) -> bytes:

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import zipfile
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_every_flipped_byte_is_noticed(tmp_path):
             read(path)
     path.write_bytes(whole)
     np.testing.assert_array_equal(read(path)[0], good)
+
+
+def test_a_header_of_another_shape_than_its_bytes_is_damage(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (4, 10**5, 10**5, 10**5)}
+    )
+    with zipfile.ZipFile(tmp_path / "case.npz", "w") as archive:
+        archive.writestr("probabilities.npy", header.getvalue() + bytes(100))
+    with pytest.raises(ProbabilitiesError, match="but it holds 100"):
+        read(tmp_path / "case.npz")
 
 
 @pytest.mark.parametrize(
