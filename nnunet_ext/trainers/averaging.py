@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,8 +23,10 @@ class WeightAverage:
         from timm.utils import ModelEmaV3
 
         self._network = network
-        # Early weights would weigh too long on a constant average: it is a shorter one at first.
-        self._ema = ModelEmaV3(network, decay=decay, use_warmup=True)
+        # Early weights would weigh too long on a constant average: it is a shorter one at first. And
+        # nnU-Net's networks hold many weights under several names: timm goes through their state, and
+        # would average these several times a step, unless it is told to go through parameters.
+        self._ema = ModelEmaV3(network, decay=decay, use_warmup=True, exclude_buffers=True)
         self.n_steps = n_steps
         self.is_shown = False
 
@@ -36,14 +39,11 @@ class WeightAverage:
         """Put the average into the network, or the trained weights back."""
         if wanted is not self.is_shown:
             with torch.no_grad():
-                for one, other in zip(*(n.state_dict().values() for n in self._both()), strict=True):
+                for one, other in zip(*map(_tensors, self._both()), strict=True):
                     kept = one.clone()
                     one.copy_(other)
                     other.copy_(kept)
             self.is_shown = wanted
-
-    def _both(self) -> tuple[torch.nn.Module, torch.nn.Module]:
-        return self._network, self._ema.module
 
     @property
     def average(self) -> dict[str, Any]:
@@ -54,3 +54,12 @@ class WeightAverage:
     def trained(self) -> dict[str, Any]:
         """The weights of the last step."""
         return dict(self._both()[self.is_shown].state_dict())
+
+    def _both(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        return self._network, self._ema.module
+
+
+def _tensors(network: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """All that a network holds, each tensor once however many names it has."""
+    yield from network.parameters()
+    yield from network.buffers()

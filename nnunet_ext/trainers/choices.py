@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-# All of timm's that need neither apex nor bitsandbytes nor second derivatives; `sgd` is nnU-Net's own.
+# All of timm's but those that need apex, bitsandbytes, opt_einsum (kron) or second derivatives, and its
+# second names for others; `sgd` is nnU-Net's own.
 OptimizerName = Literal[
     "sgd", "momentum", "sgdp", "sgdw", "sgdc", "csgdw", "csgdc",
     "adam", "adamw", "adamc", "adamp", "adamax", "cadamw", "cadamc",
@@ -18,7 +19,7 @@ OptimizerName = Literal[
     "adan", "adanw", "cadan", "cadanw", "adabelief", "radabelief", "adadelta", "adagrad",
     "lamb", "lambc", "lambw", "lambcw", "lambcd", "clamb", "clambw", "lars", "larc", "nlars", "nlarc",
     "laprop", "lapropc", "claprop", "lion", "lionc", "clion", "clionc",
-    "kron", "kronw", "kronc", "madgrad", "madgradw", "mars", "cmars", "muon", "nmuon", "novograd",
+    "madgrad", "madgradw", "mars", "cmars", "muon", "nmuon", "novograd",
     "rmsprop", "rmsproptf", "rmsproptfc", "crmsproptf",
 ]  # fmt: skip
 ScheduleName = Literal["poly", "cosine", "restarts", "step", "exponential", "plateau"]

@@ -84,6 +84,8 @@ def launch(order: Launch) -> None:
     """
     options = order.options or {}
     resolve_launch(order.trainer, options)
+    if order.fold != "all" and not order.fold.isdecimal():
+        raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
     if order.continue_training and order.only_run_validation:
         raise UsageError("--c and --val exclude each other: leave out one.")
     os.environ.update(_variables(options))

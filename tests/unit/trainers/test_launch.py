@@ -71,7 +71,7 @@ def test_a_wrong_value_or_code_is_refused_before_anything_is_imported(capsys):
 
 
 def test_trainers_of_others_are_refused_with_ours():
-    with pytest.raises(UsageError, match="none of nnUNetTrainerCustomEpochs, .* with nnUNetv2_train"):
+    with pytest.raises(UsageError, match=r"none of nnUNetTrainerCustomEpochs, .* with nnUNetv2_train"):
         resolve_launch("nnUNetTrainer", {})
     with pytest.raises(SettingsError):
         resolve_launch("nnUNetTrainerExt_x", {})
@@ -86,3 +86,9 @@ def test_what_a_training_needs_must_be_given(capsys, options):
 def test_continuing_and_validating_exclude_each_other(capsys):
     assert main(["train", "-d", "1", "-c", "2d", "-f", "0", "--c", "--val"]) == 2
     assert "--c and --val exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fold", ["one", "-1", "0,1", ""])
+def test_a_fold_is_a_number_or_all(capsys, fold):
+    assert main(["train", "-d", "1", "-c", "2d", f"-f={fold}"]) == 2
+    assert "is neither a number nor all" in capsys.readouterr().err
