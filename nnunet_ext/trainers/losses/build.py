@@ -157,7 +157,7 @@ def _name_faults(name: str, options: LossOptions) -> list[str]:
     if name not in LOSS_NAMES:
         return [f"there is no loss {name!r}; there are {', '.join(LOSS_NAMES)}"]
     if name == "focal_tversky" and options.gamma == 0:
-        return ["gamma is 0, but focal_tversky takes its root: it must be above"]
+        return ["gamma is 0, but focal_tversky takes its root: it must be above 0"]
     return []
 
 

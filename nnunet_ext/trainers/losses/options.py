@@ -47,9 +47,9 @@ class LossOptions:
             if isinstance(value, int | float) and name != "topk_percent" and not _is_weight(value)
         ]
         if self.dice_weight == self.term_weight == 0:
-            faults.append("dice_weight and term_weight are both 0: one of them must be above")
+            faults.append("dice_weight and term_weight are both 0: one of them must be above 0")
         if self.alpha == self.beta == 0:
-            faults.append("alpha and beta are both 0: one of them must be above")
+            faults.append("alpha and beta of Tversky are both 0: one of them must be above 0")
         if not 0 < self.topk_percent <= 100:
             faults.append(f"topk_percent is {self.topk_percent}, but must be above 0 and at most 100")
         if self.label_weights is not None and not all(map(_is_weight, self.label_weights)):

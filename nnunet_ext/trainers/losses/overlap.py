@@ -8,7 +8,7 @@ import torch
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
 from torch import nn
 
-# The root of the focal Tversky loss has no slope at 0; below this it is taken to be flat.
+# The focal Tversky loss takes a root, which has no slope at 0 and no value where rounding went below it.
 FLAT_BELOW = 1e-7
 
 
@@ -99,8 +99,6 @@ class TverskyLoss(nn.Module):
     def _of_counts(self, counts: torch.Tensor) -> torch.Tensor:
         found, predicted, present = counts
         miss = self.alpha * (predicted - found) + self.beta * (present - found)
-        # Two sums over the same voxels differ by rounding, and a negative loss has no root.
-        miss = miss.clamp_min(0)
         return miss / (found + miss + self.smooth)
 
 

@@ -133,11 +133,11 @@ class TestEveryLoss:
         logits = logits_of(mode, dims)
         torch.testing.assert_close(loss(logits, target.float()), loss(logits, target))
 
-    @pytest.mark.parametrize("label_weights", [None, (1.0, 2.0, 3.0)])
-    def test_pickles(self, name, mode, dims, batch_dice, label_weights):
-        loss = loss_of(name, mode, batch_dice, label_weights=label_weights)
+    def test_pickles(self, name, mode, dims, batch_dice):
         logits, target = logits_of(mode, dims), target_of(mode, segmentation(mode, dims))
-        assert torch.equal(pickle.loads(pickle.dumps(loss))(logits, target), loss(logits, target))
+        for label_weights in (None, (1.0, 2.0, 3.0)):
+            loss = loss_of(name, mode, batch_dice, label_weights=label_weights)
+            assert torch.equal(pickle.loads(pickle.dumps(loss))(logits, target), loss(logits, target))
 
     def test_is_least_for_a_perfect_prediction(self, name, mode, dims, batch_dice):
         labels = segmentation(mode, dims)
@@ -148,13 +148,13 @@ class TestEveryLoss:
         assert value < loss(logits_of(mode, dims), target)
         assert value < loss(-perfect(mode, labels), target)
 
-    @pytest.mark.parametrize("size", [0.0, 1.0, 100.0])
-    def test_has_finite_gradients_where_labels_are_absent(self, name, mode, dims, batch_dice, size):
+    def test_has_finite_gradients_where_labels_are_absent(self, name, mode, dims, batch_dice):
         labels = torch.zeros_like(segmentation(mode, dims))
         labels[0, :, 0] = 2
-        logits = size * logits_of(mode, dims)
-        value, gradient = judged(loss_of(name, mode, batch_dice), logits, target_of(mode, labels))
-        assert value.isfinite() and gradient.isfinite().all()
+        for size in (0.0, 1.0, 100.0):
+            logits = size * logits_of(mode, dims)
+            value, gradient = judged(loss_of(name, mode, batch_dice), logits, target_of(mode, labels))
+            assert value.isfinite() and gradient.isfinite().all()
 
     def test_is_least_where_all_is_background_and_found_so(self, name, mode, dims, batch_dice):
         labels = torch.zeros_like(segmentation(mode, dims))
@@ -181,17 +181,16 @@ class TestEveryLoss:
             weighted, judged(loss_of(name, mode, batch_dice), logits, target), rtol=1e-5, atol=1e-7
         )
 
-    @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
-    def test_computes_in_single_precision_under_autocast(self, name, mode, dims, batch_dice, half):
+    def test_computes_in_single_precision_under_autocast(self, name, mode, dims, batch_dice):
         loss, target = loss_of(name, mode, batch_dice), target_of(mode, segmentation(mode, dims))
-        logits = logits_of(mode, dims).to(half)
-        with torch.autocast("cpu", dtype=half):
-            value, gradient = judged(loss, logits, target)
-        assert value.dtype == torch.float32 and gradient.dtype == half
-        assert gradient.isfinite().all()
-        expected = loss(logits.float(), target)
-        # The sigmoid of nnU-Net's own module rounds to half precision.
-        torch.testing.assert_close(value, expected, rtol=1e-2 if name == "dice_ce" else 1e-5, atol=1e-4)
+        rtol = 1e-2 if name == "dice_ce" else 1e-5  # the sigmoid of nnU-Net's own module rounds to half
+        for half in (torch.bfloat16, torch.float16):
+            logits = logits_of(mode, dims).to(half)
+            with torch.autocast("cpu", dtype=half):
+                value, gradient = judged(loss, logits, target)
+            assert value.dtype == torch.float32 and gradient.dtype == half
+            assert gradient.isfinite().all()
+            torch.testing.assert_close(value, loss(logits.float(), target), rtol=rtol, atol=1e-4)
 
     def test_goes_into_nnunets_deep_supervision(self, name, mode, dims, batch_dice):
         labels = segmentation(mode, dims)
@@ -211,12 +210,12 @@ class TestEveryLoss:
 @every_shape
 @every_batch_dice
 class TestIgnoredVoxels:
-    @pytest.mark.parametrize("options", [{}, {"label_weights": (1.0, 2.0, 3.0)}], ids=["plain", "weighted"])
-    def test_have_no_influence(self, name, mode, dims, batch_dice, options):
+    @pytest.mark.parametrize("label_weights", [None, (1.0, 2.0, 3.0)], ids=["plain", "weighted"])
+    def test_have_no_influence(self, name, mode, dims, batch_dice, label_weights):
         labels = segmentation(mode, dims)
         ignored = labels == IGNORE
         logits, target = logits_of(mode, dims), target_of(mode, labels)
-        loss = loss_of(name, mode, batch_dice, **options)
+        loss = loss_of(name, mode, batch_dice, label_weights=label_weights)
         value, gradient = judged(loss, logits, target)
         logits = torch.where(ignored, -5 * logits + 3, logits)
         if "regions" in mode:
@@ -225,13 +224,13 @@ class TestIgnoredVoxels:
         torch.testing.assert_close((other_value, other_gradient), (value, gradient))
         assert (gradient.masked_select(ignored) == 0).all()
 
-    @pytest.mark.parametrize("dice_weight", [0.0, 1.0])
-    def test_alone_make_a_perfect_patch_without_a_gradient(self, name, mode, dims, batch_dice, dice_weight):
+    def test_alone_make_a_perfect_patch_without_a_gradient(self, name, mode, dims, batch_dice):
         target = target_of(mode, torch.full_like(segmentation(mode, dims), IGNORE))
-        loss = loss_of(name, mode, batch_dice, dice_weight=dice_weight)
-        value, gradient = judged(loss, logits_of(mode, dims), target)
-        assert value.item() == pytest.approx(least(name) * dice_weight, abs=1e-5)
-        assert (gradient == 0).all()
+        for dice_weight in (0.0, 1.0):
+            loss = loss_of(name, mode, batch_dice, dice_weight=dice_weight)
+            value, gradient = judged(loss, logits_of(mode, dims), target)
+            assert value.item() == pytest.approx(least(name) * dice_weight, abs=1e-5)
+            assert (gradient == 0).all()
 
     def test_change_nothing_where_there_are_none(self, name, mode, dims, batch_dice):
         if name == "dice_ce" and "regions" in mode:

@@ -20,7 +20,7 @@ def test_the_defaults_have_no_fault():
         ({"gamma": math.nan}, "gamma is nan"),
         ({"term_weight": math.inf}, "term_weight is inf"),
         ({"dice_weight": 0, "term_weight": 0}, "dice_weight and term_weight are both 0"),
-        ({"alpha": 0, "beta": 0.0}, "alpha and beta are both 0"),
+        ({"alpha": 0, "beta": 0.0}, "alpha and beta of Tversky are both 0"),
         ({"topk_percent": 0}, "topk_percent is 0"),
         ({"topk_percent": 100.5}, "topk_percent is 100.5"),
         ({"topk_percent": math.nan}, "topk_percent is nan"),
