@@ -48,12 +48,12 @@ class WeightAverage:
     @property
     def average(self) -> dict[str, Any]:
         """The averaged weights."""
-        return dict(self._both()[not self.is_shown].state_dict())
+        return self._both()[not self.is_shown].state_dict()
 
     @property
     def trained(self) -> dict[str, Any]:
         """The weights of the last step."""
-        return dict(self._both()[self.is_shown].state_dict())
+        return self._both()[self.is_shown].state_dict()
 
     def _both(self) -> tuple[torch.nn.Module, torch.nn.Module]:
         return self._network, self._ema.module

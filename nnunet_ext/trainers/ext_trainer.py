@@ -222,7 +222,7 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
         if self.average is not None:
             self.average.show(wanted)
 
-    def _weights_to_predict_with(self) -> dict[str, Any]:
+    def _weights_to_predict_with(self) -> Any:
         return self.average.average if self.average else super()._weights_to_predict_with()
 
     def _record(self) -> dict[str, Any]:

@@ -169,8 +169,8 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         }
         write_checkpoint(checkpoint, Path(filename))
 
-    def _weights_to_predict_with(self) -> dict[str, Any]:
-        return dict(self._bare_network().state_dict())
+    def _weights_to_predict_with(self) -> Any:
+        return self._bare_network().state_dict()
 
     def _record(self) -> dict[str, Any]:
         """Plain values only: nnU-Net must be able to read them where this package is not installed."""
