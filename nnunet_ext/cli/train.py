@@ -57,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
         name: given[f"setting_{name}"] for name in ExtSettings.model_fields if f"setting_{name}" in given
     }
     if args.show:
-        print(args.trainer)
-        for line in resolve_launch(args.trainer, options).lines():
-            print(line)
+        print("\n".join([args.trainer, *resolve_launch(args.trainer, options).lines()]))
         return 0
     missing = [f"-{name[0]}" for name in REQUIRED if name not in given]
     if missing:

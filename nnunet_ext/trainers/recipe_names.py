@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from nnunet_ext.errors import SettingsError
@@ -107,7 +108,11 @@ def _parse(code: str, name: str) -> tuple[str, str]:
     if letters.endswith("none"):
         letters, value = letters.removesuffix("none"), "none"
     if letters not in SETTINGS or not re.fullmatch(r"none|\d+(p\d+)?(em?\d+)?", value):
-        raise SettingsError(f"Trainer {name}: {code!r} is no code of a setting. {codes_text()}")
+        near = get_close_matches(code, WORDS, 1) or [
+            f"{one}…" for one in get_close_matches(letters, SETTINGS, 1)
+        ]
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"Trainer {name}: {code!r} is no code of a setting.{hint} {codes_text()}")
     return SETTINGS[letters], value if value == "none" else value.replace("p", ".").replace("m", "-")
 
 

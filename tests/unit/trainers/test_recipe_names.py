@@ -62,6 +62,12 @@ def test_an_unknown_code_is_refused_with_the_right_ones(code):
     assert all(word in message for word in ("ep… (n_epochs)", "novograd", "dicefocal", "ampbf16"))
 
 
+@pytest.mark.parametrize(("code", "meant"), [("adamww", "adamw"), ("epp3", "ep…"), ("cosin", "cosine")])
+def test_a_code_that_is_nearly_one_is_answered_with_it(code, meant):
+    with pytest.raises(SettingsError, match=f"{code!r} is no code of a setting. Did you mean {meant}?"):
+        parse_recipe(f"nnUNetTrainerExt_{code}")
+
+
 @pytest.mark.parametrize("codes", ["ep3_ep4", "ep3_ep3", "adam_sgd"])
 def test_a_setting_given_twice_is_refused_with_both_codes(codes):
     first, second = codes.split("_")
