@@ -27,6 +27,7 @@ setup(
         "fill-voids>=2.0",
         "PyYAML>=6",
         "pydantic>=2.6",
+        "timm>=1.0.12",
         "rich>=13",
         "psutil>=5.9",
         "matplotlib>=3.7",

@@ -17,6 +17,7 @@ from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files import written_whole
 
 KEY = "nnunet_ext"
+WEIGHTS = "trained_weights"  # beside the averaged ones, in what this package records
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +46,7 @@ class Summary:
 
     Attributes:
         progress: how far the training was.
-        record: what this package wrote into it; empty in nnU-Net's own checkpoints.
+        record: what this package wrote into it, without weights; empty in nnU-Net's own checkpoints.
     """
 
     progress: Progress
@@ -87,7 +88,8 @@ def read_summary(path: Path) -> Summary | None:
     if not path.is_file():
         return None
     content = read_checkpoint(path, mapped=True)
-    return Summary(Progress.of(content["logging"], content["current_epoch"]), content.get(KEY, {}))
+    record = {key: value for key, value in content.get(KEY, {}).items() if key != WEIGHTS}
+    return Summary(Progress.of(content["logging"], content["current_epoch"]), record)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Cause = Literal["patience", "stop_at_dice"]
+Cause = Literal["patience", "stop_at_dice", "cooldown_epochs"]
 
 
 @dataclass(frozen=True)

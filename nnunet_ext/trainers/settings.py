@@ -12,14 +12,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from nnunet_ext.errors import SettingsError, joined_faults
+from nnunet_ext.trainers.choices import AmpName, OptimizerName, ScheduleName
+from nnunet_ext.trainers.losses.options import LossName, LossOptions
 
 PREFIX = "nnUNet_"
 CONFIG_NAME = "ext_config"
@@ -48,6 +50,7 @@ NNUNET_VARIABLES = frozenset(
 NONE_WORDS = ("none", "null", "~")
 ALIKE = 0.8
 ALIKE_WITHOUT_PREFIX = 0.9
+NAME = "trainer's name"
 COUNTING_WORDS = frozenset({"n", "num", "number", "of"})
 LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 KIND_WORDS = {
@@ -55,6 +58,7 @@ KIND_WORDS = {
     float: "a finite number",
     bool: "1, 0, true, false, yes or no",
     NoneType: "none",
+    tuple[float, ...]: "finite numbers with commas between them",
 }
 
 
@@ -62,7 +66,13 @@ def _none_for_its_word(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in NONE_WORDS else value
 
 
+def _divided_at_commas(value: Any) -> Any:
+    value = _none_for_its_word(value)
+    return value.split(",") if isinstance(value, str) else value
+
+
 FloatOrNone = Annotated[float | None, BeforeValidator(_none_for_its_word)]
+FloatsOrNone = Annotated[tuple[float, ...] | None, BeforeValidator(_divided_at_commas)]
 
 
 class TrainingSettings(BaseModel):
@@ -76,6 +86,10 @@ class TrainingSettings(BaseModel):
     initial_lr: float = Field(1e-2, gt=0, description="learning rate of the first epoch")
     save_every: int = Field(50, ge=1, description="epochs from one checkpoint_latest.pth to the next")
 
+    def remarks(self) -> list[str]:
+        """What is set but cannot have an effect, or is likely a mistake, a sentence each."""
+        return []
+
 
 class EarlyStoppingSettings(TrainingSettings):
     """What nnUNetTrainerEarlyStopping reads beside them."""
@@ -87,9 +101,100 @@ class EarlyStoppingSettings(TrainingSettings):
     restore_best: bool = Field(True, description="a run out of patience ends with its best weights")
 
 
+# What is read by some of a setting's choices only.
+ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "restart_epochs": ("schedule", ("restarts",)),
+    "restart_factor": ("schedule", ("restarts",)),
+    "step_epochs": ("schedule", ("step", "exponential")),
+    "lr_factor": ("schedule", ("step", "exponential", "plateau")),
+    "plateau_epochs": ("schedule", ("plateau",)),
+    "dice_weight": ("loss", ("dice_ce", "dice_focal", "dice_topk")),
+    "term_weight": ("loss", ("dice_ce", "dice_focal", "dice_topk")),
+    "focal_gamma": ("loss", ("dice_focal", "focal", "focal_tversky")),
+    "tversky_alpha": ("loss", ("tversky", "focal_tversky")),
+    "tversky_beta": ("loss", ("tversky", "focal_tversky")),
+    "topk_percent": ("loss", ("dice_topk",)),
+}
+
+
+class ExtSettings(EarlyStoppingSettings):
+    """What nnUNetTrainerExt reads beside them."""
+
+    cooldown_epochs: int = Field(
+        0, ge=0, description="epochs from the end of patience in which the learning rate falls to zero"
+    )
+    optimizer: OptimizerName = Field("sgd", description="nnU-Net's sgd, or one of timm's by its name")
+    weight_decay: float = Field(3e-5, ge=0, description="weight decay of all parameters")
+    momentum: float = Field(0.99, ge=0, lt=1, description="momentum of optimizers that have one")
+    betas: FloatsOrNone = Field(None, description="betas of optimizers that have them, as in 0.9,0.999")
+    eps: FloatOrNone = Field(None, gt=0, description="eps of optimizers that have one; none is their own")
+    schedule: ScheduleName = Field("poly", description="how the learning rate falls")
+    warmup_epochs: int = Field(0, ge=0, description="epochs in which the learning rate rises at first")
+    restart_epochs: int = Field(100, ge=1, description="restarts: epochs to the first restart")
+    restart_factor: int = Field(2, ge=1, description="restarts: how much longer each period is")
+    step_epochs: int = Field(250, ge=1, description="step, exponential: epochs to lr_factor of the rate")
+    lr_factor: float = Field(0.1, gt=0, lt=1, description="step, exponential, plateau: what remains of it")
+    plateau_epochs: int = Field(20, ge=1, description="plateau: epochs without a rise of the Dice")
+    loss: LossName = Field("dice_ce", description="the loss; nnU-Net's is dice_ce")
+    dice_weight: float = Field(1.0, ge=0, description="weight of the Dice in a sum of two terms")
+    term_weight: float = Field(1.0, ge=0, description="weight of what is added to the Dice")
+    focal_gamma: FloatOrNone = Field(
+        None, ge=0, description="gamma of focal losses; none is 2, Tversky's 4/3"
+    )
+    tversky_alpha: float = Field(0.3, ge=0, description="Tversky's weight of false positives")
+    tversky_beta: float = Field(0.7, ge=0, description="Tversky's weight of false negatives")
+    topk_percent: float = Field(10.0, gt=0, le=100, description="share of voxels in Dice and top-k")
+    label_weights: FloatsOrNone = Field(None, description="weight of each foreground label, as in 1,2.5")
+    accumulate: int = Field(1, ge=1, description="batches of one step; an epoch counts steps")
+    clip_norm: float = Field(12.0, ge=0, description="largest norm of the gradient; 0 is any")
+    amp: AmpName = Field("auto", description="precision of the training; auto is nnU-Net's")
+    ema_decay: FloatOrNone = Field(None, gt=0, lt=1, description="share of old weights in their average")
+
+    @property
+    def loss_options(self) -> LossOptions:
+        """What the loss is built with."""
+        return LossOptions(
+            self.dice_weight,
+            self.term_weight,
+            self.focal_gamma,
+            self.tversky_alpha,
+            self.tversky_beta,
+            self.topk_percent,
+            self.label_weights,
+        )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> ExtSettings:
+        faults = [f"{fault}." for fault in self.loss_options.faults()]
+        if self.warmup_epochs >= self.n_epochs:
+            faults.append(
+                f"warmup_epochs is {self.warmup_epochs}, n_epochs {self.n_epochs}; "
+                "the warm-up must be shorter than the training."
+            )
+        if faults:
+            raise ValueError(" ".join(faults))
+        return self
+
+    def remarks(self) -> list[str]:
+        """What is set but cannot have an effect, or is likely a mistake, a sentence each."""
+        remarks = [
+            f"{name} = {getattr(self, name)} has no effect: {of} is {getattr(self, of)}, "
+            f"and only {' and '.join(choices)} would read it."
+            for name, (of, choices) in ONLY_WITH.items()
+            if getattr(self, of) not in choices
+            and getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if self.optimizer != "sgd" and self.initial_lr == type(self).model_fields["initial_lr"].default:
+            remarks.append(
+                f"initial_lr = {self.initial_lr} is meant for sgd; {self.optimizer} may need one much lower."
+            )
+        return remarks
+
+
 READERS: dict[str, type[TrainingSettings]] = {
     "nnUNetTrainerCustomEpochs": TrainingSettings,
     "nnUNetTrainerEarlyStopping": EarlyStoppingSettings,
+    "nnUNetTrainerExt": ExtSettings,
 }
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -101,7 +206,8 @@ class ResolvedSettings(Generic[S]):
 
     Attributes:
         values: the settings.
-        origins: by setting, "environment nnUNet_n_epochs", "file PATH", "checkpoint" or "default".
+        origins: by setting, "environment nnUNet_n_epochs", "file PATH", "trainer's name", "checkpoint"
+            or "default".
         notes: what is set but has no effect here, a sentence each.
     """
 
@@ -112,7 +218,7 @@ class ResolvedSettings(Generic[S]):
     def lines(self) -> list[str]:
         """One line a setting, then the notes, for a training's log."""
         settings = [f"{name} = {value} ({self.origins[name]})" for name, value in self.values]
-        return [*settings, *(f"Note: {note}" for note in self.notes)]
+        return [*settings, *(f"Note: {note}" for note in (*self.notes, *self.values.remarks()))]
 
     def over(self, recorded: Mapping[str, Any]) -> ResolvedSettings[S]:
         """These settings, with those recorded in a checkpoint in place of defaults.
@@ -142,13 +248,18 @@ class _Asked:
 
 
 def resolve_settings(
-    model: type[S], environment: Mapping[str, str] = os.environ, *, ignore_case: bool = os.name == "nt"
+    model: type[S],
+    environment: Mapping[str, str] = os.environ,
+    *,
+    recipe: Mapping[str, str] = MappingProxyType({}),
+    ignore_case: bool = os.name == "nt",
 ) -> ResolvedSettings[S]:
     """Resolve the settings of one trainer: environment over file over default.
 
     Args:
         model: the trainer's settings.
         environment: the variables; `nnUNet_<setting>` each, and `nnUNet_ext_config` for the file.
+        recipe: the settings in the trainer's name.
         ignore_case: whether names of variables differ in case only by accident, as on Windows.
 
     Returns:
@@ -157,7 +268,8 @@ def resolve_settings(
 
     Raises:
         SettingsError: with every fault at once: values that are no such number or out of range, names
-            that are nearly one of ours, a file that cannot be read, is no mapping or has unknown keys.
+            that are nearly one of ours, a file that cannot be read, is no mapping or has unknown keys,
+            a setting that the trainer's name and another place give different values.
     """
     readers = _readers(model)
     variables = _in_proper_case(environment, readers) if ignore_case else environment
@@ -171,15 +283,38 @@ def resolve_settings(
     notes = _strangers(variables, readers, faults)
     own = {name: one for name, one in asked.items() if name in model.model_fields}
     notes += [
-        f"{one.where} is set, but only {' and '.join(readers[name])} reads it."
+        f"{one.where} is set, but only {' and '.join(readers[name])} {_read(readers[name])} it."
         for name, one in asked.items()
         if name not in own
     ]
-    values = _validated(model, own, faults)
+    named = {name: _Asked(value, f"{name} in the trainer's name", NAME) for name, value in recipe.items()}
+    values = _validated(model, {**named, **own}, faults)
+    if values is not None:
+        faults += _contradictions(values, _validated(model, {**own, **named}, faults), own, named)
+    own |= named
     if values is None or faults:
         raise SettingsError(joined_faults("The training was not started; nothing was written.", faults))
     origins = {name: own[name].origin if name in own else "default" for name in model.model_fields}
     return ResolvedSettings(values, origins, tuple(notes))
+
+
+def _contradictions(
+    values: TrainingSettings,
+    by_name: TrainingSettings | None,
+    own: Mapping[str, _Asked],
+    named: Mapping[str, _Asked],
+) -> list[str]:
+    """Faults of settings to which the trainer's name gives another value than the variable or file."""
+    return [
+        f"{name} is {getattr(by_name, name)} in the trainer's name, but {own[name].where} is "
+        f"{own[name].value!r}: leave out one of them."
+        for name in named
+        if name in own and by_name is not None and getattr(by_name, name) != getattr(values, name)
+    ]
+
+
+def _read(readers: Collection[str]) -> str:
+    return "reads" if len(readers) == 1 else "read"
 
 
 def _readers(model: type[TrainingSettings]) -> dict[str, list[str]]:
@@ -203,7 +338,10 @@ def _validated(model: type[S], asked: Mapping[str, _Asked], faults: list[str]) -
     except ValidationError as error:
         for one in error.errors():
             name = str(one["loc"][0]) if one["loc"] else ""
-            faults.append(_fault(asked[name], model.model_fields[name]) if name in asked else str(one["msg"]))
+            said = str(one["msg"]).removeprefix("Value error, ")
+            fault = _fault(asked[name], model.model_fields[name]) if name in asked else said
+            if fault not in faults:  # each of two bad numbers in one setting is an error of its own
+                faults.append(fault)
         return None
 
 
@@ -212,10 +350,10 @@ def _stripped(value: Any) -> Any:
 
 
 def _fault(asked: _Asked, field: FieldInfo) -> str:
-    return f"{asked.where} is {asked.value!r}; allowed is {_allowed(field)}."
+    return f"{asked.where} is {asked.value!r}; allowed is {allowed(field)}."
 
 
-def _allowed(field: FieldInfo) -> str:
+def allowed(field: FieldInfo) -> str:
     """What a setting may be, in words: `a whole number, at least 1`."""
     kind = field.annotation
     if get_origin(kind) is Literal:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,6 +65,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
     """
 
     settings_model: ClassVar[type[TrainingSettings]] = TrainingSettings
+    recipe: ClassVar[Mapping[str, str]] = {}  # settings that the class carries in its name
     _best_ema: float | None
 
     def __init__(
@@ -77,7 +78,8 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
     ) -> None:
         # Before nnU-Net makes a folder: a refused training leaves nothing behind.
         with refusals_end_the_program():
-            self._asked: ResolvedSettings[Any] = resolve_settings(self.settings_model)
+            self._asked: ResolvedSettings[Any] = resolve_settings(self.settings_model, recipe=self.recipe)
+            self._check(self._asked.values, device)
         # nnU-Net reads these five back by name, so a subclass can take no other.
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.stop_reason: str | None = None
@@ -85,6 +87,9 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self._resumed: Summary | None = None
         self._loaded_from: Path | None = None
         self._use(self._asked)
+
+    def _check(self, settings: Any, device: torch.device) -> None:
+        """Refuse settings that cannot be used with this device."""
 
     @property
     def settings(self) -> Any:
@@ -151,7 +156,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             self.print_to_log_file("No checkpoint written, checkpointing is disabled")
             return
         checkpoint = {
-            "network_weights": self._bare_network().state_dict(),
+            "network_weights": self._weights_to_predict_with(),
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
             "logging": self.logger.get_checkpoint(),
@@ -163,6 +168,9 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             KEY: self._record(),
         }
         write_checkpoint(checkpoint, Path(filename))
+
+    def _weights_to_predict_with(self) -> Any:
+        return self._bare_network().state_dict()
 
     def _record(self) -> dict[str, Any]:
         """Plain values only: nnU-Net must be able to read them where this package is not installed."""
@@ -196,6 +204,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self._use(resolved)
         if changed and self.was_initialized:
             self.optimizer, self.lr_scheduler = self.configure_optimizers()
+            self.loss = self._build_loss()
 
     def _bare_network(self) -> Any:
         network = self.network.module if self.is_ddp else self.network
@@ -220,7 +229,8 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
     where its settings now judge otherwise or its epochs were raised.
     """
 
-    settings_model = EarlyStoppingSettings
+    settings_model: ClassVar[type[TrainingSettings]] = EarlyStoppingSettings
+    _is_best_restored = False
 
     def run_training(self) -> None:
         """Train until the last epoch or a verdict to stop."""
@@ -238,14 +248,20 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
         if verdict.stop:
             raise TrainingStopped(verdict)
 
-    def _judge(self) -> Verdict:
-        policy = EarlyStopping(
+    def _policy(self) -> EarlyStopping:
+        return EarlyStopping(
             self.settings.patience,
             self.settings.min_delta,
             self.settings.min_epochs,
             self.settings.stop_at_dice,
         )
-        return policy.judge(self.logger.get_value("ema_fg_dice", step=None), self.counted_from)
+
+    def _history(self) -> list[float]:
+        """The moving average of the Dice, one value an epoch."""
+        return list(self.logger.get_value("ema_fg_dice", step=None))
+
+    def _judge(self) -> Verdict:
+        return self._policy().judge(self._history(), self.counted_from)
 
     def _resume(self) -> None:
         """Judge a stopped run anew before anything is trained or loaded for training."""
@@ -300,6 +316,7 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
             return
         best = read_checkpoint(self._path(BEST), self.device)
         self._bare_network().load_state_dict(best["network_weights"])
+        self._is_best_restored = True
         self.print_to_log_file(f"Restored the best weights, those of epoch {summary.progress.epoch - 1}.")
 
     def on_train_end(self) -> None:

@@ -10,7 +10,8 @@ from factories import softmax, write_dataset_json, write_image, write_prediction
 
 from nnunet_ext import errors
 from nnunet_ext.cli.main import VERBS, main
-from nnunet_ext.trainers.settings import PREFIX, EarlyStoppingSettings
+from nnunet_ext.trainers.recipe_names import CODES, is_recipe, parse_recipe
+from nnunet_ext.trainers.settings import PREFIX, ExtSettings
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
@@ -71,10 +72,30 @@ def test_every_verb_is_named():
         assert re.search(rf"`[^`]*\b{verb}\b", TEXT), verb
 
 
-def test_the_variables_are_the_settings_with_their_defaults():
-    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (\S+) \| (.+?) \|$", TEXT, re.MULTILINE)
-    fields = EarlyStoppingSettings.model_fields
-    assert rows == [(name, str(field.default).lower(), field.description) for name, field in fields.items()]
+def code_of(setting: str) -> str:
+    if setting not in CODES:
+        return "-"
+    return f"`{CODES[setting]}…`" if CODES[setting] else "its name"
+
+
+def test_the_variables_are_the_settings_with_their_codes_and_defaults():
+    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.+?) \| (\S+) \| (.+?) \|$", TEXT, re.MULTILINE)
+    assert rows == [
+        (name, code_of(name), str(field.default).lower(), field.description)
+        for name, field in ExtSettings.model_fields.items()
+    ]
+
+
+def test_the_names_with_settings_in_them_can_be_read():
+    names = re.findall(r"-tr (nnUNetTrainerExt\w+)", TEXT)
+    assert len(names) == 2
+    assert all(is_recipe(name) and parse_recipe(name).values for name in names)
+
+
+def test_the_settings_of_the_training_commands_are_taken(capsys):
+    for command in commands("train"):
+        assert main([*command, "--show"]) == 0
+    assert "optimizer = adamw (option -optimizer)" in capsys.readouterr().out
 
 
 def test_every_error_is_explained():

@@ -1,9 +1,28 @@
 """The door through which nnU-Net finds our trainers: name this folder in `nnUNet_extTrainer`.
 
 nnU-Net imports what lies in that folder as top-level modules and forgets them again, so the classes live
-in the package and are only shown here.
+in the package and are only shown here. A trainer with settings in its name is made when it is asked for.
 """
 
-from nnunet_ext.trainers.trainer import nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping
+from typing import Any
 
-__all__ = ["nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping"]
+from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt, trainer_class
+from nnunet_ext.trainers.recipe_names import is_recipe
+from nnunet_ext.trainers.trainer import (
+    nnUNetTrainerCustomEpochs,
+    nnUNetTrainerEarlyStopping,
+    refusals_end_the_program,
+)
+
+__all__ = ["nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping", "nnUNetTrainerExt"]
+
+
+def __getattr__(name: str) -> Any:
+    """The trainer of a recipe; one that is badly written ends the program and says why.
+
+    An AttributeError would only become nnU-Net's "Could not find requested nnunet trainer".
+    """
+    if not is_recipe(name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with refusals_end_the_program():
+        return trainer_class(name)

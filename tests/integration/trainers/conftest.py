@@ -166,7 +166,7 @@ class Lab:
         from nnunetv2.run import run_training
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-        from nnunet_ext.trainers import trainer as ours
+        from nnunet_ext.trainers.discovery import nnunet_ext_trainers as ours
 
         made: list[Any] = []
         torch.set_num_threads(1)  # more of them only wait for each other on patches this small

@@ -49,7 +49,7 @@ def test_the_log_names_every_setting_with_its_origin(lab, tmp_path):
     assert f"save_every = 7 (file {config})" in log
     assert trainer.save_every == 7
     assert "n_val_iterations = 1 (environment nnUNet_n_val_iterations)" in log
-    assert f"patience in {config} is set, but only {STOPPING} reads it" in log
+    assert f"patience in {config} is set, but only {STOPPING} and nnUNetTrainerExt read it" in log
 
 
 def test_a_refused_training_leaves_no_folder_and_says_why(lab, capsys):
@@ -64,21 +64,23 @@ def test_a_refused_training_leaves_no_folder_and_says_why(lab, capsys):
 def test_the_constructor_takes_what_nnunets_takes(lab):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+    from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
     from nnunet_ext.trainers.trainer import nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping
 
     theirs = inspect.signature(nnUNetTrainer.__init__).parameters
-    for ours in (nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping):
+    for ours in (nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping, nnUNetTrainerExt):
         mine = inspect.signature(ours.__init__).parameters
         assert list(mine) == list(theirs)
         assert mine["device"].default == theirs["device"].default
 
 
 def test_each_trainer_behind_the_door_has_its_settings_known(lab):
-    from nnunet_ext.trainers import trainer
+    from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
     from nnunet_ext.trainers.settings import READERS
 
+    assert sorted(door.__all__) == sorted(READERS)
     for name, model in READERS.items():
-        assert getattr(trainer, name).settings_model is model
+        assert getattr(door, name).settings_model is model
 
 
 # Early stopping
@@ -391,13 +393,13 @@ def test_no_variable_that_nnunet_reads_is_taken_for_a_misspelling(lab):
 
     import nnunetv2
 
-    from nnunet_ext.trainers.settings import EarlyStoppingSettings, resolve_settings
+    from nnunet_ext.trainers.settings import ExtSettings, resolve_settings
 
     text = "".join(path.read_text() for path in Path(nnunetv2.__path__[0]).rglob("*.py"))
     read = set(re.findall(r"environ\S*?['\"](nnUNet_\w+)", text))
     read |= set(re.findall(r"(?:getenv|_EnvPath|_getDefaultValue|_enabled)\(\s*['\"](nnUNet_\w+)", text))
     assert {"nnUNet_compile", "nnUNet_raw", "nnUNet_npp", "nnUNet_wandb_mode"} <= read
-    settings = resolve_settings(EarlyStoppingSettings, dict.fromkeys(read, "1"), ignore_case=False)
+    settings = resolve_settings(ExtSettings, dict.fromkeys(read, "1"), ignore_case=False)
     assert settings.notes == ()
 
 

@@ -8,7 +8,6 @@ import socket
 
 import pytest
 
-STOPPING = "nnUNetTrainerEarlyStopping"
 N_RANKS = 2
 
 
@@ -26,13 +25,13 @@ def _on_cpu(device):
     module.DDP = lambda network, device_ids: parallel(network)
 
 
-def _rank(rank, port, plans, dataset_json, answers):
+def _rank(rank, port, trainer_name, plans, dataset_json, answers):
     import numpy as np
     import torch
     from nnunetv2.training.logging.nnunet_logger import MetaLogger
     from torch import distributed
 
-    from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+    from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
 
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "nnUNet_compile": "f"}
     distributed.init_process_group("gloo", rank=rank, world_size=N_RANKS)
@@ -40,7 +39,7 @@ def _rank(rank, port, plans, dataset_json, answers):
     _on_cpu(torch.device("cpu"))
     MetaLogger.plot_progress_png = lambda *_: None
 
-    class Falling(nnUNetTrainerEarlyStopping):
+    class Falling(getattr(door, trainer_name)):
         def on_validation_epoch_end(self, val_outputs):
             super().on_validation_epoch_end(val_outputs)
             dices = [np.float32(0.9 if epoch == 1 else 0.5) for epoch in range(self.current_epoch + 1)]
@@ -56,7 +55,8 @@ def _rank(rank, port, plans, dataset_json, answers):
 
 
 @pytest.mark.slow
-def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocessed, read):
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerEarlyStopping", "nnUNetTrainerExt_acc2_ema0p9"])
+def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocessed, read, trainer):
     import torch
 
     lab.variables(n_epochs=9, patience=2, initial_lr=1e-2)
@@ -67,7 +67,7 @@ def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocess
         port = free.getsockname()[1]
     context = torch.multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
-    torch.multiprocessing.spawn(_rank, (port, plans, dataset_json, answers), nprocs=N_RANKS)
+    torch.multiprocessing.spawn(_rank, (port, trainer, plans, dataset_json, answers), nprocs=N_RANKS)
     first, second = sorted((answers.get() for _ in range(N_RANKS)), key=lambda answer: answer[0])
     assert first[1] == second[1] == 4
     assert first[2] == second[2] == "patience: best 0.9000 at epoch 1, 2 of 2 epochs without a rise"

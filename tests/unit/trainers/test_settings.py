@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from pydantic import Field
@@ -13,11 +14,12 @@ from nnunet_ext.trainers.settings import (
     NNUNET_VARIABLES,
     READERS,
     EarlyStoppingSettings,
+    ExtSettings,
     TrainingSettings,
     resolve_settings,
 )
 
-EVERY_NAME = list(EarlyStoppingSettings.model_fields)
+EVERY_NAME = list(ExtSettings.model_fields)
 
 
 def resolve(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
@@ -73,11 +75,21 @@ def test_the_environment_goes_over_the_file_and_the_file_over_the_default(config
 
 
 def test_every_setting_can_be_given_by_variable_and_by_file(config):
-    given = dict.fromkeys(EVERY_NAME, "1")
-    by_file = resolve(nnUNet_ext_config=config("".join(f"{k}: {v}\n" for k, v in given.items())))
-    by_variable = resolve(**{f"nnUNet_{name}": value for name, value in given.items()})
+    fields = ExtSettings.model_fields.items()
+    given = {
+        "betas": "0.5,0.75",
+        "label_weights": "1, 2.5",
+        **dict.fromkeys(("warmup_epochs", "momentum"), "0"),
+        **dict.fromkeys(("lr_factor", "ema_decay"), "0.5"),
+    }
+    given |= {name: "1" for name, field in fields if name not in given and not isinstance(field.default, str)}
+    given |= {name: field.default for name, field in fields if name not in given}
+    assert list(given.keys() ^ set(EVERY_NAME)) == []
+    by_file = resolve(ExtSettings, nnUNet_ext_config=config("".join(f"{k}: {v}\n" for k, v in given.items())))
+    by_variable = resolve(ExtSettings, **{f"nnUNet_{name}": value for name, value in given.items()})
     assert by_file.values == by_variable.values
-    assert by_file.values.model_dump() == {**dict.fromkeys(EVERY_NAME, 1), "restore_best": True}
+    assert "default" not in {*by_file.origins.values(), *by_variable.origins.values()}
+    assert (by_file.values.betas, by_file.values.label_weights) == ((0.5, 0.75), (1, 2.5))
 
 
 def test_settings_cannot_be_changed_afterwards():
@@ -94,11 +106,11 @@ def test_one_line_a_setting_says_where_it_came_from():
 
 def test_a_new_setting_is_one_field():
     class More(TrainingSettings):
-        momentum: float = Field(0.99, ge=0, lt=1)
+        dropout: float = Field(0.1, ge=0, lt=1)
 
-    assert resolve(More, nnUNet_momentum="0.5").values.momentum == 0.5
-    assert "allowed is a finite number, at least 0, below 1" in faults(More, nnUNet_momentum="1")[0]
-    assert "nnUNet_momentum" in faults(More, nnUNet_momentun="0.5")[0]
+    assert resolve(More, nnUNet_dropout="0.5").values.dropout == 0.5
+    assert "allowed is a finite number, at least 0, below 1" in faults(More, nnUNet_dropout="1")[0]
+    assert "nnUNet_dropout" in faults(More, nnUNet_dropuot="0.5")[0]
 
 
 def test_settings_are_read_without_torch_and_nnunet():
@@ -225,7 +237,8 @@ def test_a_name_that_is_nearly_ours_is_a_fault_that_names_ours(variable, meant):
         assert fault.startswith(f"  - {variable} is '80', but what is read is {meant}:")
 
 
-@pytest.mark.parametrize("name", EVERY_NAME)
+# eps: what is left of it is as near to nnU-Net's own nps.
+@pytest.mark.parametrize("name", [name for name in EVERY_NAME if name != "eps"])
 def test_every_letter_left_out_of_a_name_is_noticed(name):
     for i in range(len(name)):
         shorter = name[:i] + name[i + 1 :]
@@ -283,7 +296,7 @@ def test_where_case_means_nothing_a_misspelling_is_still_a_fault(config):
 
 def test_what_only_another_trainer_reads_is_told_and_not_checked():
     resolved = resolve(TrainingSettings, nnUNet_patience="a lot")
-    note = "nnUNet_patience is set, but only nnUNetTrainerEarlyStopping reads it."
+    note = "nnUNet_patience is set, but only nnUNetTrainerEarlyStopping and nnUNetTrainerExt read it."
     assert resolved.notes == (note,)
     assert resolved.lines()[-1] == f"Note: {note}"
 
@@ -295,7 +308,10 @@ def test_a_file_shared_by_all_trainers_may_hold_the_settings_of_each(config):
     path = config("n_epochs: 80\npatience: 7\n")
     resolved = resolve(TrainingSettings, nnUNet_ext_config=path)
     assert resolved.values.n_epochs == 80
-    assert resolved.notes == (f"patience in {path} is set, but only nnUNetTrainerEarlyStopping reads it.",)
+    note = f"patience in {path} is set, but only nnUNetTrainerEarlyStopping and nnUNetTrainerExt read it."
+    assert resolved.notes == (note,)
+    (alone,) = resolve(nnUNet_ext_config=config("schedule: cosine")).notes
+    assert alone.endswith("is set, but only nnUNetTrainerExt reads it.")
 
 
 def test_a_file_is_read_as_it_is_written(config):
@@ -374,3 +390,90 @@ def test_what_is_recorded_reads_back_the_same():
 
 def test_each_reader_reads_at_least_the_length_of_a_training():
     assert all(issubclass(model, TrainingSettings) for model in READERS.values())
+
+
+# The settings of nnUNetTrainerExt
+
+
+def test_the_defaults_of_the_parts_are_nnunets():
+    values = resolve(ExtSettings).values
+    assert (values.optimizer, values.momentum, values.weight_decay) == ("sgd", 0.99, 3e-5)
+    assert (values.schedule, values.loss, values.clip_norm, values.amp) == ("poly", "dice_ce", 12, "auto")
+    assert (values.accumulate, values.ema_decay, values.warmup_epochs, values.cooldown_epochs) == (
+        1,
+        None,
+        0,
+        0,
+    )
+    assert values.loss_options == type(values.loss_options)()
+    assert values.remarks() == []
+
+
+@pytest.mark.parametrize("setting", ["optimizer", "schedule", "loss", "amp"])
+def test_a_wrong_choice_is_answered_with_all_right_ones(setting):
+    (fault,) = faults(ExtSettings, **{f"nnUNet_{setting}": "adamww"})
+    assert fault.startswith(f"  - nnUNet_{setting} is 'adamww'; allowed is one of ")
+    for choice in get_args(ExtSettings.model_fields[setting].annotation):
+        assert choice in fault
+
+
+@pytest.mark.parametrize("value", ["0.9;0.99", "a,b", "0.9,", "nan,1", ""])
+def test_what_is_no_list_of_numbers_is_refused_once(value):
+    (fault,) = faults(ExtSettings, nnUNet_betas=value)
+    assert fault.endswith("allowed is finite numbers with commas between them, or none.")
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused():
+    (fault,) = faults(ExtSettings, nnUNet_warmup_epochs="5", nnUNet_n_epochs="5")
+    assert fault == "  - warmup_epochs is 5, n_epochs 5; the warm-up must be shorter than the training."
+
+
+def test_weights_that_leave_no_loss_are_refused():
+    (fault,) = faults(ExtSettings, nnUNet_dice_weight="0", nnUNet_term_weight="0")
+    assert "both 0" in fault
+
+
+def test_what_cannot_have_an_effect_is_noted():
+    resolved = resolve(ExtSettings, nnUNet_restart_epochs="7", nnUNet_optimizer="adam")
+    notes = [line for line in resolved.lines() if line.startswith("Note: ")]
+    assert notes == [
+        "Note: restart_epochs = 7 has no effect: schedule is poly, and only restarts would read it.",
+        "Note: initial_lr = 0.01 is meant for sgd; adam may need one much lower.",
+    ]
+
+
+# Settings in the trainer's name
+
+
+def test_the_name_goes_over_the_default_only():
+    resolved = resolve_settings(ExtSettings, {"nnUNet_patience": "9"}, recipe={"n_epochs": "80"})
+    assert (resolved.values.n_epochs, resolved.values.patience) == (80, 9)
+    assert resolved.origins["n_epochs"] == "trainer's name"
+    assert resolved.over({"n_epochs": 7}).values.n_epochs == 80
+
+
+def contradiction(recipe, **variables):
+    with pytest.raises(SettingsError) as raised:
+        resolve_settings(ExtSettings, variables, recipe=recipe, ignore_case=False)
+    return str(raised.value).splitlines()[1:]
+
+
+def test_name_and_variable_may_say_the_same_in_other_words():
+    same = resolve_settings(ExtSettings, {"nnUNet_initial_lr": "0.010"}, recipe={"initial_lr": "1e-2"})
+    assert same.values.initial_lr == 0.01
+
+
+def test_name_and_variable_or_file_that_contradict_each_other_are_refused(config):
+    path = config("patience: 3")
+    recipe = {"n_epochs": "80", "patience": "4"}
+    assert contradiction(recipe, nnUNet_n_epochs="90", nnUNet_ext_config=path) == [
+        "  - n_epochs is 80 in the trainer's name, but nnUNet_n_epochs is '90': leave out one of them.",
+        f"  - patience is 4 in the trainer's name, but patience in {path} is '3': leave out one of them.",
+    ]
+
+
+def test_a_value_in_the_name_is_checked_as_a_variable_is():
+    (fault,) = contradiction({"n_epochs": "0"})
+    assert fault == "  - n_epochs in the trainer's name is '0'; allowed is a whole number, at least 1."
+    (fault,) = contradiction({"n_epochs": "3"}, nnUNet_n_epochs="many")
+    assert fault.startswith("  - nnUNet_n_epochs is 'many'; allowed")

@@ -1,0 +1,115 @@
+"""Trainings from the command line: settings by options, then nnU-Net's own function in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe, parse_recipe
+from nnunet_ext.trainers.settings import PREFIX, READERS, ResolvedSettings, resolve_settings
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A training to start; the names are those of nnU-Net's `run_training`.
+
+    Attributes:
+        dataset: number or name.
+        configuration: one of the plan's.
+        fold: a number or `all`.
+        trainer: one of ours, with or without settings in its name.
+        plans: identifier of the plans.
+        options: settings by name, as texts.
+    """
+
+    dataset: str
+    configuration: str
+    fold: str
+    trainer: str = TRAINER
+    plans: str = "nnUNetPlans"
+    options: Mapping[str, str] | None = None
+    device: str = "cuda"
+    num_gpus: int = 1
+    pretrained_weights: str | None = None
+    continue_training: bool = False
+    only_run_validation: bool = False
+    export_validation_probabilities: bool = False
+    disable_checkpointing: bool = False
+    val_with_best: bool = False
+
+
+def resolve_launch(
+    trainer: str, options: Mapping[str, str], environment: Mapping[str, str] = os.environ
+) -> ResolvedSettings[Any]:
+    """Resolve the settings of a training as its trainer will, without importing it.
+
+    Options go over variables. A setting that the trainer's name and an option, variable or file give
+    different values is refused.
+
+    Raises:
+        UsageError: the trainer is none of ours.
+        SettingsError: its name or a setting is wrong.
+    """
+    name = TRAINER if is_recipe(trainer) else trainer
+    if name not in READERS:
+        raise UsageError(
+            f"Trainer {trainer} is none of {', '.join(READERS)}: train nnU-Net's own with nnUNetv2_train."
+        )
+    recipe = parse_recipe(trainer).values if is_recipe(trainer) else {}
+    resolved = resolve_settings(READERS[name], {**environment, **_variables(options)}, recipe=recipe)
+    origins = {
+        setting: f"option -{setting}" if setting in options and setting not in recipe else origin
+        for setting, origin in resolved.origins.items()
+    }
+    return replace(resolved, origins=origins)
+
+
+def _variables(options: Mapping[str, str]) -> dict[str, str]:
+    return {PREFIX + setting: value for setting, value in options.items()}
+
+
+def launch(order: Launch) -> None:
+    """Run a training by nnU-Net's own function; its settings and our trainers' folder become variables.
+
+    Variables rather than arguments, because with several GPUs each one's process reads them anew.
+
+    Raises:
+        UsageError: the trainer, its name or a setting is wrong, or what is asked for excludes each other.
+    """
+    options = order.options or {}
+    resolve_launch(order.trainer, options)
+    if order.fold != "all" and not order.fold.isdecimal():
+        raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
+    if order.continue_training and order.only_run_validation:
+        raise UsageError("--c and --val exclude each other: leave out one.")
+    os.environ.update(_variables(options))
+    os.environ[TRAINER_VARIABLE] = with_discovery()
+    if order.device != "cpu":
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+    import torch
+    from nnunetv2.run.run_training import run_training
+
+    # As nnU-Net's own command does: on a GPU more threads only get into each other's way.
+    torch.set_num_threads(os.cpu_count() or 1 if order.device == "cpu" else 1)
+    run_training(
+        order.dataset,
+        order.configuration,
+        order.fold,
+        order.trainer,
+        order.plans,
+        order.pretrained_weights,
+        order.num_gpus,
+        order.export_validation_probabilities,
+        order.continue_training,
+        order.only_run_validation,
+        order.disable_checkpointing,
+        order.val_with_best,
+        device=torch.device(order.device),
+    )

@@ -1,0 +1,61 @@
+"""The losses' names and options: plain values, so that settings can be checked without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+LossName = Literal["dice_ce", "dice_focal", "focal", "tversky", "focal_tversky", "dice_topk"]
+LOSS_NAMES: tuple[str, ...] = get_args(LossName)
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What a loss can be told; each loss reads what it needs and passes over the rest.
+
+    Attributes:
+        dice_weight: weight of the Dice in the sums dice_ce, dice_focal and dice_topk.
+        term_weight: weight of what is added to it there: cross-entropy, focal or top-k.
+        gamma: None for the loss's own. Focal: the exponent of Lin et al., 2 of its own, 0 is
+            cross-entropy. Focal Tversky: the gamma of Abraham and Khan, 4/3 of its own, whose
+            reciprocal is the exponent; 1 is Tversky.
+        alpha: Tversky's weight of false positives.
+        beta: Tversky's weight of false negatives; with both at 0.5 it is 1 - Dice.
+        topk_percent: the share of voxels that dice_topk looks at, above 0 and at most 100.
+        label_weights: one weight for each foreground label in the order of the labels' values, or for
+            each region in dataset.json's order. One more in front is the background's, which is 1
+            otherwise; regions have none. Only their ratios matter: equal weights are no weights.
+            Terms of overlap (Dice, Tversky) average their labels with them and leave the background
+            out. Terms of voxels (cross-entropy, focal, top-k) weigh each voxel by its true label, and
+            with regions each region's voxels.
+    """
+
+    dice_weight: float = 1.0
+    term_weight: float = 1.0
+    gamma: float | None = None
+    alpha: float = 0.3
+    beta: float = 0.7
+    topk_percent: float = 10.0
+    label_weights: tuple[float, ...] | None = None
+
+    def faults(self) -> list[str]:
+        """What is wrong with these values whatever the data set, a sentence each."""
+        faults = [
+            f"{name} is {value}, but must be a finite number and at least 0"
+            for name, value in vars(self).items()
+            if isinstance(value, int | float) and name != "topk_percent" and not _is_weight(value)
+        ]
+        if self.dice_weight == self.term_weight == 0:
+            faults.append("dice_weight and term_weight are both 0: one of them must be above 0")
+        if self.alpha == self.beta == 0:
+            faults.append("alpha and beta of Tversky are both 0: one of them must be above 0")
+        if not 0 < self.topk_percent <= 100:
+            faults.append(f"topk_percent is {self.topk_percent}, but must be above 0 and at most 100")
+        if self.label_weights is not None and not all(map(_is_weight, self.label_weights)):
+            faults.append(f"label_weights are {self.label_weights}, but must be finite and at least 0")
+        return faults
+
+
+def _is_weight(value: float) -> bool:
+    return math.isfinite(value) and value >= 0

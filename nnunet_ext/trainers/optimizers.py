@@ -1,0 +1,77 @@
+"""Optimizers by name: nnU-Net's own, and timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.choices import OptimizerName
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """What an optimizer is made with.
+
+    Attributes:
+        lr: learning rate of the first epoch.
+        weight_decay: for all parameters alike, biases and norms included, as in nnU-Net.
+        momentum: of the optimizers that have one.
+        betas: as many as the optimizer has; None for its own.
+        eps: None for the optimizer's own.
+    """
+
+    lr: float
+    weight_decay: float
+    momentum: float
+    betas: tuple[float, ...] | None = None
+    eps: float | None = None
+
+
+def build_optimizer(
+    name: OptimizerName, parameters: Iterable[torch.nn.Parameter], options: OptimizerOptions
+) -> torch.optim.Optimizer:
+    """Make an optimizer with one group of parameters.
+
+    Args:
+        name: `sgd` is nnU-Net's, with Nesterov's momentum; every other is made by timm.
+        parameters: what it changes.
+        options: options that the optimizer does not have are passed over.
+
+    Raises:
+        SettingsError: the optimizer does not take these values.
+    """
+    try:
+        if name == "sgd":
+            return torch.optim.SGD(
+                parameters,
+                options.lr,
+                weight_decay=options.weight_decay,
+                momentum=options.momentum,
+                nesterov=options.momentum > 0,
+            )
+        return _build_timm(name, list(parameters), options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise SettingsError(f"optimizer {name} does not take {options}: {error}") from error
+
+
+def _build_timm(
+    name: str, parameters: list[torch.nn.Parameter], options: OptimizerOptions
+) -> torch.optim.Optimizer:
+    from timm.optim import create_optimizer_v2, get_optimizer_info
+
+    own: dict[str, Any] = {"betas": options.betas, "eps": options.eps}
+    info = get_optimizer_info(name)
+    if options.betas is not None and info.has_betas and len(options.betas) != info.num_betas:
+        raise ValueError(f"it has {info.num_betas} betas, not {len(options.betas)}")
+    return create_optimizer_v2(
+        parameters,
+        name,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        momentum=options.momentum,
+        **{key: value for key, value in own.items() if value is not None},
+    )
