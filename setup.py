@@ -45,6 +45,7 @@ setup(
             "build",
             "tree-sitter>=0.23",
             "tree-sitter-powershell",
+            "monai>=1.3",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},
