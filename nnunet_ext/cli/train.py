@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="where to compute")
     parser.add_argument("-num_gpus", type=int, default=1, metavar="N", help="GPUs to train on together")
-    parser.add_argument("-pretrained_weights", metavar="FILE", help="a checkpoint to begin with")
     _add_switches(parser)
     settings = parser.add_argument_group("settings", "Each is a variable, too: nnUNet_n_epochs is -n_epochs.")
     for name, field in ExtSettings.model_fields.items():

@@ -24,3 +24,4 @@ OptimizerName = Literal[
 ]  # fmt: skip
 ScheduleName = Literal["poly", "cosine", "restarts", "step", "exponential", "plateau"]
 AmpName = Literal["auto", "fp16", "bf16", "off"]
+CaseSampling = Literal["uniform", "balanced"]

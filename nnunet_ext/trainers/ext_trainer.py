@@ -19,8 +19,9 @@ from nnunet_ext.trainers.losses.build import build_loss
 from nnunet_ext.trainers.losses.options import LossOptions
 from nnunet_ext.trainers.optimizers import OptimizerOptions, build_optimizer
 from nnunet_ext.trainers.recipe_names import is_recipe, parse_recipe
+from nnunet_ext.trainers.resolution import ResolvedSettings
 from nnunet_ext.trainers.schedulers import CoolDown, EpochScheduler, Schedule
-from nnunet_ext.trainers.settings import ExtSettings, ResolvedSettings, TrainingSettings
+from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 AMP_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -10,7 +10,8 @@ from typing import Any
 from nnunet_ext.errors import UsageError
 from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe, parse_recipe
-from nnunet_ext.trainers.settings import PREFIX, READERS, ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.resolution import PREFIX, ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.settings import READERS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -36,7 +37,6 @@ class Launch:
     options: Mapping[str, str] | None = None
     device: str = "cuda"
     num_gpus: int = 1
-    pretrained_weights: str | None = None
     continue_training: bool = False
     only_run_validation: bool = False
     export_validation_probabilities: bool = False
@@ -104,7 +104,7 @@ def launch(order: Launch) -> None:
         order.fold,
         order.trainer,
         order.plans,
-        order.pretrained_weights,
+        None,  # ours is a setting
         order.num_gpus,
         order.export_validation_probabilities,
         order.continue_training,

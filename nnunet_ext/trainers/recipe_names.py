@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.choices import AmpName, OptimizerName, ScheduleName
+from nnunet_ext.trainers.choices import AmpName, CaseSampling, OptimizerName, ScheduleName
 from nnunet_ext.trainers.losses.options import LossName
 
 TRAINER = "nnUNetTrainerExt"
@@ -51,7 +51,16 @@ CODES = {
     "clip_norm": "clip",
     "amp": "",
     "ema_decay": "ema",
+    "val_every": "each",
+    "fixed_val": "fixed",
+    "monitor": "",
+    "case_sampling": "",
+    "case_rate": "rate",
+    "max_hours": "hours",
+    "nan_epochs": "nan",
+    "seed": "seed",
     "save_every": "save",
+    "save_minutes": "minutes",
 }
 SETTINGS = {code: setting for setting, code in CODES.items() if code}
 
@@ -61,6 +70,8 @@ WORDS = {
     **{name: ("schedule", name) for name in get_args(ScheduleName)},
     **{name.replace("_", ""): ("loss", name) for name in get_args(LossName)},
     **{f"amp{name}": ("amp", name) for name in get_args(AmpName)},
+    **{name: ("monitor", name) for name in ("mean", "worst")},
+    **{name: ("case_sampling", name) for name in get_args(CaseSampling)},
 }
 _WORD_OF = {choice: word for word, choice in WORDS.items()}
 

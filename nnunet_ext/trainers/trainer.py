@@ -29,12 +29,8 @@ from nnunet_ext.trainers.checkpoints import (
     write_checkpoint,
 )
 from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
-from nnunet_ext.trainers.settings import (
-    EarlyStoppingSettings,
-    ResolvedSettings,
-    TrainingSettings,
-    resolve_settings,
-)
+from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 

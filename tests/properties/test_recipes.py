@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_ext.trainers.recipe_names import CODES, format_recipe, parse_recipe
+from nnunet_ext.trainers.resolution import resolve_settings
 from nnunet_ext.trainers.schedulers import Schedule
-from nnunet_ext.trainers.settings import ExtSettings, resolve_settings
+from nnunet_ext.trainers.settings import ExtSettings
 
 KINDS = get_args(ExtSettings.model_fields["schedule"].annotation)
 
@@ -27,8 +28,11 @@ def values_of(field):
     if kinds[0] is bool:
         return st.booleans()
     low, high = limit(field, "ge", "gt"), limit(field, "le", "lt")
+    if kinds[0] is str:
+        return st.sampled_from(("mean", "worst"))
     if kinds[0] is int:
-        return st.integers(low, 10**9)
+        numbers = st.integers(low, 10**9)
+        return st.none() | numbers if NoneType in kinds else numbers
     numbers = st.floats(
         low,
         high,

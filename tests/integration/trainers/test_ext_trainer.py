@@ -210,7 +210,8 @@ def bare_trainer(**settings):
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 
     from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-    from nnunet_ext.trainers.settings import ExtSettings, resolve_settings
+    from nnunet_ext.trainers.resolution import resolve_settings
+    from nnunet_ext.trainers.settings import ExtSettings
 
     seed_all()
     trainer = object.__new__(nnUNetTrainerExt)

@@ -393,7 +393,8 @@ def test_no_variable_that_nnunet_reads_is_taken_for_a_misspelling(lab):
 
     import nnunetv2
 
-    from nnunet_ext.trainers.settings import ExtSettings, resolve_settings
+    from nnunet_ext.trainers.resolution import resolve_settings
+    from nnunet_ext.trainers.settings import ExtSettings
 
     text = "".join(path.read_text() for path in Path(nnunetv2.__path__[0]).rglob("*.py"))
     read = set(re.findall(r"environ\S*?['\"](nnUNet_\w+)", text))

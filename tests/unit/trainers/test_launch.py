@@ -5,7 +5,8 @@ import pytest
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import SettingsError, UsageError
 from nnunet_ext.trainers.launch import resolve_launch
-from nnunet_ext.trainers.settings import PREFIX, ExtSettings
+from nnunet_ext.trainers.resolution import PREFIX
+from nnunet_ext.trainers.settings import ExtSettings
 
 RECIPE = "nnUNetTrainerExt_ep300_pat50_adamw"
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime
 from typing import get_args
 
 import pytest
 from pydantic import Field
 
 from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.resolution import NNUNET_VARIABLES, resolve_settings
 from nnunet_ext.trainers.settings import (
-    NNUNET_VARIABLES,
     READERS,
     EarlyStoppingSettings,
     ExtSettings,
     TrainingSettings,
-    resolve_settings,
+    next_time,
 )
 
 EVERY_NAME = list(ExtSettings.model_fields)
@@ -79,6 +80,7 @@ def test_every_setting_can_be_given_by_variable_and_by_file(config):
     given = {
         "betas": "0.5,0.75",
         "label_weights": "1, 2.5",
+        "stop_at": "07:30",
         **dict.fromkeys(("warmup_epochs", "momentum"), "0"),
         **dict.fromkeys(("lr_factor", "ema_decay"), "0.5"),
     }
@@ -90,6 +92,25 @@ def test_every_setting_can_be_given_by_variable_and_by_file(config):
     assert by_file.values == by_variable.values
     assert "default" not in {*by_file.origins.values(), *by_variable.origins.values()}
     assert (by_file.values.betas, by_file.values.label_weights) == ((0.5, 0.75), (1, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("07:30", datetime(2026, 3, 2, 7, 30)),
+        ("23:15:10", datetime(2026, 3, 1, 23, 15, 10)),
+        ("2026-02-01 07:30", datetime(2026, 2, 1, 7, 30)),
+    ],
+)
+def test_a_time_of_day_is_the_next_one(text, meant):
+    assert next_time(text, datetime(2026, 3, 1, 12, 0)) == meant
+
+
+@pytest.mark.parametrize("text", ["25:00", "tomorrow", "2026-02-30 07:30", "7"])
+def test_what_is_no_time_is_refused_with_two_that_are(text):
+    assert faults(ExtSettings, nnUNet_stop_at=text) == [
+        f"  - nnUNet_stop_at is {text!r}; allowed is a time as 07:30 or 2026-03-01 07:30, or none."
+    ]
 
 
 def test_settings_cannot_be_changed_afterwards():
