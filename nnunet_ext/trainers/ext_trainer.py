@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,6 @@ from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 AMP_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-NNUNETS_CLIP_NORM = 12.0
 NNUNETS_LOSS = "dice_ce"
 OPTIMIZER_OPTIONS = ("weight_decay", "momentum", "betas", "eps")
 
@@ -41,6 +41,7 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
     settings_model: ClassVar[type[TrainingSettings]] = ExtSettings
 
     grad_scaler: Any
+    gradient_norms: list[torch.Tensor]  # of the epoch's steps, before they are clipped
     average: WeightAverage | None = None
     _trained: dict[str, Any] | None = None  # read from a checkpoint, until the training begins
 
@@ -50,6 +51,7 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
 
     def _use(self, resolved: ResolvedSettings[Any]) -> None:
         super()._use(resolved)
+        self.gradient_norms = []
         self.weight_decay = resolved.values.weight_decay
         if resolved.values.amp in ("bf16", "off"):
             self.grad_scaler = None  # neither has gradients too small for it
@@ -135,19 +137,13 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
 
     # Steps
 
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One step of the optimizer: nnU-Net's own where the settings are nnU-Net's."""
-        settings = self.settings
-        if settings.accumulate == 1 and settings.clip_norm == NNUNETS_CLIP_NORM and settings.amp == "auto":
-            output: dict[str, Any] = super().train_step(batch)
-        else:
-            output = self._own_step(batch)
-        if self.average is not None:
-            self.average.update()
-        return output
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's list of gradient norms."""
+        super().on_train_epoch_start()
+        self.gradient_norms = []
 
-    def _own_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A step on the mean gradient of as many batches as are accumulated."""
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One step of the optimizer, on the mean gradient of as many batches as are accumulated."""
         n_batches = self.settings.accumulate
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
@@ -158,6 +154,8 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
             with self.network.no_sync() if waits else nullcontext():
                 losses.append(self._backward(data, n_batches))
         self._clip_and_step()
+        if self.average is not None:
+            self.average.update()
         return {"loss": torch.stack(losses).mean().cpu().numpy()}
 
     def _backward(self, batch: dict[str, Any], n_batches: int) -> torch.Tensor:
@@ -176,8 +174,8 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
     def _clip_and_step(self) -> None:
         if self.grad_scaler is not None:
             self.grad_scaler.unscale_(self.optimizer)
-        if self.settings.clip_norm > 0:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        largest = self.settings.clip_norm or math.inf
+        self.gradient_norms.append(torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest))
         if self.grad_scaler is None:
             self.optimizer.step()
         else:

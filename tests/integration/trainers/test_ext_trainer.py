@@ -216,6 +216,7 @@ def bare_trainer(**settings):
     seed_all()
     trainer = object.__new__(nnUNetTrainerExt)
     trainer.device, trainer.is_ddp, trainer.grad_scaler = torch.device("cpu"), False, None
+    trainer.gradient_norms = []
     trainer.network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 6, 3, padding=1),
         torch.nn.InstanceNorm2d(6, affine=True),
