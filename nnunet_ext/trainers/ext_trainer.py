@@ -8,11 +8,14 @@ from typing import ClassVar
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.averaged import Averaged
 from nnunet_ext.trainers.configured import Configured
+from nnunet_ext.trainers.continued import Continued
+from nnunet_ext.trainers.interruptible import Interruptible
+from nnunet_ext.trainers.limited import Limited
 from nnunet_ext.trainers.recipe_names import is_recipe, parse_recipe
 from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
 
 
-class nnUNetTrainerExt(Averaged, Configured):
+class nnUNetTrainerExt(Interruptible, Continued, Averaged, Limited, Configured):
     """A training whose every part is a setting; the defaults are nnU-Net's to the last bit.
 
     Each class that it is made of adds one part around the next: the order is that in which a hook goes
