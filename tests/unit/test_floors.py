@@ -16,6 +16,10 @@ ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "install
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
+    "trainers/configured.py",
+    "trainers/continued.py",
+    "trainers/interruptible.py",
+    "trainers/ranks.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
