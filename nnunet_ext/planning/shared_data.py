@@ -61,9 +61,8 @@ def share_data(plans: Mapping[str, Any], stock: Mapping[str, Any] | None, *, is_
         elif name in stock["configurations"]:
             different = differences(plans, stock, name)
             if different:
-                reasons.append(
-                    f"{name} has data of its own: {', '.join(different)} differ from {STOCK_PLANS}."
-                )
+                reason = f"for in {STOCK_PLANS} these are others: {', '.join(different)}."
+                reasons.append(f"{name} has data of its own, {reason}")
             else:
                 planned["data_identifier"] = stock["configurations"][name]["data_identifier"]
     return reasons
