@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nested: our trainers' and can be pruned; pyramid: nnU-Net's own trainers know it",
     )
     parser.add_argument(
-        "-overwrite_plans_name", dest="plans_name", metavar="NAME", help="(default: the planner's own)"
+        "-overwrite_plans_name",
+        dest="plans_name",
+        metavar="NAME",
+        help="name of the plans (default: the planner's own)",
     )
     parser.add_argument(
         "-overwrite_target_spacing",
@@ -102,7 +105,7 @@ def _print_planned(planned: Planned) -> None:
             "A training begun with them goes on only with them: put them back under their name for it."
         )
     if planned.kept:
-        print(f"Not planned now but kept from those: {', '.join(planned.kept)}")
+        print(f"Not planned now, but still in the file: {', '.join(planned.kept)}")
     command = planned.preprocess_command
     print(f"to preprocess: {command}" if command else "All data is preprocessed.")
 

@@ -71,8 +71,8 @@ class Planned:
         plans_name: by which nnU-Net calls the plans.
         path: their file.
         configurations: what was planned, from the fewest dimensions to the most.
-        old_plans: where the plans are that had the same name, if they were others.
-        kept: configurations of those that the file still holds.
+        old_plans: where other plans are now that had the same name.
+        kept: configurations that were in the file before, were not planned now, and still are in it.
     """
 
     dataset: str

@@ -38,8 +38,8 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         supervision: form of the network's deep supervision; nnU-Net's own trainers know "pyramid".
 
     Attributes:
-        old_plans: where `plan_experiment` put the plans that were there under the same name, if others.
-        kept: configurations of those that were not planned now; nnU-Net leaves them in the file.
+        old_plans: where `plan_experiment` put other plans that were there under the same name.
+        kept: configurations of such plans that were not planned now; nnU-Net leaves them in the file.
 
     Raises:
         UsageError: an argument is out of range, or the name is that of another planner's plans.
