@@ -57,7 +57,7 @@ def resolve_launch(
         UsageError: the trainer is none of ours.
         SettingsError: its name or a setting is wrong.
     """
-    name = TRAINER if is_recipe(trainer) else trainer
+    name = parse_recipe(trainer).base if is_recipe(trainer) else trainer
     if name not in READERS:
         raise UsageError(
             f"Trainer {trainer} is none of {', '.join(READERS)}: train nnU-Net's own with nnUNetv2_train."

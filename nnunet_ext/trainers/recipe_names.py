@@ -16,6 +16,7 @@ from nnunet_ext.trainers.choices import AmpName, CaseSampling, OptimizerName, Sc
 from nnunet_ext.trainers.losses.options import LossName
 
 TRAINER = "nnUNetTrainerExt"
+TRAINERS = (TRAINER, "nnUNetTrainerUNetPlusPlus")
 
 # The order is that in which names are written.
 CODES = {
@@ -82,16 +83,18 @@ class Recipe:
 
     Attributes:
         trainer: the whole name.
+        base: the trainer whose settings these are.
         values: by setting, the value as a variable would hold it.
     """
 
     trainer: str
+    base: str
     values: dict[str, str]
 
 
 def is_recipe(name: str) -> bool:
     """Whether a name is that of a trainer with settings in it, well written or not."""
-    return name.startswith(TRAINER + "_")
+    return name.startswith(tuple(f"{trainer}_" for trainer in TRAINERS))
 
 
 def parse_recipe(name: str) -> Recipe:
@@ -102,14 +105,15 @@ def parse_recipe(name: str) -> Recipe:
     """
     values: dict[str, str] = {}
     codes: dict[str, str] = {}
-    for code in name.removeprefix(TRAINER).split("_")[1:]:
+    base, *parts = name.split("_")
+    for code in parts:
         setting, value = _parse(code, name)
         if setting in values:
             raise SettingsError(
                 f"Trainer {name}: {setting} is given twice, as {codes[setting]} and as {code}: leave out one."
             )
         values[setting], codes[setting] = value, code
-    return Recipe(name, values)
+    return Recipe(name, base, values)
 
 
 def _parse(code: str, name: str) -> tuple[str, str]:
@@ -137,7 +141,7 @@ def codes_text() -> str:
     return f"With a number, as in ep300 and lr0p001: {numbers}. By their name: {words}."
 
 
-def format_recipe(values: Mapping[str, Any]) -> str:
+def format_recipe(values: Mapping[str, Any], base: str = TRAINER) -> str:
     """The trainer's name that carries these settings, in the order of the table of codes.
 
     Raises:
@@ -148,7 +152,7 @@ def format_recipe(values: Mapping[str, Any]) -> str:
         raise SettingsError(
             f"{', '.join(missing)} cannot be carried in a trainer's name: set a variable or the file."
         )
-    return "_".join([TRAINER, *(_format(s, values[s]) for s in CODES if s in values)])
+    return "_".join([base, *(_format(s, values[s]) for s in CODES if s in values)])
 
 
 def _format(setting: str, value: Any) -> str:

@@ -21,6 +21,8 @@ from nnunet_ext.trainers.settings import READERS, TrainingSettings, allowed
 PREFIX = "nnUNet_"
 CONFIG_NAME = "ext_config"
 CONFIG_VARIABLE = PREFIX + CONFIG_NAME
+DEPTH_VARIABLE, MODE_VARIABLE = PREFIX + "unetpp_depth", PREFIX + "unetpp_mode"
+PREDICTION_VARIABLES = {DEPTH_VARIABLE, MODE_VARIABLE}  # no settings of a training
 
 # Of version 1 too. What is nearer to one of these than to ours is no misspelling of ours.
 NNUNET_VARIABLES = frozenset(
@@ -133,7 +135,7 @@ def resolve_settings(
     notes = _strangers(variables, readers, faults)
     own = {name: one for name, one in asked.items() if name in model.model_fields}
     notes += [
-        f"{one.where} is set, but only {' and '.join(readers[name])} {_read(readers[name])} it."
+        f"{one.where} is set, but only {_listed(readers[name])} {_read(readers[name])} it."
         for name, one in asked.items()
         if name not in own
     ]
@@ -161,6 +163,11 @@ def _contradictions(
         for name in named
         if name in own and by_name is not None and getattr(by_name, name) != getattr(values, name)
     ]
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _read(readers: Collection[str]) -> str:
@@ -252,7 +259,13 @@ def _read_entries(path: Path) -> list[tuple[str, Any]]:
 
 def _strangers(variables: Mapping[str, str], names: Collection[str], faults: list[str]) -> list[str]:
     """Notes on variables that nobody knows; those that are nearly ours add to `faults`."""
-    ours = {*NNUNET_VARIABLES, CONFIG_VARIABLE, *(PREFIX + name for name in names)}
+    ours = {
+        *NNUNET_VARIABLES,
+        CONFIG_VARIABLE,
+        DEPTH_VARIABLE,
+        MODE_VARIABLE,
+        *(PREFIX + name for name in names),
+    }
     notes = []
     for variable in sorted(set(variables) - ours):
         if meant := _meant(variable, [*names, CONFIG_NAME]):

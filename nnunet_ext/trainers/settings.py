@@ -207,6 +207,7 @@ READERS: dict[str, type[TrainingSettings]] = {
     "nnUNetTrainerCustomEpochs": TrainingSettings,
     "nnUNetTrainerEarlyStopping": EarlyStoppingSettings,
     "nnUNetTrainerExt": ExtSettings,
+    "nnUNetTrainerUNetPlusPlus": ExtSettings,
 }
 
 

@@ -29,6 +29,7 @@ WITH_TORCH = {
     "trainers/continued.py",
     "trainers/interruptible.py",
     "trainers/ranks.py",
+    "trainers/unet_plus_plus.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",

@@ -6,15 +6,22 @@ in the package and are only shown here. A trainer with settings in its name is m
 
 from typing import Any
 
-from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt, trainer_class
+from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
 from nnunet_ext.trainers.recipe_names import is_recipe
+from nnunet_ext.trainers.recipes import trainer_class
 from nnunet_ext.trainers.trainer import (
     nnUNetTrainerCustomEpochs,
     nnUNetTrainerEarlyStopping,
     refusals_end_the_program,
 )
+from nnunet_ext.trainers.unet_plus_plus import nnUNetTrainerUNetPlusPlus
 
-__all__ = ["nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping", "nnUNetTrainerExt"]
+__all__ = [
+    "nnUNetTrainerCustomEpochs",
+    "nnUNetTrainerEarlyStopping",
+    "nnUNetTrainerExt",
+    "nnUNetTrainerUNetPlusPlus",
+]
 
 
 def __getattr__(name: str) -> Any:
