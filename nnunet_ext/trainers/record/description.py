@@ -13,6 +13,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from torch import distributed
 
+from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import labels_of
 from nnunet_ext.trainers.case_labels import cases_with_labels
@@ -44,6 +45,7 @@ def describe_training(
         say(f"The FLOPs of this network are not recorded, as they could not be counted: {fault}")
     return {
         "trainer": type(trainer).__name__,
+        "nnunet_ext": __version__,
         "plans": trainer.plans_manager.plans_name,
         "configuration": trainer.configuration_name,
         "fold": trainer.fold,

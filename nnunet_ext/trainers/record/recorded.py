@@ -73,7 +73,8 @@ class Recorded(nnUNetTrainerEarlyStopping):
         if self.is_ddp and distributed.get_rank() != 0:
             return
         if self.settings.tensorboard:
-            self._add_tensorboard()
+            with self._told_if_it_fails(FOLDER):
+                self._add_tensorboard()
         with self._told_if_it_fails(CONFIG):
             self._write_config()
         with self._told_if_it_fails(HISTORY):
@@ -83,7 +84,7 @@ class Recorded(nnUNetTrainerEarlyStopping):
         with refusals_end_the_program():
             check_tensorboard()  # a checkpoint may have asked for it
         folder = self._path(FOLDER)
-        logger = TensorBoardLogger(folder, foreground_names(self), self.current_epoch)
+        logger = TensorBoardLogger(folder, foreground_names(self), self.current_epoch, self.print_to_log_file)
         self.logger.loggers.append(logger)
 
     def _write_config(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,41 +41,57 @@ def check_tensorboard() -> None:
 class TensorBoardLogger:
     """Writes what nnU-Net's `MetaLogger` hands on to event files; they need no network.
 
+    nnU-Net calls it in the midst of a training: what cannot be written is told once, and raises nothing.
+
     Args:
         folder: for the files.
         labels: names of the labels or regions in the order of nnU-Net's Dice.
         first_epoch: what older files hold of this epoch and later ones is shown no more.
+        say: is told why nothing more is written.
     """
 
-    def __init__(self, folder: Path, labels: Sequence[str], first_epoch: int) -> None:
+    def __init__(
+        self, folder: Path, labels: Sequence[str], first_epoch: int, say: Callable[[str], None]
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._labels = labels
+        self._labels, self._say = labels, say
         self._last_step = first_epoch
-        self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def log(self, key: str, value: Any, step: int) -> None:
         """Write one value of an epoch; NaN leaves a gap."""
-        if key not in NOT_SHOWN and math.isfinite(value):
-            self._last_step = step
-            self._writer.add_scalar(tag_of(self._column(key)), float(value), step)
+        with self._told_if_it_fails():
+            if key not in NOT_SHOWN and math.isfinite(value) and self._writer is not None:
+                self._last_step = step
+                self._writer.add_scalar(tag_of(self._column(key)), float(value), step)
 
     def log_summary(self, key: str, value: Any) -> None:
         """Write what is told once, such as the Dice of the final validation, at the last epoch."""
-        if isinstance(value, (int, float)) or hasattr(value, "__float__"):
-            self._writer.add_scalar(key, float(value), self._last_step)
-            self._writer.flush()
+        self.log(key, value, self._last_step)
+        self.flush()
 
     def update_config(self, config: dict[str, Any]) -> None:
         """Write a text for each part of the configuration."""
-        for name, part in config.items():
-            text = json.dumps(part, indent=2, ensure_ascii=False, default=str)
-            self._writer.add_text(name, f"```json\n{text}\n```", self._last_step)
-        self._writer.flush()
+        with self._told_if_it_fails():
+            for name, part in config.items() if self._writer is not None else ():
+                text = json.dumps(part, indent=2, ensure_ascii=False, default=str)
+                self._writer.add_text(name, f"```json\n{text}\n```", self._last_step)
+        self.flush()
 
     def flush(self) -> None:
         """Put all on the disk, for a process that may be killed at any time."""
-        self._writer.flush()
+        with self._told_if_it_fails():
+            if self._writer is not None:
+                self._writer.flush()
+
+    @contextmanager
+    def _told_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever it is, a picture of a training is not worth the training
+            self._writer = None
+            self._say(f"Nothing more is written for TensorBoard: {type(error).__name__}: {error}")
 
     def _column(self, key: str) -> str:
         number = key.removeprefix(LABEL_KEY)

@@ -11,6 +11,7 @@ import pickle
 
 import pytest
 
+from nnunet_ext import __version__
 from nnunet_ext.trainers.record import curves, tensorboard
 from nnunet_ext.trainers.record.curves import draw_curves
 from nnunet_ext.trainers.record.history import MEASURED
@@ -129,7 +130,7 @@ def test_a_training_says_what_it_is(lab):
     lab.variables(n_epochs=1, accumulate=3)
     trainer = lab.train(EXT)
     found = config(lab)
-    assert found["trainer"] == EXT
+    assert (found["trainer"], found["nnunet_ext"]) == (EXT, __version__)
     assert found["environment"]["gpus"] == [] and found["environment"]["versions"]["torch"]
     assert found["dataset"]["name"] == "Dataset901_Tiny"
     assert found["dataset"]["cases_per_label"] == {"organ": {"training": 3, "validation": 1}}
@@ -280,6 +281,19 @@ def test_tensorboard_has_a_gap_where_there_is_no_dice(lab):
     found = scalars(lab)
     assert found["dice/mean"] == [(0, 0.5), (2, 0.75)]
     assert [step for step, _ in found["dice/average"]] == [0, 1, 2]
+
+
+@needs_tensorboard
+def test_event_files_that_cannot_be_written_end_no_training(lab):
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    lab.patch.setattr(SummaryWriter, "add_scalar", full)
+    lab.variables(n_epochs=2, tensorboard=1)
+    assert lab.train(EXT).current_epoch == 2
+    assert lab.log(EXT).count("Nothing more is written for TensorBoard: OSError: No space left") == 1
 
 
 def test_a_training_that_cannot_have_its_tensorboard_does_not_begin(lab, capsys):
