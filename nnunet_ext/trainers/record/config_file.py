@@ -35,6 +35,12 @@ def write_config(path: Path, describe: Callable[[], Mapping[str, Any]], start: M
         describe: tells what the training is, where that is not recorded yet.
         start: this start of it; its `epoch` is the first to be trained. Where that is not 0 the
             content of an older record stays as it is, and the start joins the others.
+
+    Returns:
+        What was written. A damaged record is put aside under another name.
+
+    Raises:
+        OSError: the file cannot be read or written; it is left as it is.
     """
     remark = None
     if start["epoch"] > 0:
@@ -52,14 +58,12 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
         fault = f"its {STARTS} are no list"
     except FileNotFoundError:
         return None, f"There was no {path.name} from the beginning of this training; one begins here."
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         fault = f"{type(error).__name__}: {error}"
     aside = path.with_name(f"{path.stem}_damaged{path.suffix}")
     path.replace(aside)
-    return (
-        None,
-        f"{path.name} could not be gone on with ({fault}); it is now {aside.name}, and one begins here.",
-    )
+    remark = f"{path.name} could not be gone on with ({fault}); it is now {aside.name}, and one begins here."
+    return None, remark
 
 
 def _write(path: Path, content: dict[str, Any], remark: str | None = None) -> Written:

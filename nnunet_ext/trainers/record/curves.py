@@ -123,6 +123,8 @@ def draw_curves(curves: Curves, path: Path) -> None:
         _draw_losses(losses, curves)
         _draw_dice(dice, curves, n_columns)
         _draw_rate(rate, curves)
+        for axes in (losses, dice, rate):
+            axes.grid(alpha=0.25)
         _mark_best((losses, dice, rate), curves)
         with written_whole(path) as part:
             figure.savefig(part, format="png")
@@ -160,10 +162,12 @@ def _draw_rate(axes: Axes, curves: Curves) -> None:
     values = [one.learning_rate for one in curves.epochs]
     _line(axes, values, color="tab:green", linewidth=2, label=_with_last("", values, "{:.2g}"))
     axes.set_ylabel("learning rate")
-    axes.set_ylim(bottom=0)
+    highest = max(filter(math.isfinite, values), default=0.0)
+    axes.set_ylim(0, 1.05 * highest or None)
     axes.set_xlabel("epoch")
     axes.set_xlim(-0.5, max(len(values) - 0.5, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter("{x:g}")
     _legend(axes, "Learning rate (last)")
 
 
@@ -172,7 +176,6 @@ def _mark_best(panels: Sequence[Axes], curves: Curves) -> None:
         return
     for axes in panels:
         axes.axvline(curves.best_epoch, color=GRAY, linestyle="--", linewidth=1, zorder=0)
-        axes.grid(alpha=0.25)
     value = curves.epochs[curves.best_epoch].dice_average
     text = f"best: epoch {curves.best_epoch}" + (f", {value:.3f}" if math.isfinite(value) else "")
     is_late = curves.best_epoch > len(curves.epochs) / 2

@@ -195,7 +195,50 @@ def test_nnunets_own_split_is_told_from_others(tmp_path):
     assert told("all").startswith("fold all")
 
 
-# Network
+@pytest.mark.parametrize(
+    ("entries", "order", "names"),
+    [
+        ({"background": 0, "second": 2, "first": 1, "ignore": 3}, None, ("first", "second")),
+        (
+            {"background": 0, "core": [2, 3], "whole": [1, 2, 3], "rim": 1},
+            [3, 1, 2],
+            ("core", "whole", "rim"),
+        ),
+        ({"background": 0, "odd": "1"}, None, ("odd",)),
+        ({"background": 0, "beyond": 7}, None, ("1",)),
+    ],
+)
+def test_names_stand_in_the_order_of_nnunets_dice(entries, order, names):
+    from types import SimpleNamespace
+
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    from nnunet_ext.trainers.record.description import foreground_names
+
+    dataset_json = {"labels": entries, "regions_class_order": order}
+    manager = LabelManager(entries, order)
+    assert foreground_names(SimpleNamespace(label_manager=manager, dataset_json=dataset_json)) == names
+    if manager.has_regions:
+        held = [entries[name] for name in names]
+        assert [one if isinstance(one, int) else list(one) for one in manager.foreground_regions] == held
+
+
+# Network and GPU
+
+
+def test_memory_of_a_gpu_is_its_mean_over_the_training_and_its_peak(monkeypatch):
+    import torch
+
+    from nnunet_ext.trainers.record.gpu import memory_of
+
+    device, forgotten = torch.device("cuda", 1), []
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda of: {device: 3 << 20}[of])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda of: {device: 5 << 20}[of])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    memory = memory_of(device)
+    memory.begin()
+    assert (memory.mean_mib(), memory.peak_mib(), forgotten) == (3.0, 5.0, [device])
+    assert math.isnan(memory_of(torch.device("cpu")).peak_mib())
 
 
 def test_flops_are_counted_without_touching_the_network():
