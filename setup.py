@@ -34,6 +34,7 @@ setup(
         "packaging>=21",
     ],
     extras_require={
+        "tensorboard": ["tensorboard>=2.13"],
         "tests": [
             "pytest>=8",
             "pytest-cov>=5",
@@ -46,6 +47,7 @@ setup(
             "tree-sitter>=0.23",
             "tree-sitter-powershell",
             "monai>=1.3",
+            "tensorboard>=2.13",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},

@@ -33,6 +33,7 @@ class Configured(nnUNetTrainerEarlyStopping):
     gradient_norms: list[torch.Tensor]  # of the epoch's steps, before they are clipped
 
     def _check(self, settings: ExtSettings, device: torch.device) -> None:
+        super()._check(settings, device)
         if settings.amp == "fp16" and device.type != "cuda":
             raise SettingsError(f"amp is fp16, but the device is {device.type}: take bf16, off or auto.")
 

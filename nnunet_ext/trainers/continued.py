@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext import __version__
 from nnunet_ext.errors import SettingsError, joined_faults
 from nnunet_ext.trainers.checkpoints import Summary
 from nnunet_ext.trainers.comparison import Split, changes_of_plan, changes_of_split
+from nnunet_ext.trainers.record.environment import versions
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 
@@ -74,12 +73,7 @@ def _refuse(what: str, changes: list[str]) -> None:
         raise SettingsError(joined_faults(head, [f"{change}." for change in changes]))
 
 
-def versions() -> dict[str, str]:
-    """What a training depends on."""
-    return {"nnunet_ext": __version__, "nnunetv2": metadata.version("nnunetv2"), "torch": torch.__version__}
-
-
-def _changed_versions(before: dict[str, str]) -> list[str]:
+def _changed_versions(before: dict[str, str | None]) -> list[str]:
     return [
         f"{name} was {before[name]}, now {now}"
         for name, now in versions().items()

@@ -21,6 +21,7 @@ from nnunet_ext.trainers.settings import (
 )
 
 EVERY_NAME = list(ExtSettings.model_fields)
+STOPPERS = "nnUNetTrainerEarlyStopping, nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus"
 
 
 def resolve(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
@@ -317,7 +318,7 @@ def test_where_case_means_nothing_a_misspelling_is_still_a_fault(config):
 
 def test_what_only_another_trainer_reads_is_told_and_not_checked():
     resolved = resolve(TrainingSettings, nnUNet_patience="a lot")
-    note = "nnUNet_patience is set, but only nnUNetTrainerEarlyStopping, nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus read it."
+    note = f"nnUNet_patience is set, but only {STOPPERS} read it."
     assert resolved.notes == (note,)
     assert resolved.lines()[-1] == f"Note: {note}"
 
@@ -329,7 +330,7 @@ def test_a_file_shared_by_all_trainers_may_hold_the_settings_of_each(config):
     path = config("n_epochs: 80\npatience: 7\n")
     resolved = resolve(TrainingSettings, nnUNet_ext_config=path)
     assert resolved.values.n_epochs == 80
-    note = f"patience in {path} is set, but only nnUNetTrainerEarlyStopping, nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus read it."
+    note = f"patience in {path} is set, but only {STOPPERS} read it."
     assert resolved.notes == (note,)
     (alone,) = resolve(nnUNet_ext_config=config("schedule: cosine")).notes
     assert alone.endswith("is set, but only nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus read it.")

@@ -1,0 +1,157 @@
+"""What a training is, gathered from nnU-Net's trainer for `training_config.json`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+from torch import distributed
+
+from nnunet_ext import __version__
+from nnunet_ext.errors import DatasetError
+from nnunet_ext.labels import labels_of
+from nnunet_ext.trainers import comparison
+from nnunet_ext.trainers.case_labels import cases_with_labels
+from nnunet_ext.trainers.record.dataset import Split, describe_dataset
+from nnunet_ext.trainers.record.environment import command_line, describe_environment, gpu_names, versions
+from nnunet_ext.trainers.record.network import describe_network
+
+SPLIT_FILE = "splits_final.json"
+NNUNETS_FOLDS, NNUNETS_SEED = 5, 12345
+
+
+def describe_training(
+    trainer: Any, network: Any, cases: tuple[Sequence[str], Sequence[str]], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """All that is known of a training before its first epoch.
+
+    Args:
+        trainer: nnU-Net's, initialized.
+        network: its network, neither compiled nor wrapped.
+        cases: of training and of validation.
+        say: is told what could not be found out, a sentence each.
+    """
+    split = Split(tuple(cases[0]), tuple(cases[1]), split_made_by(trainer))
+    network_facts = describe_network(
+        network, trainer.num_input_channels, trainer.configuration_manager.patch_size
+    )
+    if fault := network_facts.get("flops_fault"):
+        say(f"The FLOPs of this network are not recorded, as they could not be counted: {fault}")
+    return {
+        "trainer": type(trainer).__name__,
+        "nnunet_ext": __version__,
+        "plans": trainer.plans_manager.plans_name,
+        "configuration": trainer.configuration_name,
+        "fold": trainer.fold,
+        "output_folder": str(trainer.output_folder),
+        "command": command_line(),
+        "environment": {"device": str(trainer.device), **describe_environment()},
+        "dataset": _describe_dataset(trainer, split, say),
+        "network": network_facts,
+        "batch": describe_batch(trainer),
+        "settings": {
+            name: {"value": value, "source": trainer.resolved.origins[name]}
+            for name, value in trainer.settings
+        },
+        "sha256": {
+            "plans": comparison.sha256_of_content(trainer.plans_manager.plans),
+            "split": comparison.Split(split.training, split.validation).sha256,
+        },
+    }
+
+
+def describe_start(epoch: int, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """One start of a training.
+
+    Args:
+        epoch: the first to be trained.
+        changed: settings that are not as they were.
+    """
+    return {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "epoch": epoch,
+        "command": command_line(),
+        "host": describe_host(),
+        "gpus": gpu_names(),
+        "versions": versions(),
+        "changed_settings": dict(changed),
+    }
+
+
+def describe_host() -> str:
+    """Name of this machine, with the job that runs on it where Slurm started one."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return platform.node() + (f", Slurm job {job}" if job else "")
+
+
+def describe_batch(trainer: Any) -> dict[str, int]:
+    """Patches of one step; nnU-Net divides the batch of the plan among the ranks."""
+    n_ranks = distributed.get_world_size() if trainer.is_ddp else 1
+    batch, accumulated = trainer.configuration_manager.batch_size, trainer.settings.accumulate
+    return {
+        "batch_size": batch,
+        "ranks": n_ranks,
+        "batch_size_of_rank_0": trainer.batch_size,
+        "accumulated": accumulated,
+        "effective_batch_size": batch * accumulated,
+    }
+
+
+def foreground_names(trainer: Any) -> tuple[str, ...]:
+    """Names in the order of nnU-Net's Dice per label or region.
+
+    Their numbers where the dataset.json is one that only nnU-Net understands.
+    """
+    manager = trainer.label_manager
+    n_labels = len(manager.foreground_regions if manager.has_regions else manager.foreground_labels)
+    try:
+        labels = labels_of(trainer.dataset_json)
+        names = tuple(labels.names[i] for i in labels.foreground)
+    except (DatasetError, KeyError, TypeError, ValueError):
+        names = ()
+    return names if len(names) == n_labels else tuple(str(i + 1) for i in range(n_labels))
+
+
+def split_made_by(trainer: Any) -> str:
+    """How training and validation were divided, in words.
+
+    Source: nnU-Net's `do_split`.
+    """
+    if trainer.fold == "all":
+        return "fold all: all cases on both sides"
+    folds = load_json(str(Path(trainer.preprocessed_dataset_folder_base) / SPLIT_FILE))
+    if trainer.fold >= len(folds):
+        return f"nnU-Net's random 80:20: {SPLIT_FILE} has {len(folds)} folds, and this is fold {trainer.fold}"
+    return (
+        f"{SPLIT_FILE}, nnU-Net's random five folds"
+        if _is_nnunets(folds)
+        else f"{SPLIT_FILE}, not nnU-Net's own"
+    )
+
+
+def _is_nnunets(folds: Sequence[Mapping[str, Sequence[str]]]) -> bool:
+    cases = sorted({*folds[0]["train"], *folds[0]["val"]})
+    if len(cases) < NNUNETS_FOLDS:
+        return False
+    made = generate_crossval_split(cases, seed=NNUNETS_SEED, n_splits=NNUNETS_FOLDS)
+    return [{key: list(map(str, fold[key])) for key in fold} for fold in made] == list(folds)
+
+
+def _describe_dataset(trainer: Any, split: Split, say: Callable[[str], None]) -> dict[str, Any]:
+    faults: list[str] = []
+    try:
+        labels = labels_of(trainer.dataset_json)
+        cases = sorted({*split.training, *split.validation})
+        held = cases_with_labels(Path(trainer.preprocessed_dataset_folder), cases, labels, faults.append)
+    except (DatasetError, KeyError) as error:
+        held = {}
+        faults.append(f"Cases per label were not counted: {error}")
+    for fault in faults:
+        say(fault)
+    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults)

@@ -1,0 +1,93 @@
+import copy
+import threading
+
+import pytest
+
+from nnunet_ext.trainers.record import meter as module
+from nnunet_ext.trainers.record.meter import EpochMeter, MeanOverTime, Memory, Timed
+
+
+class Clock:
+    now = 100.0
+
+    def perf_counter(self):
+        return self.now
+
+
+class Batches:
+    """Batches that take three seconds each."""
+
+    name = "batches"
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def __next__(self):
+        self.clock.now += 3
+        return "batch"
+
+
+class KnownMemory(Memory):
+    def mean_mib(self):
+        return 10.0
+
+    def peak_mib(self):
+        return 20.0
+
+
+def test_a_timed_stream_gives_the_batches_and_tells_of_each():
+    taken = []
+    stream = Timed(iter("abc"), lambda: taken.append(1))
+    assert list(stream) == ["a", "b", "c"]
+    assert len(taken) == 3
+
+
+def test_a_timed_stream_is_the_stream_in_everything_else():
+    stream = Timed(Batches(Clock()))
+    assert stream.name == "batches"
+    assert copy.copy(stream).source is stream.source
+    with pytest.raises(AttributeError, match="other"):
+        stream.other  # noqa: B018
+
+
+def test_the_share_counts_waiting_of_this_epochs_training_only(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    stream = Timed(Batches(clock))
+    meter = EpochMeter(stream, KnownMemory())
+    next(stream)
+    meter.begin()
+    clock.now += 5
+    meter.end_training(1.5)
+    assert meter.measures().waiting_share == 0
+    meter.begin()
+    next(stream)
+    clock.now += 9
+    meter.end_training(2.5)
+    next(stream)
+    measures = meter.measures()
+    assert measures.waiting_share == 0.25
+    assert (measures.gpu_memory_mean_mib, measures.gpu_memory_peak_mib, measures.gradient_norm) == (
+        10,
+        20,
+        2.5,
+    )
+
+
+def test_an_epoch_that_just_began_has_nothing_of_the_one_before(monkeypatch):
+    monkeypatch.setattr(module, "time", clock := Clock())
+    meter = EpochMeter(Timed(Batches(clock)), KnownMemory())
+    meter.begin()
+    clock.now += 1
+    meter.end_training(1.5)
+    meter.begin()
+    assert repr(meter.measures().gradient_norm) == repr(meter.measures().waiting_share) == "nan"
+
+
+def test_the_mean_over_time_sees_the_beginning_and_leaves_no_thread():
+    n_threads = threading.active_count()
+    mean = MeanOverTime(lambda: 7.0, every_s=60)
+    mean.begin()
+    mean.begin()
+    assert mean.end() == mean.end() == 7.0
+    assert threading.active_count() == n_threads
