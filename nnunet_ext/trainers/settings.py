@@ -183,6 +183,11 @@ class ExtSettings(EarlyStoppingSettings):
                 f"warmup_epochs is {self.warmup_epochs}, n_epochs {self.n_epochs}; "
                 "the warm-up must be shorter than the training."
             )
+        if self.patience < self.val_every:
+            faults.append(
+                f"patience is {self.patience}, val_every {self.val_every}; patience would run out before a "
+                "validation could show a rise."
+            )
         if faults:
             raise ValueError(" ".join(faults))
         return self

@@ -16,14 +16,17 @@ ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "install
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
+    "trainers/batches.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
+    "trainers/loaders.py",
     "trainers/losses/build.py",
     "trainers/losses/overlap.py",
     "trainers/losses/voxelwise.py",
     "trainers/optimizers.py",
     "trainers/trainer.py",
+    "trainers/validated.py",
     "demo/planning.py",
     "installation/probe.py",
 }
