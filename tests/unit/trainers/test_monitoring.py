@@ -123,7 +123,9 @@ def test_a_label_of_no_training_case_and_the_only_label_are_not_rare():
 
 
 def test_a_wrong_label_is_refused_with_the_right_ones():
-    with pytest.raises(SettingsError, match=r"rare, all, none and the labels .*: myocardium \(1\), .*'rv' is"):
+    with pytest.raises(
+        SettingsError, match=r"rare, all, none and the labels .*: myocardium \(1\), .*'rv' is"
+    ):
         labels_with_bests("myocardium,rv", LABELS, HOLDERS, 4)
 
 
