@@ -47,10 +47,12 @@ class Summary:
     Attributes:
         progress: how far the training was.
         record: what this package wrote into it, without weights; empty in nnU-Net's own checkpoints.
+        init_args: what the trainer that wrote it was made with.
     """
 
     progress: Progress
     record: dict[str, Any] = field(default_factory=dict)
+    init_args: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
@@ -89,7 +91,8 @@ def read_summary(path: Path) -> Summary | None:
         return None
     content = read_checkpoint(path, mapped=True)
     record = {key: value for key, value in content.get(KEY, {}).items() if key != WEIGHTS}
-    return Summary(Progress.of(content["logging"], content["current_epoch"]), record)
+    progress = Progress.of(content["logging"], content["current_epoch"])
+    return Summary(progress, record, content.get("init_args", {}))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Cause = Literal["patience", "stop_at_dice", "cooldown_epochs"]
+Cause = Literal["patience", "stop_at_dice", "cooldown_epochs", "max_hours", "stop_at", "nan_epochs"]
 
 
 @dataclass(frozen=True)

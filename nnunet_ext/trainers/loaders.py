@@ -33,7 +33,7 @@ WAIT_S = 0.002  # nnU-Net's own
 class Drawn(nnUNetTrainerEarlyStopping):
     """Draws what its settings ask for; without any, as nnU-Net does."""
 
-    _training_cases: tuple[str, ...] = ()
+    _n_begun = 0  # steps of this training, the one in hand included
     _holders: dict[str, tuple[str, ...]] | None = None
 
     # Methods, since nnU-Net writes the value of every property into its debug.json.
@@ -46,7 +46,7 @@ class Drawn(nnUNetTrainerEarlyStopping):
         if self._holders is None:
             folder = Path(self.preprocessed_dataset_folder)
             self._holders = cases_with_labels(
-                folder, self._training_cases, self._labels(), self.print_to_log_file
+                folder, self.do_split()[0], self._labels(), self.print_to_log_file
             )
         return self._holders
 
@@ -57,16 +57,24 @@ class Drawn(nnUNetTrainerEarlyStopping):
         super().initialize()
 
     def on_epoch_start(self) -> None:
-        """Begin the epoch with a seed of its own, from which dropout draws."""
+        """Begin an epoch, or go on within one."""
         super().on_epoch_start()
-        if self.settings.seed is not None:
-            torch.manual_seed(seed_of(self.settings.seed, self.local_rank, Stream.EPOCH, self.current_epoch))
+        self._n_begun = self._n_steps_done()
 
-    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
-        """Note the training cases."""
-        training, validation = super().get_tr_and_val_datasets()
-        self._training_cases = tuple(training.identifiers)
-        return training, validation
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A step with a seed of its own, from which dropout draws."""
+        if self.settings.seed is not None:
+            torch.manual_seed(seed_of(self.settings.seed, self.local_rank, Stream.STEP, self._n_begun))
+        self._n_begun += 1
+        output: dict[str, Any] = super().train_step(batch)
+        return output
+
+    def _n_steps_done(self) -> int:
+        """Steps of the whole training before this start of it, or before this epoch."""
+        begun = self._resumed.record.get("epoch_begun") if self._resumed else None
+        is_begun = begun is not None and begun["epoch"] == self.current_epoch
+        n_iterations: int = self.settings.n_iterations
+        return self.current_epoch * n_iterations + (len(begun["losses"]) if begun and is_begun else 0)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's loaders and workers, altered where a setting asks for it."""
@@ -87,7 +95,7 @@ class Drawn(nnUNetTrainerEarlyStopping):
         if settings.case_sampling == "balanced":
             loader.sampling_probabilities = self._balanced_probabilities(loader.indices)
         if settings.seed is not None:
-            first = self.current_epoch * settings.n_iterations * settings.accumulate
+            first = self._n_steps_done() * settings.accumulate
             numbering = Numbering(settings.seed, self.local_rank, Stream.TRAINING, first)
             loader = NumberedLoader(loader, numbering, n_workers)
         return self._drawn_ahead(loader, n_workers, max(6, n_workers // 2))

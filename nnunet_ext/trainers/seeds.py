@@ -11,7 +11,7 @@ class Stream(IntEnum):
     """What is drawn; the numbers are part of every seed and must stay."""
 
     NETWORK = 0
-    EPOCH = 1
+    STEP = 1
     TRAINING = 2
     VALIDATION = 3
     FIXED_VALIDATION = 4

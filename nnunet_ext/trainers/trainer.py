@@ -29,9 +29,11 @@ from nnunet_ext.trainers.checkpoints import (
     write_checkpoint,
 )
 from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
+from nnunet_ext.trainers.ranks import device_of_rank, said_by_first, wrapped_for
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
 
+KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 
@@ -78,6 +80,10 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             self._check(self._asked.values, device)
         # nnU-Net reads these five back by name, so a subclass can take no other.
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp:
+            self.device = device_of_rank(device.type)
+            if self.device.type != "cuda":
+                self.grad_scaler = None
         self.stop_reason: str | None = None
         self.counted_from = 0
         self._resumed: Summary | None = None
@@ -100,9 +106,14 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self.initial_lr = resolved.values.initial_lr
         self.save_every = resolved.values.save_every
 
+    def initialize(self) -> None:
+        """Make the network and its optimizer."""
+        with wrapped_for(self.device):
+            super().initialize()
+
     def run_training(self) -> None:
         """Train as nnU-Net does, after finding where a continued run was."""
-        if self.current_epoch > 0:
+        if self._loaded_from is not None:
             with refusals_end_the_program():
                 self._resume()
         self._log_settings()
@@ -155,7 +166,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             "network_weights": self._weights_to_predict_with(),
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
-            "logging": self.logger.get_checkpoint(),
+            "logging": self._logged(),
             "_best_ema": self._best_ema,
             "current_epoch": self.current_epoch + 1,
             "init_args": self.my_init_kwargs,
@@ -164,6 +175,11 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             KEY: self._record(),
         }
         write_checkpoint(checkpoint, Path(filename))
+
+    def _logged(self) -> dict[str, list[Any]]:
+        """What is logged of the epochs that the checkpoint counts, and of none begun since."""
+        n_epochs = self.current_epoch + 1
+        return {key: list(values[:n_epochs]) for key, values in self.logger.get_checkpoint().items()}
 
     def _weights_to_predict_with(self) -> Any:
         return self._bare_network().state_dict()
@@ -208,10 +224,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
 
     def _progress(self) -> Progress:
         """How far this training is, by the clock of rank 0: each rank notes its own times."""
-        progress = [Progress.of(self.logger.get_checkpoint(), self.current_epoch)]
-        if self.is_ddp:
-            distributed.broadcast_object_list(progress)
-        return progress[0]
+        return said_by_first(Progress.of(self.logger.get_checkpoint(), self.current_epoch))
 
     def _path(self, name: str) -> Path:
         return Path(self.output_folder) / name
@@ -220,9 +233,9 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
 class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
     """A training that stops once its moving-average Dice no longer rises, or is high enough.
 
-    A stopped run has a checkpoint_final, with its best weights where it ran out of patience and
-    `restore_best` is set, and beside it its last state as checkpoint_latest. Continued, it trains only
-    where its settings now judge otherwise or its epochs were raised.
+    A stopped run has a checkpoint_final, with its best weights where `restore_best` is set, and beside it
+    its last state as checkpoint_latest. Continued, it trains only where its settings now judge otherwise
+    or its epochs were raised.
     """
 
     settings_model: ClassVar[type[TrainingSettings]] = EarlyStoppingSettings
@@ -239,7 +252,7 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
     def on_epoch_end(self) -> None:
         """End the epoch, then the training where its history says so."""
         super().on_epoch_end()
-        verdict = self._judge()
+        verdict = said_by_first(self._judge())
         self.print_to_log_file(f"Early stopping: {verdict.reason}")
         if verdict.stop:
             raise TrainingStopped(verdict)
@@ -266,7 +279,7 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
             return
         if self.settings.n_epochs > self._resumed.record["settings"]["n_epochs"]:
             self.counted_from = self.current_epoch
-        verdict = self._judge()
+        verdict = said_by_first(self._judge())
         if verdict.stop:
             raise TrainingStopped(verdict)
         self.print_to_log_file(f"This run was stopped ({self.stop_reason}); it now goes on: {verdict.reason}")
@@ -282,10 +295,10 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
             self.load_checkpoint(str(self._path(FINAL)))
             self.print_to_log_file(f"Nothing is trained; {FINAL} holds this run's result.")
             return
-        self._save_after_epoch(LATEST)
+        self._save_state(LATEST)
         if self.is_ddp:
             distributed.barrier()  # the best of this very epoch may still be on its way to the disk
-        if verdict.cause == "patience" and self.settings.restore_best:
+        if verdict.cause not in KEEPS_LAST and self.settings.restore_best:
             self._restore_best()
         self.on_train_end()
 
@@ -298,8 +311,9 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
             and final.record.get("stop_reason") is not None
         )
 
-    def _save_after_epoch(self, name: str) -> None:
-        # The epoch is counted already, while a checkpoint is written as if it were not.
+    def _save_state(self, name: str) -> None:
+        """Write a checkpoint between two epochs or within one; `current_epoch` of them are done."""
+        # nnU-Net writes its own before it counts the epoch.
         self.current_epoch -= 1
         self.save_checkpoint(str(self._path(name)))
         self.current_epoch += 1

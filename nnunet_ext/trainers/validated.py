@@ -69,7 +69,7 @@ class Validated(Drawn):
         asked = self.settings.label_bests
         labels = self._labels()
         holders = self._holders_of_labels() if asked == RARE and len(labels.foreground) > 1 else {}
-        chosen = labels_with_bests(asked, labels, holders, len(self._training_cases))
+        chosen = labels_with_bests(asked, labels, holders, len(self.do_split()[0]))
         files = best_files(foreground_names(labels))  # of all labels, so that a name never changes
         return {label: self._path(name) for label, name in files.items() if label in chosen}
 
@@ -143,7 +143,7 @@ class Validated(Drawn):
         if not risen:
             return
         first, *others = (self._bests[label] for label in risen)
-        self._save_after_epoch(first.name)
+        self._save_state(first.name)
         for other in others:
             with written_whole(other) as part:
                 shutil.copyfile(first, part)

@@ -209,12 +209,12 @@ def bare_trainer(**settings):
     from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 
-    from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
+    from nnunet_ext.trainers.configured import Configured
     from nnunet_ext.trainers.resolution import resolve_settings
     from nnunet_ext.trainers.settings import ExtSettings
 
     seed_all()
-    trainer = object.__new__(nnUNetTrainerExt)
+    trainer = object.__new__(Configured)
     trainer.device, trainer.is_ddp, trainer.grad_scaler = torch.device("cpu"), False, None
     trainer.gradient_norms = []
     trainer.network = torch.nn.Sequential(

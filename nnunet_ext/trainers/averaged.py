@@ -1,0 +1,83 @@
+"""A training that keeps an average of its weights, and validates and predicts with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.trainers.averaging import WeightAverage
+from nnunet_ext.trainers.checkpoints import KEY, WEIGHTS, read_checkpoint
+from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+
+
+class Averaged(nnUNetTrainerEarlyStopping):
+    """Keeps an average of the weights where `ema_decay` is set.
+
+    Then validation, predictions and `network_weights` of checkpoints are those of the average, and the
+    trained weights stand beside them. Outside of a training the network holds the average too.
+    """
+
+    average: WeightAverage | None = None
+    _trained: dict[str, Any] | None = None  # read from a checkpoint, until the training begins
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A step, after which the average takes in its weights."""
+        output: dict[str, Any] = super().train_step(batch)
+        if self.average is not None:
+            self.average.update()
+        return output
+
+    def on_train_start(self) -> None:
+        """Begin the average where there is to be one, and go on with the trained weights."""
+        super().on_train_start()
+        network = self._bare_network()
+        if self.settings.ema_decay is not None:
+            n_steps = self._resumed.record.get("n_averaged", 0) if self._resumed else 0
+            self.average = WeightAverage(network, self.settings.ema_decay, n_steps)
+        if self._trained is not None:
+            network.load_state_dict(self._trained)
+            self._trained = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate with the average."""
+        super().on_validation_epoch_start()
+        self._show_average(True)
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        """Go on training with the trained weights."""
+        super().on_validation_epoch_end(val_outputs)
+        self._show_average(False)
+
+    def on_train_end(self) -> None:
+        """Leave the average in the network."""
+        super().on_train_end()
+        self._show_average(True)
+
+    def _show_average(self, wanted: bool) -> None:
+        if self.average is not None:
+            self.average.show(wanted)
+
+    def _weights_to_predict_with(self) -> Any:
+        return self.average.average if self.average else super()._weights_to_predict_with()
+
+    def _record(self) -> dict[str, Any]:
+        record = super()._record()
+        if self.average is not None:
+            return {**record, "n_averaged": self.average.n_steps, WEIGHTS: self.average.trained}
+        if self._trained is not None and self._resumed is not None:  # read, and written again untrained
+            return {**record, "n_averaged": self._resumed.record["n_averaged"], WEIGHTS: self._trained}
+        return record
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """Load a checkpoint; its average, and the trained weights once a training begins."""
+        super().load_checkpoint(filename_or_checkpoint)
+        self._trained = None
+        if self._resumed is not None and "n_averaged" in self._resumed.record:
+            content = read_checkpoint(Path(filename_or_checkpoint), self.device)
+            self._trained = content[KEY][WEIGHTS]
+
+    def _restore_best(self) -> None:
+        """Load the weights of the best epoch: an average, to which no trained weights belong."""
+        super()._restore_best()
+        if self._is_best_restored:
+            self.average = self._trained = None

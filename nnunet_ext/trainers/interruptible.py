@@ -1,0 +1,130 @@
+"""A training that can be interrupted at any iteration and goes on from that very one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import distributed
+
+from nnunet_ext.trainers.interruption import REQUEUE_EXIT_CODE, Interruption
+from nnunet_ext.trainers.ranks import is_so_anywhere
+from nnunet_ext.trainers.resolution import ResolvedSettings
+from nnunet_ext.trainers.trainer import LATEST, nnUNetTrainerEarlyStopping
+
+SECONDS_A_MINUTE = 60
+
+
+class RunInterrupted(Exception):
+    """Leaves nnU-Net's loops between two iterations."""
+
+
+class Interruptible(nnUNetTrainerEarlyStopping):
+    """Ends after the iteration in which a signal or the file STOP is seen, with exit code 75.
+
+    An epoch that was begun is not lost: checkpoint_latest says how many of its iterations are done, with
+    which losses and in what time, and a continued run does the others.
+    """
+
+    _losses: list[Any]  # of the iterations done in this epoch
+    _n_taken_over = 0  # of them, those of an earlier start
+    _interruption: Interruption | None = None  # none outside of `run_training`
+    _saved_s = 0.0
+
+    def _use(self, resolved: ResolvedSettings[Any]) -> None:
+        super()._use(resolved)
+        self._losses = []
+
+    def run_training(self) -> None:
+        """Train until the end or an interruption."""
+        self._interruption = Interruption(Path(self.output_folder))
+        self._saved_s = time.monotonic()
+        with self._interruption.listening():
+            try:
+                super().run_training()
+            except RunInterrupted:
+                self._save_and_leave()
+            except RuntimeError:
+                # The sign may have reached the processes that load data, and ended them.
+                if self.is_ddp or not self._is_interrupted():
+                    raise
+                self._save_and_leave()
+        if self._is_interrupted():
+            self._leave("The training itself is done")
+
+    def on_epoch_start(self) -> None:
+        """Begin an epoch, or go on within one."""
+        super().on_epoch_start()
+        begun = self._resumed.record.get("epoch_begun") if self._resumed else None
+        self._losses = []
+        if begun is not None and begun["epoch"] == self.current_epoch:
+            self._losses = list(begun["losses"])
+            self.logger.get_value("epoch_start_timestamps", step=None)[-1] -= begun["elapsed_s"]
+        self._n_taken_over = len(self._losses)
+        self.num_iterations_per_epoch = max(0, self.settings.n_iterations - self._n_taken_over)
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A step, after which the run may be saved or interrupted."""
+        output: dict[str, Any] = super().train_step(batch)
+        self._losses.append(output["loss"])
+        self._heed()
+        return output
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A step, after which the run may be interrupted; the validation is then begun anew."""
+        output: dict[str, Any] = super().validation_step(batch)
+        self._heed()
+        return output
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """End the epoch's training with the losses of all its iterations."""
+        taken_over = [{"loss": loss} for loss in self._losses[: self._n_taken_over]]
+        super().on_train_epoch_end([*taken_over, *train_outputs])
+
+    def on_epoch_end(self) -> None:
+        """End the epoch, of which nothing is left to be done."""
+        self._losses = []
+        super().on_epoch_end()
+
+    def _record(self) -> dict[str, Any]:
+        if not self._losses:
+            return super()._record()
+        started_s = self.logger.get_value("epoch_start_timestamps", step=-1)
+        begun = {
+            "epoch": self.current_epoch + 1,  # as in the checkpoint, where the one before it was the last
+            "losses": list(self._losses),
+            "elapsed_s": time.time() - started_s,
+        }
+        return {**super()._record(), "epoch_begun": begun}
+
+    def _heed(self) -> None:
+        """Save or leave where it is time to, between two iterations."""
+        if self._is_interrupted():
+            raise RunInterrupted
+        minutes = self.settings.save_minutes
+        if minutes is not None and time.monotonic() - self._saved_s >= minutes * SECONDS_A_MINUTE:
+            self._save_state(LATEST)
+            self._saved_s = time.monotonic()
+
+    def _is_interrupted(self) -> bool:
+        return is_so_anywhere(self._reason() is not None, self.device)
+
+    def _reason(self) -> str | None:
+        return self._interruption.reason() if self._interruption else None
+
+    def _save_and_leave(self) -> None:
+        self._save_state(LATEST)
+        self._leave("Nothing is kept" if self.disable_checkpointing else f"{LATEST} is written")
+
+    def _leave(self, state: str) -> None:
+        reason = self._reason() or "a signal to another process"
+        self.print_to_log_file(f"Interrupted by {reason}. {state}; --c goes on from here.")
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if hasattr(loader, "_finish"):
+                loader._finish()
+        if self.is_ddp:
+            distributed.barrier()
+        if self._interruption and self.local_rank == 0:
+            self._interruption.clear()
+        raise SystemExit(REQUEUE_EXIT_CODE)

@@ -1,0 +1,72 @@
+"""Trainings in several processes, on one machine or more: each one's device, and what they agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunets_module
+from torch import distributed
+
+T = TypeVar("T")
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def device_of_rank(kind: str) -> torch.device:
+    """The device of this process among several.
+
+    Args:
+        kind: of the device that was asked for. nnU-Net starts several processes on GPUs only and numbers
+            these by rank, which is right on one machine; torchrun says which GPU of its machine it is.
+    """
+    if kind != "cuda":
+        return torch.device(kind)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", distributed.get_rank())))
+
+
+@contextmanager
+def joined(kind: str) -> Iterator[None]:
+    """Be one of the processes that torchrun started: NCCL on GPUs, gloo elsewhere."""
+    if kind == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def wrapped_for(device: torch.device) -> Iterator[None]:
+    """Let nnU-Net wrap its network for this device; it takes a process's rank for the number of its GPU."""
+    original = nnunets_module.DDP
+
+    def wrap(network: torch.nn.Module, device_ids: list[int]) -> Any:
+        return original(network, device_ids=None if device.type == "cpu" else [device.index])
+
+    nnunets_module.DDP = wrap
+    try:
+        yield
+    finally:
+        nnunets_module.DDP = original
+
+
+def said_by_first(value: T) -> T:
+    """What rank 0 holds, for all ranks; alone, the value itself."""
+    if not distributed.is_initialized():
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def is_so_anywhere(so: bool, device: torch.device) -> bool:
+    """Whether it is so on any rank: a cheap question, for every iteration."""
+    if not distributed.is_initialized():
+        return so
+    flag = torch.tensor(int(so), device=device)
+    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+    return bool(flag.item())
