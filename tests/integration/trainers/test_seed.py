@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 
@@ -136,6 +137,37 @@ def test_interrupted_trainings_end_as_a_straight_one(lab, read):
         disturb(epoch + 7)
         lab.train(EXT, continue_training=True)
         assert_same(outcome(lab, read), straight)
+
+
+def test_a_training_interrupted_within_an_epoch_ends_as_a_straight_one(lab, read):
+    import torch
+
+    from nnunet_ext.trainers.configured import Configured
+
+    drawn, interrupt_at = [], None
+    original = Configured.train_step
+
+    def train_step(trainer, batch):
+        drawn.append(torch.rand(1).item())  # as dropout does
+        if len(drawn) == interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+        return original(trainer, batch)
+
+    lab.patch.setattr(Configured, "train_step", train_step)
+    lab.variables(**SEEDED | {"n_iterations": 3}, accumulate=2)
+    disturb(1)
+    lab.train(EXT)
+    straight, drawn_straight = outcome(lab, read), drawn.copy()
+    drawn.clear()
+    interrupt_at = 5
+    disturb(2)
+    with pytest.raises(SystemExit):
+        lab.train(EXT)
+    assert len(drawn) == 5
+    disturb(3)
+    lab.train(EXT, continue_training=True)
+    assert drawn == drawn_straight and len(set(drawn)) == 12
+    assert_same(outcome(lab, read), straight)
 
 
 def test_another_seed_is_another_training(lab, read):
