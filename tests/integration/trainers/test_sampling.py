@@ -81,6 +81,7 @@ def test_a_training_draws_its_cases_balanced_and_says_how(one_rare, drawn, n_wor
     trainer = one_rare.train(EXT)
     loader = trainer.dataloader_train.generator if n_workers else trainer.dataloader_train.data_loader
     np.testing.assert_allclose(loader.loader.sampling_probabilities, [0.98, 0.01, 0.01])
+    assert len(next(pickle.loads(pickle.dumps(loader)))["keys"]) == 2  # as a fresh process gets it
     assert Counter(drawn).most_common(1)[0][0] == "tiny_000"
     assert len(drawn) == 40 and drawn.count("tiny_000") > 30
     assert "organ: in 33.3% of the cases, 98.0% of those drawn" in one_rare.log(EXT)
