@@ -26,7 +26,7 @@ class PlanError(UsageError):
 
 
 class DatasetError(NnunetExtError):
-    """A dataset.json that is missing or says what nnU-Net does not allow."""
+    """A dataset.json, fingerprint or plans file that is missing, damaged or not what nnU-Net allows."""
 
 
 class ProbabilitiesError(NnunetExtError):

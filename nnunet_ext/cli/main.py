@@ -12,6 +12,7 @@ from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError
 
 VERBS = {
+    "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",
     "train": "train with settings as options, by nnU-Net's own function",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "postprocess": "keep largest components, remove small ones, fill holes",

@@ -14,6 +14,7 @@ from nnunet_ext.trainers.resolution import PREFIX, ResolvedSettings, resolve_set
 from nnunet_ext.trainers.settings import READERS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -93,23 +94,52 @@ def launch(order: Launch) -> None:
     if order.device != "cpu":
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
+    if is_one_of_several():
+        _run_as_rank(order)
+    else:
+        _run(order)
+
+
+def is_one_of_several(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun, or who sets the same variables, started this process beside others."""
+    return all(name in environment for name in RANK_VARIABLES)
+
+
+def _run_as_rank(order: Launch) -> None:
+    from nnunet_ext.trainers.ranks import joined
+
+    if order.num_gpus != 1:
+        raise UsageError(f"-num_gpus is {order.num_gpus}, but torchrun starts the processes: leave it out.")
+    with joined(order.device):
+        _run(order)
+
+
+def _run(order: Launch) -> None:
+    """Train by nnU-Net's function.
+
+    Its processes on several GPUs end with their exit code, not with the traceback of who waits for them.
+    """
     import torch
     from nnunetv2.run.run_training import run_training
 
     # As nnU-Net's own command does: on a GPU more threads only get into each other's way.
-    torch.set_num_threads(os.cpu_count() or 1 if order.device == "cpu" else 1)
-    run_training(
-        order.dataset,
-        order.configuration,
-        order.fold,
-        order.trainer,
-        order.plans,
-        None,  # ours is a setting
-        order.num_gpus,
-        order.export_validation_probabilities,
-        order.continue_training,
-        order.only_run_validation,
-        order.disable_checkpointing,
-        order.val_with_best,
-        device=torch.device(order.device),
-    )
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, cores) if order.device == "cpu" else 1)
+    try:
+        run_training(
+            order.dataset,
+            order.configuration,
+            order.fold,
+            order.trainer,
+            order.plans,
+            None,  # ours is a setting
+            order.num_gpus,
+            order.export_validation_probabilities,
+            order.continue_training,
+            order.only_run_validation,
+            order.disable_checkpointing,
+            order.val_with_best,
+            device=torch.device(order.device),
+        )
+    except torch.multiprocessing.ProcessExitedException as error:
+        raise SystemExit(error.exit_code) from None

@@ -12,7 +12,6 @@ from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunets_module
 from torch import distributed
 
 T = TypeVar("T")
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def device_of_rank(kind: str) -> torch.device:

@@ -12,11 +12,24 @@ from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation"}
-FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
+ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "planning", "installation"}
+FLOORS = {
+    **dict.fromkeys(GROUND, 0),
+    "networks": 1,
+    **dict.fromkeys(ROOMS, 2),
+    "workflow": 3,
+    "demo": 4,
+    "cli": 5,
+}
+USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction"}
+TORCH_ROOMS = {"networks", "planning"}
 WITH_TORCH = {
     "trainers/averaging.py",
     "trainers/batches.py",
+    "trainers/configured.py",
+    "trainers/continued.py",
+    "trainers/interruptible.py",
+    "trainers/ranks.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
@@ -30,7 +43,8 @@ WITH_TORCH = {
     "demo/planning.py",
     "installation/probe.py",
 }
-HEAVY = {"torch", "nnunetv2", "timm", "SimpleITK", "matplotlib", "pydantic"}
+TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}
+HEAVY = {*TORCH_SIDE, "SimpleITK", "matplotlib", "pydantic"}
 # Its options are the settings' fields.
 NEEDED_FOR_HELP = {"train": {"pydantic"}}
 
@@ -59,12 +73,15 @@ def test_imports_point_down_only(path):
         if room is not None and room != own:
             assert room in FLOORS, f"{path}: {module} is no room"
             assert FLOORS[room] < FLOORS[own] or FLOORS[room] == FLOORS[own] == 0, f"{path} imports {module}"
+            assert room != "networks" or own in USERS_OF_NETWORKS, f"{path} imports {module}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_only_the_rooms_with_torch_know_it(path):
-    heavy = {module for module in imports(path) if module.split(".")[0] in ("torch", "nnunetv2", "timm")}
-    assert not heavy or path.relative_to(ROOT).as_posix() in WITH_TORCH, f"{path} imports {heavy}"
+    heavy = {module for module in imports(path) if module.split(".")[0] in TORCH_SIDE}
+    within = path.relative_to(ROOT)
+    known = within.parts[0] in TORCH_ROOMS or within.as_posix() in WITH_TORCH
+    assert not heavy or known, f"{path} imports {heavy}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -10,7 +10,8 @@ from tree_sitter import Language, Parser
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "scripts"
-SHELL_SCRIPTS = [*sorted((SCRIPTS / "linux").glob("*.sh")), CHECKOUT / ".ci" / "run"]
+SBATCH = SCRIPTS / "linux" / "slurm_train.sbatch"
+SHELL_SCRIPTS = [*sorted((SCRIPTS / "linux").glob("*.sh")), SBATCH, CHECKOUT / ".ci" / "run"]
 POWERSHELL_SCRIPTS = sorted((SCRIPTS / "windows").glob("*.ps1"))
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="these scripts are for Linux and macOS")
@@ -21,7 +22,8 @@ def name_of(path):
 
 
 def test_every_verb_has_a_script_on_both_platforms():
-    linux, windows = ({file.stem for file in (SCRIPTS / name).iterdir()} for name in ("linux", "windows"))
+    linux = {file.stem for file in (SCRIPTS / "linux").iterdir()} - {SBATCH.stem}
+    windows = {file.stem for file in (SCRIPTS / "windows").iterdir()}
     assert linux == windows == {"activate", "demo", "test", "venv"}
 
 
@@ -76,3 +78,45 @@ def test_activate_runs_the_lines_it_is_given_from_any_folder(shell, options, tmp
         capture_output=True, cwd=tmp_path, env=environment, check=True,
     ).stdout.decode()  # fmt: skip
     assert out == f"{5 if options[:1] == ['-b'] else 3} env --shell bash"
+
+
+def in_a_job(tmp_path, exit_code, *arguments, **variables):
+    """Run the job's script with stand-ins for SLURM's commands and ours; the calls of the latter two."""
+    commands = {
+        "srun": '"$@"',
+        "scontrol": 'if [ "$1" = show ]; then echo node7; else echo "scontrol $*" >> "$CALLS"; fi',
+        "nnunet_ext": f'echo "nnunet_ext $* ${{RANK:-}} ${{MASTER_ADDR:-}}" >> "$CALLS"; exit {exit_code}',
+    }
+    for name, line in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    job = {
+        "SLURM_NTASKS": "1",
+        "SLURM_JOB_ID": "12",
+        "SLURM_JOB_NODELIST": "node[7-8]",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "0",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "CALLS": str(tmp_path / "calls"),
+        "PATH": os.pathsep.join([str(tmp_path), "/usr/bin", "/bin"]),
+    }
+    done = subprocess.run(["bash", SBATCH, *arguments], env={**job, **variables}, check=False)
+    assert done.returncode == exit_code
+    return (tmp_path / "calls").read_text().splitlines()
+
+
+@needs_posix
+def test_a_job_that_was_interrupted_is_queued_again(tmp_path):
+    assert in_a_job(tmp_path, 75, "-d", "1") == ["nnunet_ext train -d 1  ", "scontrol requeue 12"]
+
+
+@needs_posix
+@pytest.mark.parametrize("exit_code", [0, 1, 2])
+def test_a_job_that_has_ended_is_not_queued_again(tmp_path, exit_code):
+    assert in_a_job(tmp_path, exit_code) == ["nnunet_ext train  "]
+
+
+@needs_posix
+def test_a_job_on_several_nodes_continues_with_its_rank_and_the_first_node(tmp_path):
+    calls = in_a_job(tmp_path, 0, "-f", "0", SLURM_NTASKS="2", SLURM_RESTART_COUNT="1")
+    assert calls == ["nnunet_ext train -f 0 --c 1 node7"]

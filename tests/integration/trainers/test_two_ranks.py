@@ -1,4 +1,4 @@
-"""A training on two ranks. nnU-Net does this on GPUs only; here they are two processes without any."""
+"""A training in two processes, as torchrun starts them, without GPUs."""
 
 from __future__ import annotations
 
@@ -11,33 +11,23 @@ import pytest
 N_RANKS = 2
 
 
-def _on_cpu(device):
-    """Let nnU-Net's trainer, which takes ranks for GPUs, train on `device`."""
-    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
-
-    initialize, parallel = module.nnUNetTrainer.initialize, module.DDP
-
-    def initialize_on_cpu(trainer):
-        trainer.device, trainer.grad_scaler = device, None
-        initialize(trainer)
-
-    module.nnUNetTrainer.initialize = initialize_on_cpu
-    module.DDP = lambda network, device_ids: parallel(network)
-
-
 def _rank(rank, port, trainer_name, plans, dataset_json, answers):
     import numpy as np
     import torch
     from nnunetv2.training.logging.nnunet_logger import MetaLogger
     from torch import distributed
 
+    from nnunet_ext.trainers import trainer as module
     from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
+    from nnunet_ext.trainers.ranks import joined
 
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "nnUNet_compile": "f"}
-    distributed.init_process_group("gloo", rank=rank, world_size=N_RANKS)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(N_RANKS)}
     torch.set_num_threads(1)
-    _on_cpu(torch.device("cpu"))
     MetaLogger.plot_progress_png = lambda *_: None
+    written = []
+    write = module.write_checkpoint
+    module.write_checkpoint = lambda content, path: written.append(path.name) or write(content, path)
 
     class Falling(getattr(door, trainer_name)):
         def on_validation_epoch_end(self, val_outputs):
@@ -46,12 +36,12 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
             self.logger.get_value("mean_fg_dice", step=None)[:] = dices
             self.logger.get_value("ema_fg_dice", step=None)[:] = dices
 
-    trainer = Falling(plans | {"continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
-    trainer.run_training()
-    weight = next(trainer.network.module.parameters()).detach().clone()
-    answers.put((rank, trainer.current_epoch, trainer.stop_reason, weight.numpy()))
-    distributed.barrier()
-    distributed.destroy_process_group()
+    with joined("cpu"):
+        trainer = Falling(plans | {"continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
+        trainer.run_training()
+        weight = next(trainer.network.module.parameters()).detach().clone()
+        answers.put((rank, trainer.current_epoch, trainer.stop_reason, weight.numpy(), len(written)))
+        distributed.barrier()
 
 
 @pytest.mark.slow
@@ -59,7 +49,7 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
     "trainer",
     ["nnUNetTrainerEarlyStopping", "nnUNetTrainerExt_acc2_ema0p9", "nnUNetTrainerExt_seed3_fixed1_balanced"],
 )
-def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocessed, read, trainer):
+def test_both_ranks_stop_at_one_epoch_with_the_best_weights_and_one_writes(lab, preprocessed, read, trainer):
     import torch
 
     lab.variables(n_epochs=9, patience=2, initial_lr=1e-2)
@@ -74,6 +64,7 @@ def test_both_ranks_stop_at_the_same_epoch_with_the_best_weights(lab, preprocess
     first, second = sorted((answers.get() for _ in range(N_RANKS)), key=lambda answer: answer[0])
     assert first[1] == second[1] == 4
     assert first[2] == second[2] == "patience: best 0.9000 at epoch 1, 2 of 2 epochs without a rise"
+    assert first[4] > second[4] == 0
     final, latest, best = (
         read(lab.fold("Falling") / f"checkpoint_{name}.pth") for name in ("final", "latest", "best")
     )

@@ -4,7 +4,7 @@ import pytest
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import SettingsError, UsageError
-from nnunet_ext.trainers.launch import resolve_launch
+from nnunet_ext.trainers.launch import RANK_VARIABLES, is_one_of_several, resolve_launch
 from nnunet_ext.trainers.resolution import PREFIX
 from nnunet_ext.trainers.settings import ExtSettings
 
@@ -93,3 +93,9 @@ def test_continuing_and_validating_exclude_each_other(capsys):
 def test_a_fold_is_a_number_or_all(capsys, fold):
     assert main(["train", "-d", "1", "-c", "2d", f"-f={fold}"]) == 2
     assert "is neither a number nor all" in capsys.readouterr().err
+
+
+def test_torchrun_is_known_by_all_of_its_variables():
+    rank = dict.fromkeys(RANK_VARIABLES, "1")
+    assert is_one_of_several(rank)
+    assert not is_one_of_several({"RANK": "0", "WORLD_SIZE": "1"})

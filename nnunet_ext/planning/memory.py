@@ -1,0 +1,54 @@
+"""How much backward keeps of a UNet++, in the unit of nnU-Net's own estimate of memory.
+
+That unit is one value that a convolution puts out. Backward keeps two for it, the norm's input and the
+activation: 4 bytes in half precision. nnU-Net's references (560e6 units for 8 GB, …) are in this unit,
+and hold for a network in which each node reads two inputs and one head is in full resolution. Counted
+here is what a UNet++ keeps beyond that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Shape = Sequence[int]
+
+BYTES_OF_UNIT = 4
+# Of a head's output backward keeps for each label and voxel the logits (2 bytes) and, of Dice and
+# cross-entropy, which are computed in single precision, the softmax, its product with the one-hot
+# target, and the logarithm of the softmax (4 bytes each).
+BYTES_OF_LOGIT = 14
+
+
+def concatenation_units(patch_size: Shape, strides: Sequence[Shape], features: Sequence[int]) -> int:
+    """Units of the nested nodes' concatenations beyond those of a U-Net.
+
+    Node X(i, j) of n convolutions keeps 2n + j + 1 maps of its level: two of each convolution, and the
+    concatenation of j + 1 that the first one reads. Its n convolutions and the transposed one count as
+    n + 1 units, which is 2n + 2 maps and right for the two inputs of a U-Net's node. That leaves
+    (j - 1) / 2 units a node, and m(m - 1) / 4 for the m = N - 1 - i nodes of level i.
+
+    Args:
+        patch_size: voxels of the patch, divisible by the strides.
+        strides: of each of the N stages, the first all ones.
+        features: channels of each stage.
+    """
+    quarters = 0
+    shape = [int(size) for size in patch_size]
+    for i, (stride, n_features) in enumerate(zip(strides, features, strict=True)):
+        shape = [size // int(step) for size, step in zip(shape, stride, strict=True)]
+        n_nodes = len(strides) - 1 - i
+        quarters += n_features * math.prod(shape) * n_nodes * (n_nodes - 1)
+    return quarters // 4
+
+
+def heads_units(patch_size: Shape, n_stages: int, n_labels: int) -> int:
+    """Units of the N - 2 further outputs in full resolution and their losses, one head being a U-Net's.
+
+    Args:
+        patch_size: voxels of the patch.
+        n_stages: N.
+        n_labels: channels of an output.
+    """
+    n_logits = (n_stages - 2) * n_labels * math.prod(int(size) for size in patch_size)
+    return n_logits * BYTES_OF_LOGIT // BYTES_OF_UNIT

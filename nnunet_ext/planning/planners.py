@@ -1,0 +1,207 @@
+"""nnU-Net's planners with a UNet++ as their network and an estimate of the memory it takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
+    ResEncUNetPlanner,
+)
+from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.networks.unet_plus_plus import ResidualEncoderUNetPlusPlus, UNetPlusPlus
+from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS, Supervision
+from nnunet_ext.planning.depth import capped
+from nnunet_ext.planning.memory import concatenation_units, heads_units
+from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_plans, set_aside
+from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
+
+DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
+logger = logging.getLogger(__name__)
+
+
+class UNetPlusPlusPlanner(ExperimentPlanner):
+    """Plans UNet++ with a plain encoder, under a name of its own.
+
+    The arguments are those of nnU-Net's planner, and:
+
+    Args:
+        max_stages: networks are made no deeper.
+        supervision: form of the network's deep supervision; nnU-Net's own trainers know "pyramid".
+
+    Attributes:
+        old_plans: where `plan_experiment` put other plans that were there under the same name.
+        kept: configurations of such plans that were not planned now; nnU-Net leaves them in the file.
+
+    Raises:
+        UsageError: an argument is out of range, or the name is that of another planner's plans.
+        DatasetError: the plans there are damaged.
+    """
+
+    network: type[UNetPlusPlus] | type[ResidualEncoderUNetPlusPlus] = UNetPlusPlus
+    default_plans_name = PLANNERS["UNetPlusPlusPlanner"]
+    UNet_reference_val_corresp_bs_2d: int
+    UNet_reference_val_2d: float
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 8,
+        preprocessor_name: str = DEFAULT_PREPROCESSOR,
+        plans_name: str | None = None,
+        overwrite_target_spacing: Sequence[float] | None = None,
+        suppress_transpose: bool = False,
+        *,
+        max_stages: int = MAX_STAGES,
+        supervision: Supervision = "nested",
+    ) -> None:
+        if max_stages < MIN_STAGES:
+            raise UsageError(f"max_stages is {max_stages}: a UNet++ has {MIN_STAGES} stages or more.")
+        if supervision not in SUPERVISIONS:
+            raise UsageError(f"supervision is {supervision!r}: it can be {' or '.join(SUPERVISIONS)}.")
+        name = self.default_plans_name if plans_name is None else plans_name
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
+        self.UNet_class = self.network
+        self.max_stages, self.supervision = max_stages, supervision
+        self.old_plans: Path | None = None
+        self.kept: list[str] = []
+        check_plans_name(self.folder, name, type(self).__name__)
+
+    @property
+    def folder(self) -> Path:
+        """The data set's preprocessed folder, where its plans are."""
+        return Path(nnUNet_preprocessed) / self.dataset_name
+
+    def static_estimate_VRAM_usage(  # noqa: N802, nnU-Net's name
+        self,
+        patch_size: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: Mapping[str, Any],
+        arch_kwargs_req_import: Sequence[str],
+    ) -> int:
+        """Units of memory (see `planning.memory`) that training keeps for one patch.
+
+        Counted are the values that convolutions put out, one head's among them as in nnU-Net's own
+        estimate, the concatenations of the nested nodes, and with "nested" supervision the further
+        outputs in full resolution with their losses. The heads of "pyramid" are small, and nnU-Net's
+        references include them. Not static, unlike nnU-Net's, since it depends on `max_stages`.
+
+        Raises:
+            UsageError: the patch has no room for two stages.
+        """
+        kwargs = self._as_nested(arch_kwargs)
+        strides, n_stages = kwargs["strides"], kwargs["n_stages"]
+        if n_stages < MIN_STAGES:
+            raise UsageError(
+                f"A patch of {' x '.join(map(str, patch_size))} voxels leaves no room for the {MIN_STAGES} "
+                f"stages of a UNet++: give more memory, or train nnU-Net's own network on images this small."
+            )
+        with torch.device("meta"):  # only shapes are asked for: no memory, no random numbers
+            network = get_network_from_plans(
+                arch_class_name,
+                kwargs,
+                arch_kwargs_req_import,
+                input_channels,
+                output_channels,
+                allow_init=False,
+                deep_supervision=False,
+            )
+        n_units = int(network.compute_conv_feature_map_size(patch_size))
+        n_units += concatenation_units(patch_size, strides, kwargs["features_per_stage"])
+        if self.supervision == "nested":
+            n_units += heads_units(patch_size, n_stages, output_channels)
+        return n_units
+
+    def get_plans_for_configuration(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Plan one configuration as nnU-Net does, for a network no deeper than `max_stages`.
+
+        The patch is nnU-Net's for the network that it would have planned, and so divisible by the
+        strides of the shallower one too.
+        """
+        planned = super().get_plans_for_configuration(*args, **kwargs)
+        architecture = planned["architecture"]
+        architecture["arch_kwargs"] = self._as_nested(architecture["arch_kwargs"])
+        return planned
+
+    def _as_nested(self, arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**capped(arch_kwargs, self.max_stages), "supervision": self.supervision}
+
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        """The name of data of these plans alone; `save_plans` finds out which can be shared."""
+        return f"{self.plans_identifier}_{configuration_name}"
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        """Write the plans, sharing data with `nnUNetPlans` where it is the same, and lose none.
+
+        Raises:
+            DatasetError: `nnUNetPlans.json` is damaged.
+        """
+        recursive_fix_for_json_export(plans)
+        is_as_stock = (
+            self.preprocessor_name == DEFAULT_PREPROCESSOR
+            and self.overwrite_target_spacing is None
+            and not self.suppress_transpose
+        )
+        stock = read_plans(plans_path(self.folder, STOCK_PLANS))
+        for reason in share_data(plans, stock, is_as_stock=is_as_stock):
+            logger.info("%s: %s", self.dataset_name, reason)
+        path, planned = plans_path(self.folder, self.plans_identifier), set(plans["configurations"])
+        self.old_plans = set_aside(path)
+        super().save_plans(plans)
+        self.kept = [name for name in plans["configurations"] if name not in planned]
+        if self.old_plans is not None and self.old_plans.read_bytes() == path.read_bytes():
+            self.old_plans.unlink()
+            self.old_plans = None
+
+    def memory_gb(self, configuration: Mapping[str, Any]) -> float:
+        """GB that training a planned configuration takes by the estimate, on nnU-Net's scale.
+
+        Args:
+            configuration: of the plans, all that it inherits included.
+        """
+        architecture = configuration["architecture"]
+        n_units = self.static_estimate_VRAM_usage(
+            configuration["patch_size"],
+            len(self.dataset_json.get("channel_names", self.dataset_json.get("modality"))),
+            len(self.dataset_json["labels"]),
+            architecture["network_class_name"],
+            architecture["arch_kwargs"],
+            architecture["_kw_requires_import"],
+        )
+        is_2d = len(configuration["patch_size"]) == 2
+        reference = self.UNet_reference_val_2d if is_2d else self.UNet_reference_val_3d
+        batch_size = self.UNet_reference_val_corresp_bs_2d if is_2d else self.UNet_reference_val_corresp_bs_3d
+        share = configuration["batch_size"] * n_units / (batch_size * reference)
+        return float(share * self.UNet_reference_val_corresp_GB)
+
+
+class ResEncUNetPlusPlusPlanner(UNetPlusPlusPlanner, ResEncUNetPlanner):
+    """Plans UNet++ with a residual encoder, by the references of `ResEncUNetPlanner`."""
+
+    network = ResidualEncoderUNetPlusPlus
+    default_plans_name = PLANNERS["ResEncUNetPlusPlusPlanner"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # ResEncUNetPlanner shrinks a patch until the reference's batch fits, which is 12 in 2D. For nested
+        # nodes that would leave patches far smaller than the images; so the same reference is told for the
+        # smallest batch, and every batch and patch beyond it is as before.
+        self.UNet_reference_val_2d *= self.UNet_reference_val_corresp_bs_2d / self.UNet_min_batch_size
+        self.UNet_reference_val_corresp_bs_2d = self.UNet_min_batch_size

@@ -1,0 +1,70 @@
+"""A data set's plans files, none of which is lost by planning."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.files import written_whole
+from nnunet_ext.planning.shared_data import STOCK_PLANS
+
+
+def plans_path(folder: Path, plans_name: str) -> Path:
+    """The file of plans in a data set's preprocessed folder."""
+    return folder / f"{plans_name}.json"
+
+
+def read_plans(path: Path) -> dict[str, Any] | None:
+    """What a plans file says; None where there is no such file.
+
+    Raises:
+        DatasetError: it is damaged, or holds no plans.
+    """
+    if not path.exists():
+        return None
+    try:
+        plans = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path} is no JSON: {error}. Mend it or move it away.") from error
+    if not isinstance(plans, dict) or not isinstance(plans.get("configurations"), dict):
+        raise DatasetError(f"{path} holds no plans: it has no configurations. Move it away.")
+    return plans
+
+
+def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
+    """Refuse to plan under a name that is another planner's or that nnU-Net cannot use.
+
+    Raises:
+        UsageError: the name is `nnUNetPlans`, the plans there are another planner's, or the name cannot
+            be part of a folder's name `TRAINER__PLANS__CONFIGURATION`.
+        DatasetError: there is a damaged file of that name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", plans_name) or "__" in plans_name:
+        raise UsageError(
+            f"{plans_name!r} cannot name plans: use letters, digits and - _ . + with no two _ in a row."
+        )
+    there = read_plans(plans_path(folder, plans_name))
+    owner = "nnU-Net's own planner" if there is None else there.get("experiment_planner_used")
+    if plans_name == STOCK_PLANS or (there is not None and owner != planner):
+        raise UsageError(
+            f"{plans_name} are the plans of {owner}, and {planner} would overwrite them: give another name."
+        )
+
+
+def set_aside(path: Path) -> Path | None:
+    """Copy a plans file to the next free name `…_old1.json`, under which nnU-Net can use it too.
+
+    Returns:
+        The copy, or None where there is no file to copy.
+    """
+    if not path.exists():
+        return None
+    names = (path.with_name(f"{path.stem}_old{i}.json") for i in itertools.count(1))
+    copy = next(name for name in names if not name.exists())
+    with written_whole(copy) as part:
+        part.write_bytes(path.read_bytes())
+    return copy
