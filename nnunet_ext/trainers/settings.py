@@ -150,7 +150,7 @@ class ExtSettings(EarlyStoppingSettings):
     )
     case_sampling: CaseSampling = Field("uniform", description="how cases are drawn; uniform is nnU-Net's")
     case_rate: FloatOrNone = Field(
-        None, gt=0, le=1, description="balanced: least share of cases with each label; none chooses"
+        None, gt=0, le=1, description="balanced: least share of drawn cases with each label; none chooses"
     )
     max_hours: FloatOrNone = Field(None, gt=0, description="hours of training, all its starts together")
     stop_at: TimeOrNone = Field(None, description="time of day, or date and time, to be done by")
@@ -159,7 +159,13 @@ class ExtSettings(EarlyStoppingSettings):
         None, gt=0, description="minutes from one checkpoint_latest to the next"
     )
     pretrained_weights: TextOrNone = Field(None, description="checkpoint to begin with; it may fit partly")
-    seed: IntOrNone = Field(None, ge=0, lt=2**32, description="makes a training repeatable; none draws anew")
+    # Several workers draw the same batches as one, but hand them over in whatever order they are ready.
+    seed: IntOrNone = Field(
+        None,
+        ge=0,
+        lt=2**32,
+        description="makes a training repeatable, with at most one worker; none draws anew",
+    )
     tensorboard: bool = Field(False, description="write the record for TensorBoard, too")
 
     @property
@@ -182,6 +188,11 @@ class ExtSettings(EarlyStoppingSettings):
             faults.append(
                 f"warmup_epochs is {self.warmup_epochs}, n_epochs {self.n_epochs}; "
                 "the warm-up must be shorter than the training."
+            )
+        if self.patience < self.val_every:
+            faults.append(
+                f"patience is {self.patience}, val_every {self.val_every}; patience would run out before a "
+                "validation could show a rise."
             )
         if faults:
             raise ValueError(" ".join(faults))

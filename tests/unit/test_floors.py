@@ -25,6 +25,7 @@ USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction"}
 TORCH_ROOMS = {"networks", "planning"}
 WITH_TORCH = {
     "trainers/averaging.py",
+    "trainers/batches.py",
     "trainers/configured.py",
     "trainers/continued.py",
     "trainers/interruptible.py",
@@ -33,6 +34,7 @@ WITH_TORCH = {
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
+    "trainers/loaders.py",
     "trainers/losses/build.py",
     "trainers/losses/overlap.py",
     "trainers/losses/voxelwise.py",
@@ -44,6 +46,7 @@ WITH_TORCH = {
     "trainers/record/recorded.py",
     "trainers/record/tensorboard.py",
     "trainers/trainer.py",
+    "trainers/validated.py",
     "demo/planning.py",
     "installation/probe.py",
 }

@@ -45,7 +45,10 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", ["nnUNetTrainerEarlyStopping", "nnUNetTrainerExt_acc2_ema0p9"])
+@pytest.mark.parametrize(
+    "trainer",
+    ["nnUNetTrainerEarlyStopping", "nnUNetTrainerExt_acc2_ema0p9", "nnUNetTrainerExt_seed3_fixed1_balanced"],
+)
 def test_both_ranks_stop_at_one_epoch_with_the_best_weights_and_one_writes(lab, preprocessed, read, trainer):
     import torch
 
