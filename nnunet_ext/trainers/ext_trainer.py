@@ -23,6 +23,7 @@ from nnunet_ext.trainers.recipe_names import is_recipe, parse_recipe
 from nnunet_ext.trainers.resolution import ResolvedSettings
 from nnunet_ext.trainers.schedulers import CoolDown, EpochScheduler, Schedule
 from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
+from nnunet_ext.trainers.start import Pretrained
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 AMP_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -30,7 +31,7 @@ NNUNETS_LOSS = "dice_ce"
 OPTIMIZER_OPTIONS = ("weight_decay", "momentum", "betas", "eps")
 
 
-class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
+class nnUNetTrainerExt(Pretrained, nnUNetTrainerEarlyStopping):
     """A training whose every part is a setting; the defaults are nnU-Net's to the last bit.
 
     With `ema_decay` validation, predictions and `network_weights` of checkpoints are those of the
@@ -46,6 +47,7 @@ class nnUNetTrainerExt(nnUNetTrainerEarlyStopping):
     _trained: dict[str, Any] | None = None  # read from a checkpoint, until the training begins
 
     def _check(self, settings: ExtSettings, device: torch.device) -> None:
+        super()._check(settings, device)
         if settings.amp == "fp16" and device.type != "cuda":
             raise SettingsError(f"amp is fp16, but the device is {device.type}: take bf16, off or auto.")
 

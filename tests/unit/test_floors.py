@@ -23,6 +23,8 @@ WITH_TORCH = {
     "trainers/losses/overlap.py",
     "trainers/losses/voxelwise.py",
     "trainers/optimizers.py",
+    "trainers/pretrained.py",
+    "trainers/start.py",
     "trainers/trainer.py",
     "demo/planning.py",
     "installation/probe.py",
