@@ -16,6 +16,7 @@ ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "install
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
+    "trainers/benchmark.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
@@ -25,13 +26,14 @@ WITH_TORCH = {
     "trainers/optimizers.py",
     "trainers/pretrained.py",
     "trainers/start.py",
+    "trainers/stepping.py",
     "trainers/trainer.py",
     "demo/planning.py",
     "installation/probe.py",
 }
 HEAVY = {"torch", "nnunetv2", "timm", "SimpleITK", "matplotlib", "pydantic"}
 # Its options are the settings' fields.
-NEEDED_FOR_HELP = {"train": {"pydantic"}}
+NEEDED_FOR_HELP = {"train": {"pydantic"}, "benchmark": {"pydantic"}}
 
 
 def imports(path):
