@@ -19,7 +19,7 @@ from nnunet_ext.trainers.launch import THREAD_VARIABLES, resolve_launch
 from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe
 from nnunet_ext.trainers.resolution import PREFIX
 from nnunet_ext.trainers.settings import READERS
-from nnunet_ext.trainers.speed import Operator, Speed, joined
+from nnunet_ext.trainers.speed import Speed, joined
 
 RESULTS = "nnUNet_results"
 WANDB = "nnUNet_wandb_enabled"
@@ -67,7 +67,8 @@ def run_benchmark(order: BenchmarkOrder) -> Speed:
             if order.num_gpus == 1:
                 return _measure(order, folder, results)
             _measure_ranks(order, folder, results)
-        return joined([_read(_file_of(folder, rank)) for rank in range(order.num_gpus)])
+        texts = (_file_of(folder, rank).read_text(encoding="utf-8") for rank in range(order.num_gpus))
+        return joined([Speed.of(json.loads(text)) for text in texts])
 
 
 def _check(order: BenchmarkOrder) -> None:
@@ -126,12 +127,6 @@ def _measure_rank(rank: int, order: BenchmarkOrder, folder: Path, results: str |
 
 def _file_of(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.json"
-
-
-def _read(path: Path) -> Speed:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    operators = tuple(Operator(**one) for one in content.pop("operators"))
-    return Speed(**content, operators=operators)
 
 
 def _measure(order: BenchmarkOrder, folder: Path, results: str | None, rank: int = 0) -> Speed:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MIB = 2**20
 
@@ -47,6 +48,13 @@ class Speed:
     peak_bytes: dict[str, int]
     world_size: int = 1
     operators: tuple[Operator, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Speed:
+        """Make it from its fields as JSON gives them back."""
+        operators = tuple(Operator(**one) for one in content["operators"])
+        times = {name: tuple(content[name]) for name in ("step_s", "wait_s")}
+        return cls(**{**content, **times, "operators": operators})
 
     @property
     def samples_per_s(self) -> float:

@@ -1,5 +1,8 @@
 """The figures of a benchmark."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from nnunet_ext.trainers.speed import MIB, Operator, Speed, joined, spread
@@ -34,6 +37,11 @@ def test_of_several_ranks_the_samples_add_up_and_the_largest_memory_counts():
     assert both == speed(n_samples=24, world_size=2, operators=(operator,))
     assert both.samples_per_s == 12
     assert "2 ranks" in both.lines()[0]
+
+
+def test_a_rank_is_read_back_from_json_as_it_was():
+    rank = speed(operators=(Operator("aten::add", 0.5, 1.0, 3),))
+    assert Speed.of(json.loads(json.dumps(asdict(rank)))) == rank
 
 
 @pytest.mark.parametrize(
