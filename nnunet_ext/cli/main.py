@@ -14,6 +14,7 @@ from nnunet_ext.errors import NnunetExtError
 VERBS = {
     "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",
     "train": "train with settings as options, by nnU-Net's own function",
+    "benchmark": "measure how fast a training's steps are, in a folder that is thrown away",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "postprocess": "keep largest components, remove small ones, fill holes",
     "submit": "pack a folder of segmentations into a verified zip",

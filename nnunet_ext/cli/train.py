@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from nnunet_ext.trainers.settings import ExtSettings, allowed
+from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
 
 REQUIRED = ("dataset", "configuration", "fold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options; those of the settings come from the settings themselves."""
-    parser.add_argument("-d", dest="dataset", metavar="DATASET", help="number or name of the data set")
-    parser.add_argument("-c", dest="configuration", metavar="NAME", help="2d, 3d_fullres, …")
-    parser.add_argument("-f", dest="fold", metavar="FOLD", help="0 to 4, or all")
-    parser.add_argument(
-        "-tr",
-        dest="trainer",
-        default="nnUNetTrainerExt",
-        metavar="NAME",
-        help="with or without settings in it",
-    )
-    parser.add_argument(
-        "-p", dest="plans", default="nnUNetPlans", metavar="NAME", help="identifier of the plans"
-    )
-    parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="where to compute")
-    parser.add_argument("-num_gpus", type=int, default=1, metavar="N", help="GPUs to train on together")
+    add_training(parser)
     _add_switches(parser)
-    settings = parser.add_argument_group("settings", "Each is a variable, too: nnUNet_n_epochs is -n_epochs.")
-    for name, field in ExtSettings.model_fields.items():
-        default = str(field.default).lower()
-        text = f"{field.description}; {allowed(field)} (default: {default})".replace("%", "%%")
-        settings.add_argument(f"-{name}", dest=f"setting_{name}", metavar="VALUE", help=text)
+    add_settings(parser)
 
 
 def _add_switches(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.trainers.launch import Launch, launch, resolve_launch
 
     given = {key: value for key, value in vars(args).items() if value is not None}
-    options = {
-        name: given[f"setting_{name}"] for name in ExtSettings.model_fields if f"setting_{name}" in given
-    }
+    options = asked_settings(args)
     if args.show:
         print("\n".join([args.trainer, *resolve_launch(args.trainer, options).lines()]))
         return 0

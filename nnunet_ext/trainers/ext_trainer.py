@@ -11,10 +11,13 @@ from nnunet_ext.trainers.interruptible import Interruptible
 from nnunet_ext.trainers.limited import Limited
 from nnunet_ext.trainers.record.recorded import Recorded
 from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
+from nnunet_ext.trainers.start import Pretrained
 from nnunet_ext.trainers.validated import Validated
 
 
-class nnUNetTrainerExt(Recorded, Interruptible, Continued, Averaged, Validated, Limited, Configured):
+class nnUNetTrainerExt(
+    Recorded, Interruptible, Continued, Averaged, Pretrained, Validated, Limited, Configured
+):
     """A training whose every part is a setting; the defaults are nnU-Net's to the last bit.
 
     Each class that it is made of adds one part around the next: the order is that in which a hook goes

@@ -62,7 +62,7 @@ class Interruptible(nnUNetTrainerEarlyStopping):
             self._losses = list(begun["losses"])
             self.logger.get_value("epoch_start_timestamps", step=None)[-1] -= begun["elapsed_s"]
         self._n_taken_over = len(self._losses)
-        self.num_iterations_per_epoch = max(0, self.settings.n_iterations - self._n_taken_over)
+        self.num_iterations_per_epoch -= self._n_taken_over
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A step, after which the run may be saved or interrupted."""
@@ -79,6 +79,7 @@ class Interruptible(nnUNetTrainerEarlyStopping):
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """End the epoch's training with the losses of all its iterations."""
+        self.num_iterations_per_epoch += self._n_taken_over
         taken_over = [{"loss": loss} for loss in self._losses[: self._n_taken_over]]
         super().on_train_epoch_end([*taken_over, *train_outputs])
 

@@ -31,6 +31,7 @@ WITH_TORCH = {
     "trainers/interruptible.py",
     "trainers/ranks.py",
     "trainers/unet_plus_plus.py",
+    "trainers/benchmark.py",
     "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
@@ -45,6 +46,9 @@ WITH_TORCH = {
     "trainers/record/network.py",
     "trainers/record/recorded.py",
     "trainers/record/tensorboard.py",
+    "trainers/pretrained.py",
+    "trainers/start.py",
+    "trainers/stepping.py",
     "trainers/trainer.py",
     "trainers/validated.py",
     "demo/planning.py",
@@ -53,7 +57,7 @@ WITH_TORCH = {
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}
 HEAVY = {*TORCH_SIDE, "SimpleITK", "matplotlib", "pydantic"}
 # Its options are the settings' fields.
-NEEDED_FOR_HELP = {"train": {"pydantic"}}
+NEEDED_FOR_HELP = {"train": {"pydantic"}, "benchmark": {"pydantic"}}
 
 
 def imports(path):

@@ -1,0 +1,58 @@
+"""`nnunet_ext benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
+from nnunet_ext.trainers.speed import Operator
+
+REQUIRED = ("dataset", "configuration")
+COUNTED = "n_iterations"  # here the steps to measure, whatever an epoch's are
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    add_training(parser, default_fold="0")
+    parser.add_argument("-n_warmup", type=_count, default=10, metavar="N", help="steps before those counted")
+    parser.add_argument(f"-{COUNTED}", type=_count, default=100, metavar="N", help="steps to count")
+    parser.add_argument(
+        "--profile", action="store_true", help="write a trace of a few more steps, and list costly operators"
+    )
+    parser.add_argument("-o", type=Path, default=Path(), metavar="FOLDER", help="folder for the trace")
+    add_settings(parser, without={COUNTED})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.errors import UsageError
+    from nnunet_ext.trainers.benchmark import BenchmarkOrder, run_benchmark
+
+    missing = [f"-{name[0]}" for name in REQUIRED if getattr(args, name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} must be given.")
+    fields = {
+        name: value for name, value in vars(args).items() if name in BenchmarkOrder.__dataclass_fields__
+    }
+    trace = args.o / f"trace_{args.trainer}_{args.plans}_{args.configuration}.json" if args.profile else None
+    speed = run_benchmark(BenchmarkOrder(**fields, options=asked_settings(args), trace=trace))
+    print("\n".join(speed.lines()))
+    if trace is not None:
+        _print_operators(speed.operators)
+        print(f"trace: {trace}")
+    return 0
+
+
+def _print_operators(operators: Sequence[Operator]) -> None:
+    from nnunet_ext.report.tables import Table, print_table
+
+    rows = ((one.name, f"{one.own_s * 1000:.2f}", f"{one.share:.1%}", str(one.n_calls)) for one in operators)
+    print_table(Table(("operator", "own ms", "share", "calls"), tuple(rows), "Costliest operators"))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)

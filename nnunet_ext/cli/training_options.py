@@ -1,0 +1,44 @@
+"""Options of the verbs that train: which training, and its settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+
+from nnunet_ext.trainers.settings import ExtSettings, allowed
+
+
+def add_training(parser: argparse.ArgumentParser, default_fold: str | None = None) -> None:
+    """Add `-d`, `-c`, `-f`, `-tr`, `-p`, `-device` and `-num_gpus`."""
+    parser.add_argument("-d", dest="dataset", metavar="DATASET", help="number or name of the data set")
+    parser.add_argument("-c", dest="configuration", metavar="NAME", help="2d, 3d_fullres, …")
+    parser.add_argument("-f", dest="fold", metavar="FOLD", default=default_fold, help="0 to 4, or all")
+    parser.add_argument(
+        "-tr",
+        dest="trainer",
+        default="nnUNetTrainerExt",
+        metavar="NAME",
+        help="with or without settings in it",
+    )
+    parser.add_argument(
+        "-p", dest="plans", default="nnUNetPlans", metavar="NAME", help="identifier of the plans"
+    )
+    parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="where to compute")
+    parser.add_argument("-num_gpus", type=int, default=1, metavar="N", help="GPUs to train on together")
+
+
+def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Add an option for each setting."""
+    settings = parser.add_argument_group("settings", "Each is a variable, too: nnUNet_n_epochs is -n_epochs.")
+    for name, field in ExtSettings.model_fields.items():
+        if name in without:
+            continue
+        default = str(field.default).lower()
+        text = f"{field.description}; {allowed(field)} (default: {default})".replace("%", "%%")
+        settings.add_argument(f"-{name}", dest=f"setting_{name}", metavar="VALUE", help=text)
+
+
+def asked_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The settings that were given, by name."""
+    given = {name: getattr(args, f"setting_{name}", None) for name in ExtSettings.model_fields}
+    return {name: value for name, value in given.items() if value is not None}

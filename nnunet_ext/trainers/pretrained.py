@@ -1,0 +1,209 @@
+"""Weights of another training to begin with, as far as they fit: what is loaded, reshaped or left out."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.transfer_table import Fate, Transfer
+
+UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ImportError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+HEADS = ".seg_layers."  # as nnU-Net tells them
+CONVOLUTION_NDIM = 4  # output, input and at least two axes of space
+N_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class PretrainedWeights:
+    """What a checkpoint gives to another training.
+
+    Attributes:
+        path: the file.
+        tensors: by name, without the prefixes of wrappers; several names may hold one tensor.
+        dataset: the dataset.json of its training, empty where it is unknown.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Channels of a network's input: those of the scan, then one a label of a cascade's previous stage."""
+
+    n_image: int
+    n_onehot: int
+
+    @classmethod
+    def of(cls, dataset: Mapping[str, Any], n_channels: int) -> _Inputs:
+        n_image = len(dataset.get("channel_names", dataset.get("modality", ()))) or n_channels
+        return cls(min(n_image, n_channels), max(0, n_channels - n_image))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What becomes of one tensor; `value` goes to `target` where it is to be loaded."""
+
+    fate: Fate
+    target: torch.Tensor | None = None
+    value: torch.Tensor | None = None
+
+
+def read_pretrained(path: Path) -> PretrainedWeights:
+    """Read the weights of a checkpoint of nnU-Net or ours, or a file of nothing but named tensors.
+
+    Of a checkpoint with averaged weights these are taken, as they are what its training predicts with.
+
+    Args:
+        path: the file. As for nnU-Net, it must come from somebody trusted: pickle can run code.
+
+    Raises:
+        SettingsError: the file is missing or damaged, or holds no weights.
+    """
+    try:
+        content = torch.load(str(path), map_location="cpu", weights_only=False)
+    except UNREADABLE as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise SettingsError(
+            f"pretrained_weights is {path}, which cannot be read as a checkpoint: {reason}. "
+            "Name a checkpoint, such as a fold's checkpoint_final.pth, or leave the setting out."
+        ) from error
+    named = content.get("network_weights", content) if isinstance(content, dict) else {}
+    tensors = {_bare(name): one for name, one in named.items() if isinstance(one, torch.Tensor)}
+    if not tensors:
+        raise SettingsError(
+            f"pretrained_weights is {path}, which holds no network_weights: is it a checkpoint of nnU-Net?"
+        )
+    dataset = content.get("init_args", {}).get("dataset_json", {}) if named is not content else {}
+    return PretrainedWeights(path, tensors, dataset)
+
+
+def _bare(name: str) -> str:
+    """The name without what torch.compile (anywhere) and parallel wrappers (in front) add to it."""
+    name = name.replace("_orig_mod.", "")
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
+
+
+def transfer(weights: PretrainedWeights, network: torch.nn.Module, dataset: Mapping[str, Any]) -> Transfer:
+    """Load into a network what fits it by name and shape.
+
+    A tensor that has several names, as most of nnU-Net's have, counts once. The first convolution is
+    reshaped where it has other input channels. Heads are loaded where both data sets have the same
+    labels; of others, or unknown ones, they mean something else even where they have the same shape.
+
+    Args:
+        weights: what to load.
+        network: the bare network, without wrappers; changed in place, and only where something fits.
+        dataset: the dataset.json of this training.
+
+    Raises:
+        SettingsError: no layer's weights fit. Biases and norms alone are no start: theirs often fit by
+            chance, as between a network of two axes and one of three.
+    """
+    steps = list(_steps(weights, network, dataset))
+    if not any(step.target is not None and step.target.ndim > 1 for step in steps):
+        raise SettingsError(_nothing_fits(weights, network))
+    with torch.no_grad():
+        for step in steps:
+            if step.target is not None and step.value is not None:
+                step.target.copy_(step.value)
+    return Transfer(str(weights.path), tuple(step.fate for step in steps))
+
+
+def _steps(
+    weights: PretrainedWeights, network: torch.nn.Module, dataset: Mapping[str, Any]
+) -> Iterator[_Step]:
+    mine = list(_named_once(network.state_dict()))
+    same_labels = bool(weights.dataset) and _labels(weights.dataset) == _labels(dataset)
+    first = next((names[0] for names, tensor in mine if tensor.ndim >= CONVOLUTION_NDIM), None)
+    for names, target in mine:
+        given = next((name for name in names if name in weights.tensors), None)
+        name, here = names[0], tuple(target.shape)
+        if given is None:
+            yield _Step(Fate("only here", name, here))
+            continue
+        value, there = weights.tensors[given], tuple(weights.tensors[given].shape)
+        if HEADS in f".{given}" and not same_labels:
+            yield _Step(Fate("other labels", name, here, there))
+        elif name == first and (adapted := _adapted(value, weights.dataset, target, dataset)) is not None:
+            yield _Step(Fate("reshaped", name, here, there), target, adapted)
+        elif here == there:
+            yield _Step(Fate("loaded", name, here, there), target, value)
+        else:
+            yield _Step(Fate("other shape", name, here, there))
+    known = {name for names, _ in mine for name in names}
+    for names, tensor in _named_once(weights.tensors):
+        if known.isdisjoint(names):
+            yield _Step(Fate("only there", names[0], there=tuple(tensor.shape)))
+
+
+def _named_once(tensors: Mapping[str, Any]) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Each tensor with all its names: those of one memory are one tensor."""
+    groups: dict[Any, tuple[list[str], torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor):
+            place = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name
+            groups.setdefault(place, ([], tensor))[0].append(name)
+    yield from groups.values()
+
+
+def _labels(dataset: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What the heads stand for: labels or regions, the latter in their order."""
+    return dataset.get("labels"), dataset.get("regions_class_order")
+
+
+def _adapted(
+    weight: torch.Tensor, dataset_there: Mapping[str, Any], target: torch.Tensor, dataset: Mapping[str, Any]
+) -> torch.Tensor | None:
+    """The first convolution for the inputs here; None where these are the same or other axes differ.
+
+    A scan's channels get the mean over the channels there, times their number there over that here, so
+    that channels that are alike give the output that they gave. The labels of a cascade's previous stage
+    are kept where they are the same, and otherwise begin at zero: the network begins as the one that did
+    not have them, and learns to use them.
+
+    Source: Carreira and Zisserman, Quo Vadis, 2017, for time; timm's `adapt_input_conv`, for channels.
+    """
+    if _but_for_inputs(weight) != _but_for_inputs(target):
+        return None
+    there = _Inputs.of(dataset_there, weight.shape[1])
+    here = _Inputs.of(dataset, target.shape[1])
+    same_labels = _labels(dataset_there) == _labels(dataset)
+    if here == there and (same_labels or not here.n_onehot):
+        return None
+    image, onehot = weight[:, : there.n_image], weight[:, there.n_image :]
+    if here.n_image != there.n_image:
+        mean = image.float().mean(1, keepdim=True) * (there.n_image / here.n_image)
+        image = mean.expand(-1, here.n_image, *mean.shape[2:])
+    if not (same_labels and here.n_onehot == there.n_onehot):
+        onehot = image.new_zeros(len(image), here.n_onehot, *image.shape[2:])
+    return torch.cat([image, onehot.to(image.dtype)], 1)
+
+
+def _but_for_inputs(weight: torch.Tensor) -> tuple[int, ...]:
+    return tuple(weight.shape[:1] + weight.shape[2:])
+
+
+def _nothing_fits(weights: PretrainedWeights, network: torch.nn.Module) -> str:
+    return (
+        f"pretrained_weights is {weights.path}, of which nothing fits this network. Here: "
+        f"{_examples(_named_once(network.state_dict()))}. There: {_examples(_named_once(weights.tensors))}. "
+        "Name a checkpoint of a network like this one, or leave the setting out."
+    )
+
+
+def _examples(tensors: Iterable[tuple[list[str], torch.Tensor]]) -> str:
+    layers = [f"{names[0]} {tuple(tensor.shape)}" for names, tensor in tensors if tensor.ndim > 1]
+    return ", ".join([*layers[:N_EXAMPLES], *(["…"] if len(layers) > N_EXAMPLES else [])]) or "no layers"
