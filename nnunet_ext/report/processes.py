@@ -1,0 +1,137 @@
+"""The trainings that run on this machine, as far as their command lines tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnunet_ext.report.finding import FoldFolder, is_dataset
+
+NNUNET_COMMAND = re.compile(r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$")
+OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main__\.py)?$")
+PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
+DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"
+CLOCK_S = 2.0  # by how much a process may seem younger than the log it began
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as its command line names it."""
+
+    dataset: str
+    configuration: str
+    fold: str
+    trainer: str
+    plans: str
+
+    def is_of(self, fold: FoldFolder) -> bool:
+        """Whether this is the training of a fold."""
+        mine = (self.configuration, self.fold, self.trainer, self.plans)
+        return mine == (fold.configuration, fold.fold, fold.trainer, fold.plans) and is_dataset(
+            self.dataset, fold.dataset
+        )
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What runs on a machine.
+
+    Attributes:
+        host: the machine's name.
+        trainings: each with the time at which its process began, in seconds since 1970.
+        others: when each process began that may be a training without saying so, as a notebook.
+    """
+
+    host: str
+    trainings: tuple[tuple[Training, float], ...] = ()
+    others: tuple[float, ...] = ()
+
+    def is_alive(self, fold: FoldFolder, host: str | None, began: float | None) -> bool | None:
+        """Whether the process that wrote a fold's newest log still runs; None where that cannot be known.
+
+        Args:
+            fold: the fold.
+            host: the machine on which it was trained, as its debug.json says.
+            began: when the log was begun. A process is older than the log it writes, while workers that
+                a killed training left behind are younger.
+        """
+        if began is None:
+            return None
+        if any(one.is_of(fold) and started <= began + CLOCK_S for one, started in self.trainings):
+            return True
+        if host != self.host or any(started <= began + CLOCK_S for started in self.others):
+            return None
+        return False
+
+
+def find_processes() -> Processes:
+    """Look at all processes of this machine."""
+    import psutil
+
+    trainings, others = [], []
+    for process in psutil.process_iter(["pid", "name", "cmdline", "create_time"]):
+        command, began = process.info["cmdline"] or [], process.info["create_time"]
+        if not command or began is None or process.info["pid"] == os.getpid():
+            continue
+        training = parse_command(command)
+        if training is not None:
+            trainings.append((training, began))
+        elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
+            others.append(began)
+    return Processes(socket.gethostname(), tuple(trainings), tuple(others))
+
+
+def _is_known(command: Sequence[str]) -> bool:
+    """Whether a Python process is one of our own verbs, or another's worker."""
+    return any("multiprocessing" in word or OUR_COMMAND.search(word) for word in command[:4])
+
+
+def parse_command(command: Sequence[str]) -> Training | None:
+    """The training that a command line asks for; None where it is none."""
+    for i, word in enumerate(command):
+        if NNUNET_COMMAND.search(word):
+            return _nnunet_training(command[i + 1 :])
+        if OUR_COMMAND.search(word) and command[i + 1 : i + 2] == ["train"]:
+            return _our_training(command[i + 2 :])
+    return None
+
+
+def _nnunet_training(words: Sequence[str]) -> Training | None:
+    positional, options = _parsed(words)
+    if len(positional) < 3:
+        return None
+    trainer, plans = options.get("-tr", DEFAULT_TRAINER), options.get("-p", DEFAULT_PLANS)
+    dataset, configuration, fold = positional[:3]
+    return Training(dataset, configuration, fold, trainer, plans)
+
+
+def _our_training(words: Sequence[str]) -> Training | None:
+    options = _parsed(words)[1]
+    if not {"-d", "-c", "-f"} <= options.keys():
+        return None
+    trainer, plans = options.get("-tr", OUR_DEFAULT_TRAINER), options.get("-p", DEFAULT_PLANS)
+    return Training(options["-d"], options["-c"], options["-f"], trainer, plans)
+
+
+def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Positional words and options: one dash takes a value, two are a switch."""
+    positional: list[str] = []
+    options: dict[str, str] = {}
+    waiting: str | None = None
+    for word in words:
+        if waiting is not None:
+            options[waiting], waiting = word, None
+        elif word.startswith("--"):
+            continue
+        elif word.startswith("-"):
+            name, equals, value = word.partition("=")
+            if equals:
+                options[name] = value
+            else:
+                waiting = name
+        else:
+            positional.append(word)
+    return positional, options

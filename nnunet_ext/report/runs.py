@@ -1,0 +1,296 @@
+"""A fold's run: its logs, history.csv, checkpoints and validation in one, and how it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nnunet_ext.errors import DatasetError
+from nnunet_ext.labels import Labels, read_dataset
+from nnunet_ext.report.finding import LOG, FoldFolder, find_captures, find_folds, find_logs
+from nnunet_ext.report.history import Epoch, History, differences, joined
+from nnunet_ext.report.logs import Log, LogParser, parse_log
+from nnunet_ext.report.processes import Processes, find_processes
+from nnunet_ext.report.sources import Source, read_checkpoint, read_history_csv
+from nnunet_ext.report.states import Signs, Standing, State, judge
+from nnunet_ext.report.validation import Validation, read_validation
+
+CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+RECENT_EPOCHS = 5
+DEFAULT_EPOCHS = 1000
+SHOWN_DIFFERENCES = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The training of one fold.
+
+    Attributes:
+        folder: whose it is, and where it lies.
+        history: its epochs.
+        standing: how it stands.
+        log: what its logs say beside the epochs.
+        planned: epochs in all; None where nothing says it.
+        validation: nnU-Net's, after the training; None where there is none.
+        modified: when its log last grew, in seconds since 1970; None where there is no log.
+        notes: what could not be read, and where its sources disagree.
+    """
+
+    folder: FoldFolder
+    history: History
+    standing: Standing
+    log: Log
+    planned: int | None = None
+    validation: Validation | None = None
+    modified: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """How it stands, in a word."""
+        return self.standing.state
+
+    @property
+    def n_done(self) -> int:
+        """Epochs done."""
+        return self.history.epochs[-1].number + 1 if self.history.epochs else 0
+
+    @property
+    def model(self) -> tuple[str, str, str, str]:
+        """Data set, trainer, plans and configuration."""
+        folder = self.folder
+        return folder.dataset, folder.trainer, folder.plans, folder.configuration
+
+
+def read_runs(root: Path, now: float | None = None, processes: Processes | None = None) -> list[Run]:
+    """Read every run below a folder: nnU-Net's results, or a data set, model or fold in them.
+
+    What cannot be read is said in the runs' notes.
+
+    Args:
+        root: the folder.
+        now: the time to judge silence by, in seconds since 1970; that of the clock by default.
+        processes: those of the machine; looked up where it is not given.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    folders = find_folds(root)
+    known = find_processes() if processes is None and folders else processes or Processes("")
+    moment = time.time() if now is None else now
+    return [RunReader(folder).look(moment, known) for folder in folders]
+
+
+class RunReader:
+    """Reads one run again and again, and of its logs only what was added since the last look."""
+
+    def __init__(self, folder: FoldFolder) -> None:
+        self.folder = folder
+        self._cache: dict[Path, tuple[tuple[float, int], Any]] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = LogParser()
+        self._read: list[Path] = []
+        self._offset = 0
+
+    def look(self, now: float, processes: Processes) -> Run:
+        """Read what there is now.
+
+        Args:
+            now: the time, in seconds since 1970.
+            processes: those of the machine.
+        """
+        paths = find_logs(self.folder.path)
+        log = self._read_logs(paths)
+        captures = [] if log.is_trained else find_captures(self.folder.path)
+        if not paths and captures:
+            log = self._from(captures[-1], lambda path: parse_log(path.read_bytes()), Log())
+        labels = self._labels()
+        exact = self._source(log)
+        history, notes = _merged(log, exact, labels)
+        summary = self.folder.path / "validation" / "summary.json"
+        validation = self._from(summary, lambda path: read_validation(path, labels), None)
+        modified = max((_changed(path) for path in paths or captures[-1:]), default=None)
+        planned, host = self._debug()
+        planned = log.planned or exact.planned or planned or _planned_by_name(self.folder.trainer)
+        signs = Signs(
+            last_epoch=history.epochs[-1].number if history.epochs else None,
+            is_trained=self._is_trained(log, history, planned),
+            is_validated=validation is not None and self._is_of_this_training(summary, log, paths),
+            stop_reason=log.stop_reason or exact.stop_reason,
+            failure=log.failure or self._last_words(captures, paths),
+            silent_s=None if modified is None else max(0.0, now - modified),
+            epoch_s=history.epoch_s(RECENT_EPOCHS),
+            is_alive=processes.is_alive(self.folder, host, _begun(paths)),
+            n_predicted=log.n_predicted,
+            n_cases=log.n_validation_cases,
+        )
+        notes = (*notes, *(validation.notes if validation else ()))
+        return Run(self.folder, history, judge(signs), log, planned, validation, modified, notes)
+
+    def _read_logs(self, paths: list[Path]) -> Log:
+        if paths[: len(self._read)] != self._read or (self._read and _size(self._read[-1]) < self._offset):
+            self._begin()
+        for path in paths[max(0, len(self._read) - 1) :]:
+            if path not in self._read:
+                self._parser.begin_file()
+                self._read.append(path)
+                self._offset = 0
+            self._read_on(path)
+        return self._parser.log()
+
+    def _read_on(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return  # gone again; the next look begins anew
+        self._offset += len(data)
+        self._parser.feed(data)
+
+    def _from(self, path: Path, read: Callable[[Path], T], otherwise: T) -> T:
+        """What a file holds, read again only when it changed; `otherwise` where there is none."""
+        try:
+            stat = path.stat()
+            stamp = (stat.st_mtime, stat.st_size)
+            if path not in self._cache or self._cache[path][0] != stamp:
+                self._cache[path] = (stamp, read(path))
+        except OSError:
+            return otherwise
+        content: T = self._cache[path][1]
+        return content
+
+    def _labels(self) -> Labels | None:
+        def read(path: Path) -> Labels | None:
+            try:
+                return read_dataset(path).labels
+            except DatasetError:
+                return None
+
+        return self._from(self.folder.path.parent / "dataset.json", read, None)
+
+    def _source(self, log: Log) -> Source:
+        """What the history.csv says; the furthest checkpoint where neither it nor the log begins at 0."""
+        table = self._from(self.folder.path / "history.csv", read_history_csv, Source())
+        if any(_is_from_the_start(epochs) for epochs in (table.epochs, log.epochs)):
+            return table
+        files = (self.folder.path / name for name in CHECKPOINTS)
+        sources = [self._from(path, read_checkpoint, Source()) for path in files]
+        best = max(sources, key=lambda source: len(source.epochs))
+        notes = tuple(note for source in (table, *sources) for note in source.notes)
+        return Source(best.epochs or table.epochs, best.labels, best.planned, best.stop_reason, notes)
+
+    def _debug(self) -> tuple[int | None, str | None]:
+        """Epochs planned and the machine's name, from nnU-Net's debug.json."""
+
+        def read(path: Path) -> tuple[int | None, str | None]:
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                n_epochs, host = str(content.get("num_epochs")), content.get("hostname")
+            except (ValueError, AttributeError):
+                return None, None
+            return int(n_epochs) if n_epochs.isdecimal() else None, host if isinstance(host, str) else None
+
+        nothing: tuple[int | None, str | None] = (None, None)
+        return self._from(self.folder.path / "debug.json", read, nothing)
+
+    def _is_trained(self, log: Log, history: History, planned: int | None) -> bool:
+        if log.is_trained or log.stop_reason is not None:
+            return True
+        n_done = history.epochs[-1].number + 1 if history.epochs else 0
+        has_final = (self.folder.path / CHECKPOINTS[0]).is_file()
+        return has_final and log.begun is None and (planned is None or n_done >= planned or not log.epochs)
+
+    def _is_of_this_training(self, summary: Path, log: Log, paths: list[Path]) -> bool:
+        began = _begun(paths)
+        return log.is_validated or began is None or _changed(summary) >= began
+
+    def _last_words(self, captures: Iterable[Path], paths: list[Path]) -> str | None:
+        """What a console captured of the newest attempt's end."""
+        began = _begun(paths)
+        words = [
+            self._from(path, lambda one: parse_log(one.read_bytes()).failure, None)
+            for path in captures
+            if began is None or _changed(path) >= began
+        ]
+        return next((text for text in reversed(words) if text), None)
+
+
+def _merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tuple[str, ...]]:
+    """One history of the log and a file with the exact values, which must say the same."""
+    notes = [*log.notes, *exact.notes]
+    if log.is_version_1:
+        notes.append("this is a log of nnU-Net v1, which is not read")
+    found = differences(log.epochs, exact.epochs)
+    if found:
+        more = f" and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
+        shown = "; ".join(found[:SHOWN_DIFFERENCES])
+        notes.append(f"the log and the file beside it differ, and the log is believed: {shown}{more}")
+        first = log.epochs[0].number
+        epochs = joined((epoch for epoch in exact.epochs if epoch.number < first), log.epochs)
+    else:
+        epochs = joined(log.epochs, exact.epochs)
+    names, note = _names(epochs, exact.labels, labels)
+    return History(names, epochs), (*notes, *note)
+
+
+def _names(
+    epochs: tuple[Epoch, ...], recorded: tuple[str, ...], labels: Labels | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels' names; where none of the lists fits the values of an epoch, their numbers."""
+    own = () if labels is None else tuple(labels.names[i] for i in labels.foreground)
+    n_values = max((len(epoch.dice) for epoch in epochs), default=len(own or recorded))
+    for names in (own, recorded):
+        if len(names) == n_values:
+            return names, ()
+    numbered = tuple(str(i + 1) for i in range(n_values))
+    if not own:
+        return numbered, ()
+    return numbered, (f"the logs hold {n_values} Dice an epoch, but dataset.json {len(own)} labels",)
+
+
+def _is_from_the_start(epochs: tuple[Epoch, ...]) -> bool:
+    return bool(epochs) and epochs[0].number == 0
+
+
+def _planned_by_name(trainer: str) -> int | None:
+    """Epochs that nnU-Net's trainers carry in their names."""
+    match = re.fullmatch(r"nnUNetTrainer_(\d+)epochs?", trainer)
+    if match:
+        return int(match[1])
+    return DEFAULT_EPOCHS if trainer == "nnUNetTrainer" else None
+
+
+def _begun(paths: list[Path]) -> float | None:
+    """When the newest log was begun, by its name, in seconds since 1970."""
+    match = LOG.fullmatch(paths[-1].name) if paths else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups())
+    try:
+        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+    except (OverflowError, ValueError):
+        return None
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
