@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from nnunet_ext.report.finding import FoldFolder, is_dataset
 
-NNUNET_COMMAND = re.compile(r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$")
+NNUNET_COMMAND = re.compile(
+    r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$|^nnunetv2\.run\.run_training$"
+)
 OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main__\.py)?$")
 PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
 DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"

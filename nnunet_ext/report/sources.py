@@ -51,11 +51,11 @@ def read_history_csv(path: Path) -> Source:
     its line end is being written and left out.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return Source(notes=(f"{path.name} cannot be read: {error}",))
-    whole = text[: text.rfind("\n") + 1]
-    header, *rows = [row for row in csv.reader(whole.splitlines()) if row] or [[]]
+    whole_lines = text.split("\n")[:-1]
+    header, *rows = [row for row in csv.reader(whole_lines) if row] or [[]]
     try:
         first, last = header.index(BEFORE_LABELS) + 1, header.index(AFTER_LABELS)
     except ValueError:
@@ -177,6 +177,9 @@ class _Nothing:
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         pass
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> _Nothing:
+        return self
 
     def __setstate__(self, _state: Any) -> None:
         pass
