@@ -179,14 +179,10 @@ class LogParser:
     ) -> bool:
         """Read an epoch; False where its lines must be read one by one, as a value is none."""
         try:
+            train_loss, val_loss, learning_rate, duration_s = _finite(train, val, rate, seconds)
+            (average,) = _finite(best) if best else (None,)
             values = Epoch(
-                int(number),
-                _finite(train),
-                _finite(val),
-                parse_dice(dice),
-                _finite(rate),
-                _finite(seconds),
-                _finite(best) if best else None,
+                int(number), train_loss, val_loss, parse_dice(dice), learning_rate, duration_s, average
             )
         except ValueError:
             return False
@@ -269,7 +265,7 @@ class LogParser:
 
     def _value(self, name: str, text: str) -> None:
         try:
-            self._values[name] = _finite(text)
+            (self._values[name],) = _finite(text)
         except ValueError:
             where = "" if self._begun is None else f" of epoch {self._begun}"
             self._note(f"{name}{where} is no number: {text.strip()[:60]!r}")
@@ -354,12 +350,15 @@ def parse_dice(text: str) -> tuple[float | None, ...]:
         raise ValueError(text)
     content = text[1:-1]
     if "(" in content:
-        for kind in NUMBER_KINDS:
-            content = content.replace(kind + "(", "")
-        content = content.replace(")", "")
-    return tuple(map(_finite, content.replace(",", " ").split()))
+        kind = content.partition("(")[0].rpartition(" ")[2]
+        if kind not in NUMBER_KINDS:
+            raise ValueError(text)
+        content = content.replace(kind + "(", "").replace(")", "")
+    return _finite(*content.replace(",", " ").split())
 
 
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
+def _finite(*texts: str) -> tuple[float | None, ...]:
+    numbers = tuple(map(float, texts))
+    if math.isfinite(sum(numbers)):
+        return numbers
+    return tuple(number if math.isfinite(number) else None for number in numbers)
