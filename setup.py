@@ -34,6 +34,7 @@ setup(
         "packaging>=21",
     ],
     extras_require={
+        "monitor": ["nvidia-ml-py>=12"],
         "tests": [
             "pytest>=8",
             "pytest-cov>=5",

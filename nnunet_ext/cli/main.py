@@ -18,6 +18,7 @@ VERBS = {
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "results": "tell how every trained model and fold stands, with the Dice of each label",
+    "monitor": "watch the running trainings: pace, Dice, patience, machine",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",
     "register": "let nnU-Net find our trainers in this Python environment without a variable",
     "unregister": "take that back",

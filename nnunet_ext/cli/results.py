@@ -112,6 +112,6 @@ def _print(runs: Sequence[Run], every: int | None) -> None:
     for one in runs:
         name = f"{one.folder.dataset} {one.folder.name}"
         if one.standing.reason and every is None:
-            print(f"{name}: {one.state}: {one.standing.reason}")
+            print(f"{name}: {one.state}, {one.standing.reason}")
         for note in one.notes:
             print(f"note: {name}: {note}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ NNUNET_COMMAND = re.compile(
 OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main__\.py)?$")
 PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
 DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"
+ASKED = ["pid", "ppid", "name", "cmdline", "create_time"]
 CLOCK_S = 2.0  # by how much a process may seem younger than the log it began
 
 
@@ -38,17 +40,32 @@ class Training:
 
 
 @dataclass(frozen=True)
+class TrainingProcess:
+    """A process whose command line is that of a training.
+
+    Attributes:
+        training: which.
+        began: when, in seconds since 1970.
+        n_workers: processes that it has started.
+    """
+
+    training: Training
+    began: float
+    n_workers: int = 0
+
+
+@dataclass(frozen=True)
 class Processes:
     """What runs on a machine.
 
     Attributes:
         host: the machine's name.
-        trainings: each with the time at which its process began, in seconds since 1970.
+        trainings: their processes, and workers of theirs that look like them.
         others: when each process began that may be a training without saying so, as a notebook.
     """
 
     host: str
-    trainings: tuple[tuple[Training, float], ...] = ()
+    trainings: tuple[TrainingProcess, ...] = ()
     others: tuple[float, ...] = ()
 
     def is_alive(self, fold: FoldFolder, host: str | None, began: float | None) -> bool | None:
@@ -62,26 +79,38 @@ class Processes:
         """
         if began is None:
             return None
-        if any(one.is_of(fold) and started <= began + CLOCK_S for one, started in self.trainings):
+        if self._writer(fold, began) is not None:
             return True
         if host != self.host or any(started <= began + CLOCK_S for started in self.others):
             return None
         return False
+
+    def n_workers(self, fold: FoldFolder, began: float | None) -> int | None:
+        """Processes that the training of a fold has started; None where it is not seen."""
+        writer = None if began is None else self._writer(fold, began)
+        return None if writer is None else writer.n_workers
+
+    def _writer(self, fold: FoldFolder, began: float) -> TrainingProcess | None:
+        """The process that writes the log begun then: the youngest, as Windows' launcher is older."""
+        older = (one for one in self.trainings if one.training.is_of(fold) and one.began <= began + CLOCK_S)
+        return max(older, key=lambda one: one.began, default=None)
 
 
 def find_processes() -> Processes:
     """Look at all processes of this machine."""
     import psutil
 
+    found = [process.info for process in psutil.process_iter(ASKED)]
+    n_children = Counter(info["ppid"] for info in found)
     trainings, others = [], []
-    for process in psutil.process_iter(["pid", "name", "cmdline", "create_time"]):
-        command, began = process.info["cmdline"] or [], process.info["create_time"]
-        if not command or began is None or process.info["pid"] == os.getpid():
+    for info in found:
+        command, began = info["cmdline"] or [], info["create_time"]
+        if not command or began is None or info["pid"] == os.getpid():
             continue
         training = parse_command(command)
         if training is not None:
-            trainings.append((training, began))
-        elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
+            trainings.append(TrainingProcess(training, began, n_children[info["pid"]]))
+        elif PYTHON.match(info["name"] or "") and not _is_known(command):
             others.append(began)
     return Processes(socket.gethostname(), tuple(trainings), tuple(others))
 

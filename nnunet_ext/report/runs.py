@@ -40,6 +40,7 @@ class Run:
         planned: epochs in all; None where nothing says it.
         validation: nnU-Net's, after the training; None where there is none.
         modified: when its log last grew, in seconds since 1970; None where there is no log.
+        log_begun: when its newest log was begun, likewise.
         notes: what could not be read, and where its sources disagree.
     """
 
@@ -50,6 +51,7 @@ class Run:
     planned: int | None = None
     validation: Validation | None = None
     modified: float | None = None
+    log_begun: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -134,7 +136,8 @@ class RunReader:
             n_cases=log.n_validation_cases,
         )
         notes = (*notes, *(validation.notes if validation else ()))
-        return Run(self.folder, history, judge(signs), log, planned, validation, modified, notes)
+        began = _begun(paths)
+        return Run(self.folder, history, judge(signs), log, planned, validation, modified, began, notes)
 
     def _read_logs(self, paths: list[Path]) -> Log:
         if paths[: len(self._read)] != self._read or (self._read and _size(self._read[-1]) < self._offset):

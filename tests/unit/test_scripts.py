@@ -22,7 +22,7 @@ def name_of(path):
 
 def test_every_verb_has_a_script_on_both_platforms():
     linux, windows = ({file.stem for file in (SCRIPTS / name).iterdir()} for name in ("linux", "windows"))
-    assert linux == windows == {"activate", "demo", "test", "venv"}
+    assert linux == windows == {"activate", "demo", "monitor", "test", "venv"}
 
 
 @needs_posix

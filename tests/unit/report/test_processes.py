@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.report.finding import FoldFolder
-from nnunet_ext.report.processes import Processes, Training, find_processes, parse_command
+from nnunet_ext.report.processes import Processes, Training, TrainingProcess, find_processes, parse_command
 
 FOLD = FoldFolder(Path("/x"), "Dataset004_Hippocampus", "nnUNetTrainer", "nnUNetPlans", "2d", "0")
 MINE = Training("4", "2d", "0", "nnUNetTrainer", "nnUNetPlans")
@@ -38,7 +38,8 @@ def test_a_training_is_of_its_fold_only():
 
 
 def alive(trainings=(), others=(), host="here", began=BEGAN):
-    return Processes("here", tuple(trainings), tuple(others)).is_alive(FOLD, host, began)
+    known = tuple(TrainingProcess(*one) for one in trainings)
+    return Processes("here", known, tuple(others)).is_alive(FOLD, host, began)
 
 
 def test_a_process_older_than_its_log_is_its_writer():
