@@ -8,17 +8,28 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from nnunet_ext.report.finding import FoldFolder, is_dataset
+
+if TYPE_CHECKING:
+    import psutil
+
+# Missing: it is not seen where it should be, but a process that says nothing of itself may be it.
+Life = Literal["alive", "gone", "missing", "unknown"]
 
 NNUNET_COMMAND = re.compile(
     r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$|^nnunetv2\.run\.run_training$"
 )
 OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main__\.py)?$")
+NOTEBOOK = re.compile("ipykernel|jupyter|ipython|colab", re.IGNORECASE)
 PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
 DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"
+# A training imports torch for seconds before it begins its log, and its workers follow within one. The
+# system's times of processes are wrong by up to a second.
+IMPORTING_S = 1.0
+LEFT_BEHIND_S = 60.0
 ASKED = ["pid", "ppid", "name", "cmdline", "create_time"]
-CLOCK_S = 2.0  # by how much a process may seem younger than the log it began
 
 
 @dataclass(frozen=True)
@@ -55,35 +66,53 @@ class TrainingProcess:
 
 
 @dataclass(frozen=True)
+class OtherProcess:
+    """A Python process that may be a training without saying so.
+
+    Attributes:
+        began: when, in seconds since 1970.
+        is_likely: whether it is a notebook, was given nnU-Net's variables, or cannot be asked.
+    """
+
+    began: float
+    is_likely: bool = True
+
+
+@dataclass(frozen=True)
 class Processes:
     """What runs on a machine.
 
     Attributes:
         host: the machine's name.
-        trainings: their processes, and workers of theirs that look like them.
-        others: when each process began that may be a training without saying so, as a notebook.
+        trainings: their processes; a worker that has lost its parent looks like one, too.
+        others: those that may be trainings.
     """
 
     host: str
     trainings: tuple[TrainingProcess, ...] = ()
-    others: tuple[float, ...] = ()
+    others: tuple[OtherProcess, ...] = ()
 
-    def is_alive(self, fold: FoldFolder, host: str | None, began: float | None) -> bool | None:
-        """Whether the process that wrote a fold's newest log still runs; None where that cannot be known.
+    def life(self, fold: FoldFolder, host: str | None, began: float | None) -> Life:
+        """Whether the process that wrote a fold's newest log still runs.
 
         Args:
             fold: the fold.
             host: the machine on which it was trained, as its debug.json says.
             began: when the log was begun. A process is older than the log it writes, while workers that
-                a killed training left behind are younger.
+                a killed training left behind are as young.
         """
         if began is None:
-            return None
+            return "unknown"
         if self._writer(fold, began) is not None:
-            return True
-        if host != self.host or any(started <= began + CLOCK_S for started in self.others):
-            return None
-        return False
+            return "alive"
+        if any(one.training.is_of(fold) and one.began < began + LEFT_BEHIND_S for one in self.trainings):
+            return "gone"
+        if host != self.host:
+            return "unknown"
+        others = [one for one in self.others if one.began < began]
+        if not others:
+            return "gone"
+        return "unknown" if any(one.is_likely for one in others) else "missing"
 
     def n_workers(self, fold: FoldFolder, began: float | None) -> int | None:
         """Processes that the training of a fold has started; None where it is not seen."""
@@ -92,7 +121,8 @@ class Processes:
 
     def _writer(self, fold: FoldFolder, began: float) -> TrainingProcess | None:
         """The process that writes the log begun then: the youngest, as Windows' launcher is older."""
-        older = (one for one in self.trainings if one.training.is_of(fold) and one.began <= began + CLOCK_S)
+        latest = began - IMPORTING_S
+        older = (one for one in self.trainings if one.training.is_of(fold) and one.began < latest)
         return max(older, key=lambda one: one.began, default=None)
 
 
@@ -100,19 +130,36 @@ def find_processes() -> Processes:
     """Look at all processes of this machine."""
     import psutil
 
-    found = [process.info for process in psutil.process_iter(ASKED)]
-    n_children = Counter(info["ppid"] for info in found)
+    found = list(psutil.process_iter(ASKED))
+    n_children = Counter(process.info["ppid"] for process in found)
+    commands = {process.info["pid"]: process.info["cmdline"] for process in found}
     trainings, others = [], []
-    for info in found:
-        command, began = info["cmdline"] or [], info["create_time"]
-        if not command or began is None or info["pid"] == os.getpid():
-            continue
+    for process in found:
+        pid, began, command = (process.info[name] for name in ("pid", "create_time", "cmdline"))
+        if (
+            not command
+            or began is None
+            or pid == os.getpid()
+            or commands.get(process.info["ppid"]) == command
+        ):
+            continue  # among them workers: forked, they have the command line of their parent
         training = parse_command(command)
         if training is not None:
-            trainings.append(TrainingProcess(training, began, n_children[info["pid"]]))
-        elif PYTHON.match(info["name"] or "") and not _is_known(command):
-            others.append(began)
+            trainings.append(TrainingProcess(training, began, n_children[pid]))
+        elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
+            others.append(OtherProcess(began, _is_likely(process, command)))
     return Processes(socket.gethostname(), tuple(trainings), tuple(others))
+
+
+def _is_likely(process: psutil.Process, command: Sequence[str]) -> bool:
+    import psutil
+
+    if any(NOTEBOOK.search(word) for word in command):
+        return True  # they often set nnU-Net's variables in a cell
+    try:
+        return any(name.startswith("nnUNet_") for name in process.environ())
+    except (psutil.Error, OSError):
+        return True
 
 
 def _is_known(command: Sequence[str]) -> bool:

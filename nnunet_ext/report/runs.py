@@ -131,7 +131,7 @@ class RunReader:
             failure=log.failure or self._last_words(captures, paths),
             silent_s=None if modified is None else max(0.0, now - modified),
             epoch_s=history.epoch_s(RECENT_EPOCHS),
-            is_alive=processes.is_alive(self.folder, host, _begun(paths)),
+            life=processes.life(self.folder, host, _begun(paths)),
             n_predicted=log.n_predicted,
             n_cases=log.n_validation_cases,
         )

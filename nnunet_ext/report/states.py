@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nnunet_ext.report.processes import Life
+
 State = Literal["running", "finished", "stopped early", "died", "validation missing", "stalled", "unknown"]
 
 SILENT_EPOCHS = 3
@@ -25,7 +27,7 @@ class Signs:
         failure: last words of a training that broke off.
         silent_s: seconds since its log last grew; None where there is no log.
         epoch_s: seconds that its epochs take; None before the first.
-        is_alive: whether its process runs; None where that cannot be known.
+        life: whether its process runs.
         n_predicted: cases whose validation has begun, of `n_cases`.
         n_cases: cases of the validation, where known.
     """
@@ -37,7 +39,7 @@ class Signs:
     failure: str | None = None
     silent_s: float | None = None
     epoch_s: float | None = None
-    is_alive: bool | None = None
+    life: Life = "unknown"
     n_predicted: int = 0
     n_cases: int | None = None
 
@@ -54,12 +56,12 @@ def judge(signs: Signs) -> Standing:
     """Say how a run stands.
 
     Silence is judged by the run's own pace: three epochs' time, and at least a minute. A silent run whose
-    process is there is stalled, and one whose process is gone died. Where nobody knows, it is stalled for
-    a day and then taken for dead.
+    process is there is stalled, and one whose process is missing died; one whose process is surely gone
+    died without waiting. Where nobody knows, it is stalled for a day and then taken for dead.
     """
     if signs.is_trained and signs.is_validated:
         return Standing("stopped early", signs.stop_reason) if signs.stop_reason else Standing("finished")
-    if signs.silent_s is None and signs.is_alive is not True:
+    if signs.silent_s is None and signs.life != "alive":
         if signs.is_trained:
             return Standing("validation missing", signs.stop_reason or "")
         return Standing("unknown", "there is no log")
@@ -80,8 +82,10 @@ def silence_limit_s(signs: Signs) -> float:
 
 
 def _is_over(signs: Signs, silent_s: float) -> bool:
-    if signs.is_alive is not None:
-        return not signs.is_alive
+    if signs.life in ("alive", "gone"):
+        return signs.life == "gone"
+    if signs.life == "missing" and silent_s > silence_limit_s(signs):
+        return True
     if signs.failure is not None:
         return silent_s > LEAST_SILENCE_S
     return silent_s > max(GIVEN_UP_S, 2 * silence_limit_s(signs))
