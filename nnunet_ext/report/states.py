@@ -69,6 +69,8 @@ def judge(signs: Signs) -> Standing:
     if _is_over(signs, silent_s):
         return _ended(signs, silent_s)
     if silent_s > silence_limit_s(signs):
+        if signs.is_trained and signs.life != "alive":
+            return _ended(signs, silent_s)  # the training is whole: what to do is to validate it
         return Standing("stalled", f"silent for {duration(silent_s)}{_where(signs)}")
     return Standing("running", _validating(signs) if signs.is_trained else "")
 

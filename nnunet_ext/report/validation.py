@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Validation:
     nnunet_mean: float | None = None
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, DiceSummary]:
         """Each label over all cases."""
         return summarize(self.cases.values())

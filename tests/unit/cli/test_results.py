@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -61,6 +62,16 @@ def test_no_runs_are_wrong_usage(results, tmp_path, capsys, monkeypatch):
     assert "holds 4 runs, and none of them fits" in capsys.readouterr().err
     monkeypatch.delenv("nnUNet_results", raising=False)
     assert main(["results"]) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another error for it")
+@pytest.mark.parametrize("n_rows", [1, 2000])
+def test_a_reader_that_goes_away_gets_no_traceback(tmp_path, n_rows):
+    write_fold(tmp_path, {LOG: LogWriter().epochs(epochs(n_rows)).text})
+    command = [sys.executable, "-m", "nnunet_ext", "results", "-i", str(tmp_path), "--evolution", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_neither_torch_nor_matplotlib_is_needed(results):

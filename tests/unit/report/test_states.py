@@ -19,6 +19,8 @@ def signs(base, **more):
         (TRAINED, "running", "validation, case 3 of 8"),
         (signs(TRAINED, life="gone"), "validation missing", "validation, case 3 of 8"),
         (signs(TRAINED, failure="Killed"), "validation missing", "Killed"),
+        (signs(TRAINED, silent_s=1900.0), "validation missing", "silent for 32 min"),
+        (signs(TRAINED, silent_s=1900.0, life="alive"), "stalled", "in its validation, case 3 of 8"),
         (signs(TRAINED, silent_s=None), "validation missing", ""),
         (TRAINING, "running", ""),
         (signs(TRAINING, silent_s=299.0), "running", ""),
