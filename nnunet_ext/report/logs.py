@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from nnunet_ext.report.epoch_lines import PLAIN_EPOCH, finite, parse_dice, read_plain_epoch
 from nnunet_ext.report.failures import Failures
+from nnunet_ext.report.growing_text import GrowingText
 from nnunet_ext.report.history import Epoch
 
 # "2024-04-21 15:19:52.712785: Epoch 3"; consoles may put a rank or a date of their own before it.
 STAMP = re.compile(r"(?:.*?\s)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?: (.*)", re.DOTALL)
 STAMP_END = 26
 SETTING = re.compile(r"(\w+) = (.*) \((.+)\)\s*")
-TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 VERSION_1 = re.compile(r"train loss :|validation loss:|Average global foreground Dice:|This epoch took ")
 SPLIT = re.compile(r"split has (\d+) training and (\d+) validation cases")
 STOPPED = re.compile(r"Training stopped after (\d+) of (\d+) epochs by (.*?)\.?\s*")
 WAITED = re.compile(r"(\d+) of (\d+) epochs without a rise")
-NUMBER_KINDS = ("np.float32", "np.float64", "np.float16", "tensor")  # as numpy 2 and torch print a number
-# An epoch whose lines stand as nnU-Net writes them, which nearly all do: read in one go, for speed.
-_LINE_END = r"[ \r]*\n"
-_AT = r"[-\d]{10} [\d:.]{8,15}: "
-PLAIN_EPOCH = re.compile(
-    rf"^(?:{_AT}{_LINE_END})?{_AT}Epoch (\d+){_LINE_END}"
-    rf"{_AT}Current learning rate: (\S+){_LINE_END}"
-    rf"{_AT}train_loss (\S+){_LINE_END}"
-    rf"{_AT}val_loss (\S+){_LINE_END}"
-    rf"{_AT}Pseudo dice (\[[^\]\n]*\]){_LINE_END}"
-    rf"{_AT}Epoch time: (\S+) s{_LINE_END}"
-    rf"(?:{_AT}Yayy! New best EMA pseudo Dice: (\S+){_LINE_END})?"
-    rf"(?:{_AT}(Early stopping: [^\n]*)\n)?",
-    re.MULTILINE,
-)
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-MARK_BYTES = 3
 MAX_NOTES = 20
 
 
@@ -109,23 +88,18 @@ class LogParser:
 
     def begin_file(self) -> None:
         """End the file fed so far, with whatever stands in its unfinished last line, and begin another."""
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self._head = b""
-        self._tail = ""
+        self._text = GrowingText()
         self._begun = None
         self._values = {}
         self._failures = Failures()
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the file, in any cut."""
-        text = self._tail + self._decoded(data)
-        if "\x1b" in text:
-            text = TERMINAL_CODES.sub("", text)
-        whole, line_end, self._tail = text.rpartition("\n")
-        self._read_text(whole + line_end)
-        if "Epoch time: " in self._tail and self._tail.rstrip("\r ").endswith(" s"):
-            self._read(self._tail)  # whole by its unit, in a copy without its last line end
-            self._tail = ""
+        self._read_text(self._text.add(data))
+        tail = self._text.tail
+        if "Epoch time: " in tail and tail.rstrip("\r ").endswith(" s"):
+            self._read(tail)  # whole by its unit, in a copy without its last line end
+            self._text.tail = ""
 
     def log(self) -> Log:
         """What has been read so far."""
@@ -141,56 +115,25 @@ class LogParser:
             notes=tuple(self._notes),
         )
 
-    def _decoded(self, data: bytes) -> str:
-        """Text of the next bytes; PowerShell writes what it captures as UTF-16."""
-        if self._decoder is None:
-            self._head += data
-            if len(self._head) < MARK_BYTES:
-                return ""
-            data, self._head = self._head, b""
-            encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
-            self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-        return self._decoder.decode(data)
-
     def _read_text(self, text: str) -> None:
         """Read whole lines."""
         end = 0
-        for epoch in PLAIN_EPOCH.finditer(text):
-            self._read_lines(text[end : epoch.start()])
-            if not self._read_epoch(*epoch.groups()):
-                self._read_lines(epoch[0])
-            end = epoch.end()
+        for lines in PLAIN_EPOCH.finditer(text):
+            self._read_lines(text[end : lines.start()])
+            *values, early_stopping = lines.groups()
+            epoch = read_plain_epoch(*values)
+            if epoch is None:
+                self._read_lines(lines[0])
+            else:
+                self._begin(epoch.number)
+                self._add(epoch)
+                self._early_stopping = early_stopping or self._early_stopping
+            end = lines.end()
         self._read_lines(text[end:])
 
     def _read_lines(self, text: str) -> None:
         for line in text.split("\n")[:-1]:
             self._read(line)
-
-    def _read_epoch(
-        self,
-        number: str,
-        rate: str,
-        train: str,
-        val: str,
-        dice: str,
-        seconds: str,
-        best: str | None,
-        waited: str | None,
-    ) -> bool:
-        """Read an epoch; False where its lines must be read one by one, as a value is none."""
-        try:
-            train_loss, val_loss, learning_rate, duration_s = _finite(train, val, rate, seconds)
-            (average,) = _finite(best) if best else (None,)
-            values = Epoch(
-                int(number), train_loss, val_loss, parse_dice(dice), learning_rate, duration_s, average
-            )
-        except ValueError:
-            return False
-        self._begin(values.number)
-        self._epochs.append(values)
-        self._begun = None
-        self._early_stopping = waited or self._early_stopping
-        return True
 
     def _read(self, line: str) -> None:
         if "\r" in line:  # a bar that was drawn over, or Windows' line end
@@ -260,12 +203,15 @@ class LogParser:
         missing = [name for name in ("train_loss", "val_loss", "dice") if name not in values]
         if missing:
             self._note(f"epoch {number} has no {', '.join(missing)}")
-        self._epochs.append(Epoch(number, **values))
+        self._add(Epoch(number, **values))
+
+    def _add(self, epoch: Epoch) -> None:
+        self._epochs.append(epoch)
         self._begun, self._values = None, {}
 
     def _value(self, name: str, text: str) -> None:
         try:
-            (self._values[name],) = _finite(text)
+            (self._values[name],) = finite(text)
         except ValueError:
             where = "" if self._begun is None else f" of epoch {self._begun}"
             self._note(f"{name}{where} is no number: {text.strip()[:60]!r}")
@@ -338,27 +284,3 @@ class LogParser:
         "Validation": _on_validation,
         "Using": _on_using,
     }
-
-
-def parse_dice(text: str) -> tuple[float | None, ...]:
-    """The Dice in `[0.89, nan]`, `[np.float32(0.89)]` or `[0.89 0.91]`; NaN is None.
-
-    Raises:
-        ValueError: it is no list of numbers.
-    """
-    if not (text.startswith("[") and text.endswith("]")):
-        raise ValueError(text)
-    content = text[1:-1]
-    if "(" in content:
-        kind = content.partition("(")[0].rpartition(" ")[2]
-        if kind not in NUMBER_KINDS:
-            raise ValueError(text)
-        content = content.replace(kind + "(", "").replace(")", "")
-    return _finite(*content.replace(",", " ").split())
-
-
-def _finite(*texts: str) -> tuple[float | None, ...]:
-    numbers = tuple(map(float, texts))
-    if math.isfinite(sum(numbers)):
-        return numbers
-    return tuple(number if math.isfinite(number) else None for number in numbers)

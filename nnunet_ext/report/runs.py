@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.report.finding import LOG, FoldFolder, find_captures, find_folds, find_logs
-from nnunet_ext.report.history import Epoch, History, differences, joined
+from nnunet_ext.report.history import Epoch, History
+from nnunet_ext.report.joining import merged
 from nnunet_ext.report.logs import Log, LogParser, parse_log
 from nnunet_ext.report.processes import Processes, find_processes
 from nnunet_ext.report.sources import Source, read_checkpoint, read_history_csv
@@ -23,7 +24,6 @@ from nnunet_ext.report.validation import Validation, read_validation
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 RECENT_EPOCHS = 5
 DEFAULT_EPOCHS = 1000
-SHOWN_DIFFERENCES = 3
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class RunReader:
             log = self._from(captures[-1], lambda path: parse_log(path.read_bytes()), Log())
         labels = self._labels()
         exact = self._source(log)
-        history, notes = _merged(log, exact, labels)
+        history, notes = merged(log, exact, labels)
         summary = self.folder.path / "validation" / "summary.json"
         validation = self._from(summary, lambda path: read_validation(path, labels), None)
         modified = max((_changed(path) for path in paths or captures[-1:]), default=None)
@@ -226,39 +226,6 @@ class RunReader:
             if began is None or _changed(path) >= began
         ]
         return next((text for text in reversed(words) if text), None)
-
-
-def _merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tuple[str, ...]]:
-    """One history of the log and a file with the exact values, which must say the same."""
-    notes = [*log.notes, *exact.notes]
-    if log.is_version_1:
-        notes.append("this is a log of nnU-Net v1, which is not read")
-    found = differences(log.epochs, exact.epochs)
-    if found:
-        more = f" and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
-        shown = "; ".join(found[:SHOWN_DIFFERENCES])
-        notes.append(f"the log and the file beside it differ, and the log is believed: {shown}{more}")
-        first = log.epochs[0].number
-        epochs = joined((epoch for epoch in exact.epochs if epoch.number < first), log.epochs)
-    else:
-        epochs = joined(log.epochs, exact.epochs)
-    names, note = _names(epochs, exact.labels, labels)
-    return History(names, epochs), (*notes, *note)
-
-
-def _names(
-    epochs: tuple[Epoch, ...], recorded: tuple[str, ...], labels: Labels | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels' names; where none of the lists fits the values of an epoch, their numbers."""
-    own = () if labels is None else tuple(labels.names[i] for i in labels.foreground)
-    n_values = max((len(epoch.dice) for epoch in epochs), default=len(own or recorded))
-    for names in (own, recorded):
-        if len(names) == n_values:
-            return names, ()
-    numbered = tuple(str(i + 1) for i in range(n_values))
-    if not own:
-        return numbered, ()
-    return numbered, (f"the logs hold {n_values} Dice an epoch, but dataset.json {len(own)} labels",)
 
 
 def _is_from_the_start(epochs: tuple[Epoch, ...]) -> bool:

@@ -1,24 +1,19 @@
-"""A fold's history from its history.csv or its checkpoints, without torch.
-
-A pickle can name any function to be called. Of a checkpoint's only lists, dictionaries, numbers and texts
-are made; whatever else it names stands for nothing.
-"""
+"""A fold's history from its history.csv or its checkpoints, without torch."""
 
 from __future__ import annotations
 
 import csv
 import math
-import pickle
-import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import labels_of
 from nnunet_ext.report.history import Epoch
+from nnunet_ext.report.plain_pickle import read_plain_pickle
 
 RECORD = "nnunet_ext"  # under which our trainers keep their settings in a checkpoint
 MAX_PICKLE_BYTES = 1 << 28
@@ -163,79 +158,7 @@ def _plain_content(path: Path) -> dict[str, Any]:
         if pickled.file_size > MAX_PICKLE_BYTES:
             raise ValueError(f"its data.pkl has {pickled.file_size} bytes")
         with archive.open(pickled) as file:
-            content = _PlainUnpickler(file).load()
+            content = read_plain_pickle(file)
     if not isinstance(content, dict):
         raise TypeError(f"it holds a {type(content).__name__}")
     return content
-
-
-class _Nothing:
-    """Stands for every object of a checkpoint that is no plain value, and takes all that is done to it."""
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> _Nothing:
-        return super().__new__(cls)
-
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> _Nothing:
-        return self
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-    def __setitem__(self, _key: Any, _value: Any) -> None:
-        pass
-
-    def append(self, _value: Any) -> None:
-        """Take a value."""
-
-    def extend(self, _values: Any) -> None:
-        """Take values."""
-
-    add = append
-
-
-class _Dictionary(dict[Any, Any]):
-    """An OrderedDict's content; a child of dict takes the attributes that torch gives it."""
-
-
-class _Dtype:
-    """A numpy type by its code, as `f4`."""
-
-    def __init__(self, code: str, *_flags: Any) -> None:
-        self.code, self.order = code, "<"
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        self.order = state[1]
-
-
-_FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i4": "i", "i8": "q", "u4": "I", "u8": "Q", "b1": "?"}
-
-
-def _scalar(dtype: _Dtype, data: bytes) -> float:
-    order = ">" if dtype.order == ">" else "<"
-    value: float = struct.unpack(order + _FORMATS[dtype.code], data)[0]
-    return value
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise ValueError(encoding)
-    return text.encode("latin-1")
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
-        ("collections", "OrderedDict"): _Dictionary,
-        ("numpy.core.multiarray", "scalar"): _scalar,
-        ("numpy._core.multiarray", "scalar"): _scalar,
-        ("numpy", "dtype"): _Dtype,
-        ("_codecs", "encode"): _encoded,
-    }
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        return self._KNOWN.get((module_name, global_name), _Nothing)
-
-    def persistent_load(self, pid: Any) -> Any:
-        return _Nothing()

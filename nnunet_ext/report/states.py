@@ -69,8 +69,6 @@ def judge(signs: Signs) -> Standing:
     if _is_over(signs, silent_s):
         return _ended(signs, silent_s)
     if silent_s > silence_limit_s(signs):
-        if signs.is_trained and signs.life != "alive":
-            return _ended(signs, silent_s)  # the training is whole: what to do is to validate it
         return Standing("stalled", f"silent for {duration(silent_s)}{_where(signs)}")
     return Standing("running", _validating(signs) if signs.is_trained else "")
 
@@ -86,8 +84,8 @@ def silence_limit_s(signs: Signs) -> float:
 def _is_over(signs: Signs, silent_s: float) -> bool:
     if signs.life in ("alive", "gone"):
         return signs.life == "gone"
-    if signs.life == "missing" and silent_s > silence_limit_s(signs):
-        return True
+    if silent_s > silence_limit_s(signs) and (signs.is_trained or signs.life == "missing"):
+        return True  # one that is trained is whole, and what to do is to validate it
     if signs.failure is not None:
         return silent_s > LEAST_SILENCE_S
     return silent_s > max(GIVEN_UP_S, 2 * silence_limit_s(signs))

@@ -15,7 +15,8 @@ from training_logs import (
     plain,
 )
 
-from nnunet_ext.report.logs import LogParser, parse_dice, parse_log
+from nnunet_ext.report.epoch_lines import parse_dice
+from nnunet_ext.report.logs import LogParser, parse_log
 
 SOME = tuple(best_stated(epochs(5)))
 
