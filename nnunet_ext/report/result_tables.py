@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+from nnunet_ext.report.finding import FoldFolder
 from nnunet_ext.report.history import History
 from nnunet_ext.report.results import (
     LabelResult,
@@ -17,7 +20,7 @@ from nnunet_ext.report.results import (
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.tables import NOTHING, Table
 
-KEYS = ("trainer", "plans", "configuration", "fold")
+KEYS = ("trainer", "plans", "configuration")
 BEST_MARK = "best"
 
 
@@ -25,7 +28,8 @@ def result_tables(runs: Sequence[Run]) -> list[Table]:
     """Three tables a data set: how its runs stand, each label in training, each label in validation.
 
     The last is left out where no run has a validation. A model of several folds has a row with their
-    mean and, behind `+-`, their standard deviation.
+    mean and, behind `+-`, their standard deviation. A trainer, plans or configuration that all runs of
+    a data set share stands in the titles, and in no column.
     """
     by_dataset: dict[str, list[Run]] = {}
     for run in runs:
@@ -34,33 +38,68 @@ def result_tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def _dataset_tables(dataset: str, runs: Sequence[Run]) -> list[Table]:
-    results = [label_results(run) for run in runs]
-    names = tuple(dict.fromkeys(name for one in results for name in one))
-    tables = [_standing_table(dataset, runs), _training_table(dataset, runs, results, names)]
+    group = _Group(tuple(runs))
+    title = " ".join((dataset, *group.shared))
+    tables = [_standing_table(title, group), _training_table(title, group)]
     if any(run.validation and run.validation.cases for run in runs):
-        tables.append(_validation_table(dataset, runs, results, names))
+        tables.append(_validation_table(title, group))
     return tables
 
 
-def _key(run: Run) -> tuple[str, ...]:
-    folder = run.folder
-    return folder.trainer, folder.plans, folder.configuration, folder.fold
+@dataclass(frozen=True)
+class _Group:
+    """The runs of a data set, and what tells them from each other."""
+
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that name a run: what differs, and the fold."""
+        return (*(key for key in KEYS if len(self._values(key)) > 1), "fold")
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What does not differ."""
+        return tuple(self._values(key).pop() for key in KEYS if len(self._values(key)) == 1)
+
+    def _values(self, key: str) -> set[str]:
+        return {getattr(run.folder, key) for run in self.runs}
+
+    def cells(self, run: Run) -> tuple[str, ...]:
+        """The cells that name a run."""
+        return tuple(getattr(run.folder, key) for key in self.keys)
+
+    @cached_property
+    def results(self) -> dict[FoldFolder, dict[str, LabelResult]]:
+        """The labels of each run."""
+        return {run.folder: label_results(run) for run in self.runs}
+
+    def rows(self) -> Iterator[tuple[Run, dict[str, LabelResult]]]:
+        """Each run with its labels."""
+        return ((run, self.results[run.folder]) for run in self.runs)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The labels of all runs."""
+        return tuple(dict.fromkeys(name for one in self.results.values() for name in one))
+
+    def several(self) -> list[tuple[tuple[str, ...], list[Run]]]:
+        """The models with several folds, each with the cells that name it."""
+        some = (folds for folds in models(self.runs).values() if len(folds) > 1)
+        return [((*self.cells(folds[0])[:-1], "mean"), folds) for folds in some]
 
 
-def _several(runs: Sequence[Run]) -> list[tuple[tuple[str, ...], list[Run]]]:
-    """The models with several folds, each with its row's first cells."""
-    return [((*model[1:], "mean"), some) for model, some in models(runs).items() if len(some) > 1]
-
-
-def _standing_table(dataset: str, runs: Sequence[Run]) -> Table:
-    header = (*KEYS, "state", "epochs", "best average", "at epoch", "s/epoch", "hours")
-    rows = [(*_key(run), run.state, _epochs(run), *_best(run.history), *_times(run)) for run in runs]
-    for key, some in _several(runs):
+def _standing_table(title: str, group: _Group) -> Table:
+    header = (*group.keys, "state", "epochs", "best average", "at epoch", "s/epoch", "hours")
+    rows = [
+        (*group.cells(run), run.state, _epochs(run), *_best(run.history), *_times(run)) for run in group.runs
+    ]
+    for key, some in group.several():
         best = _spread(over_folds(run.history.best_average for run in some))
         seconds = _spread(over_folds(run.history.epoch_s() for run in some), ".1f")
         hours = f"{sum(run.history.total_s for run in some) / 3600:.1f}"
         rows.append((*key, "", "", best, "", seconds, hours))
-    return Table(header, tuple(rows), dataset)
+    return Table(header, tuple(rows), title)
 
 
 def _epochs(run: Run) -> str:
@@ -76,15 +115,13 @@ def _times(run: Run) -> tuple[str, str]:
     return number(run.history.epoch_s(), ".1f"), f"{run.history.total_s / 3600:.1f}"
 
 
-def _training_table(
-    dataset: str, runs: Sequence[Run], results: Sequence[dict[str, LabelResult]], names: Sequence[str]
-) -> Table:
+def _training_table(title: str, group: _Group) -> Table:
     rows = [
-        (*_key(run), *(_training_cell(one.get(name, LabelResult())) for name in names))
-        for run, one in zip(runs, results, strict=True)
+        (*group.cells(run), *(_training_cell(one.get(name, LabelResult())) for name in group.names))
+        for run, one in group.rows()
     ]
-    title = f"{dataset}: Dice in training, at the best and at the last epoch"
-    return Table((*KEYS, *names), tuple(rows), title)
+    about = f"{title}: Dice in training, at the best and at the last epoch"
+    return Table((*group.keys, *group.names), tuple(rows), about)
 
 
 def _training_cell(result: LabelResult) -> str:
@@ -92,19 +129,21 @@ def _training_cell(result: LabelResult) -> str:
     return f"{cell} LOST" if result.is_lost else cell
 
 
-def _validation_table(
-    dataset: str, runs: Sequence[Run], results: Sequence[dict[str, LabelResult]], names: Sequence[str]
-) -> Table:
+def _validation_table(title: str, group: _Group) -> Table:
     rows = [
-        (*_key(run), *(_validation_cell(one.get(name)) for name in names), number(validation_mean(run)))
-        for run, one in zip(runs, results, strict=True)
+        (
+            *group.cells(run),
+            *(_validation_cell(one.get(name)) for name in group.names),
+            number(validation_mean(run)),
+        )
+        for run, one in group.rows()
     ]
-    for key, some in _several(runs):
-        each = [label_results(run) for run in some]
-        spreads = [_spread(over_folds(validations(each, name))) for name in names]
+    for key, some in group.several():
+        each = [group.results[run.folder] for run in some]
+        spreads = [_spread(over_folds(validations(each, name))) for name in group.names]
         rows.append((*key, *spreads, _spread(over_folds(map(validation_mean, some)))))
-    title = f"{dataset}: Dice in validation, and the number of cases that hold the label"
-    return Table((*KEYS, *names, "mean of labels"), tuple(rows), title)
+    about = f"{title}: Dice in validation, and the number of cases that hold the label"
+    return Table((*group.keys, *group.names, "mean of labels"), tuple(rows), about)
 
 
 def _validation_cell(result: LabelResult | None) -> str:

@@ -121,9 +121,13 @@ def drawn(snapshot: Snapshot, root: Path, encoding: str | None) -> RenderableTyp
     from rich.table import Table as DrawnTable
     from rich.text import Text
 
-    table = DrawnTable(*HEADER, box=box.SIMPLE_HEAD, expand=True)
+    table = DrawnTable(box=box.SIMPLE_HEAD, expand=True)
+    for heading in HEADER:
+        table.add_column(heading, overflow="fold")
     for view in open_views(snapshot):
-        cells: list[Any] = [Text(cell) for cell in _cells(view)]
+        folder = view.run.folder
+        name = f"{folder.dataset}\n{folder.trainer}\n{folder.plans} {folder.configuration} fold {folder.fold}"
+        cells: list[Any] = [Text(name), *map(Text, _cells(view)[1:])]
         cells[1].stylize(STYLES.get(view.run.state, ""))
         marks = _marks(encoding)
         labels = [_label(view, i, marks) for i in range(len(view.labels))]

@@ -25,7 +25,7 @@ def test_all_runs_are_told_with_reasons(results, capsys, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(results))
     assert main(["results", "-d", "4"]) == 0
     out = capsys.readouterr().out
-    assert "Dataset004_Hippocampus: Dice in validation" in out and "0.800 (1)" in out
+    assert "nnUNetPlans 2d: Dice in validation" in out and "0.800 (1)" in out
     assert "Liver" not in out
     assert main(["results"]) == 0
     assert "Dataset012_Liver" in capsys.readouterr().out

@@ -48,9 +48,8 @@ def cells(table, row):
 def test_the_first_table_tells_how_runs_stand():
     table = result_tables(RUNS)[0]
     assert cells(table, 0) == {
-        "trainer": "nnUNetTrainer", "plans": "nnUNetPlans", "configuration": "2d", "fold": "0",
-        "state": "finished", "epochs": "3 of 40", "best average": "0.530", "at epoch": "1",
-        "s/epoch": "11.0", "hours": "0.0",
+        "configuration": "2d", "fold": "0", "state": "finished", "epochs": "3 of 40",
+        "best average": "0.530", "at epoch": "1", "s/epoch": "11.0", "hours": "0.0",
     }  # fmt: skip
     assert cells(table, 2)["best average"] == "-" and cells(table, 2)["epochs"] == "0 of 40"
     assert cells(table, 4)["fold"] == "mean" and len(table.rows) == 5
@@ -75,10 +74,18 @@ def test_the_third_counts_the_cases_that_hold_a_label():
 
 def test_each_data_set_has_its_own_tables_and_none_of_a_validation_that_there_is_not():
     tables = result_tables([RUNS[3], run("0", dataset="Dataset012_Liver")])
-    assert [table.title.partition(":")[0] for table in tables] == [
+    assert [table.title.split()[0] for table in tables] == [
         *["Dataset004_Hippocampus"] * 2,
         *["Dataset012_Liver"] * 2,
     ]
+
+
+def test_what_all_runs_share_stands_in_the_title_and_in_no_column():
+    assert result_tables(RUNS)[0].title == "Dataset004_Hippocampus nnUNetTrainer nnUNetPlans"
+    table = result_tables(RUNS[:2])[0]
+    assert table.title.endswith(" 2d") and table.header[:2] == ("fold", "state")
+    other = replace(RUNS[0], folder=replace(RUNS[0].folder, trainer="Mine"))
+    assert result_tables([RUNS[3], other])[0].header[:3] == ("trainer", "configuration", "fold")
 
 
 def test_every_row_has_a_cell_a_column():
