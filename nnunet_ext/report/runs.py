@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,6 +103,7 @@ class RunReader:
         self._parser = LogParser()
         self._read: list[Path] = []
         self._offset = 0
+        self._unread: dict[Path, str] = {}
 
     def look(self, now: float, processes: Processes) -> Run:
         """Read what there is now.
@@ -110,34 +112,35 @@ class RunReader:
             now: the time, in seconds since 1970.
             processes: those of the machine.
         """
-        paths = find_logs(self.folder.path)
-        log = self._read_logs(paths)
-        captures = [] if log.is_trained else find_captures(self.folder.path)
-        if not paths and captures:
-            log = self._from(captures[-1], lambda path: parse_log(path.read_bytes()), Log())
-        labels = self._labels()
+        logs = find_logs(self.folder.path)
+        log = self._read_logs(logs)
+        files = _Files(logs, [] if log.is_trained else find_captures(self.folder.path))
+        if files.stand_in is not None:
+            log = self._from(files.stand_in, lambda path: parse_log(path.read_bytes()), log)
+        labels, label_notes = self._labels()
         exact = self._source(log)
         history, notes = merged(log, exact, labels)
         summary = self.folder.path / "validation" / "summary.json"
         validation = self._from(summary, lambda path: read_validation(path, labels), None)
-        modified = max((_changed(path) for path in paths or captures[-1:]), default=None)
-        planned, host = self._debug()
-        planned = log.planned or exact.planned or planned or _planned_by_name(self.folder.trainer)
+        known, host = self._debug()
+        planned = log.planned or exact.planned or known or _planned_by_name(self.folder.trainer)
         signs = Signs(
             last_epoch=history.epochs[-1].number if history.epochs else None,
             is_trained=self._is_trained(log, history, planned),
-            is_validated=validation is not None and self._is_of_this_training(summary, log, paths),
-            stop_reason=log.stop_reason or exact.stop_reason,
-            failure=log.failure or self._last_words(captures, paths),
-            silent_s=None if modified is None else max(0.0, now - modified),
+            is_validated=validation is not None and (log.is_validated or files.is_of_newest(summary)),
+            stop_reason=log.stop_reason or (None if log.epochs else exact.stop_reason),
+            failure=log.failure or self._last_words(files),
+            silent_s=None if files.modified is None else max(0.0, now - files.modified),
             epoch_s=history.epoch_s(RECENT_EPOCHS),
-            life=processes.life(self.folder, host, _begun(paths)),
+            life=processes.life(self.folder, host, files.began),
             n_predicted=log.n_predicted,
             n_cases=log.n_validation_cases,
         )
-        notes = (*notes, *(validation.notes if validation else ()))
-        began = _begun(paths)
-        return Run(self.folder, history, judge(signs), log, planned, validation, modified, began, notes)
+        unread = (f"{path.name} cannot be read: {error}" for path, error in self._unread.items())
+        notes = (*unread, *label_notes, *notes, *(validation.notes if validation else ()))
+        return Run(
+            self.folder, history, judge(signs), log, planned, validation, files.modified, files.began, notes
+        )
 
     def _read_logs(self, paths: list[Path]) -> Log:
         if paths[: len(self._read)] != self._read or (self._read and _size(self._read[-1]) < self._offset):
@@ -155,8 +158,10 @@ class RunReader:
             with path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
-        except OSError:
-            return  # gone again; the next look begins anew
+        except OSError as error:
+            self._unread[path] = str(error)
+            return
+        self._unread.pop(path, None)
         self._offset += len(data)
         self._parser.feed(data)
 
@@ -172,14 +177,18 @@ class RunReader:
         content: T = self._cache[path][1]
         return content
 
-    def _labels(self) -> Labels | None:
-        def read(path: Path) -> Labels | None:
-            try:
-                return read_dataset(path).labels
-            except DatasetError:
-                return None
+    def _labels(self) -> tuple[Labels | None, tuple[str, ...]]:
+        """The data set's labels, or why they cannot be read."""
 
-        return self._from(self.folder.path.parent / "dataset.json", read, None)
+        def read(path: Path) -> tuple[Labels | None, tuple[str, ...]]:
+            try:
+                return read_dataset(path).labels, ()
+            except DatasetError as error:
+                return None, (f"labels have no names: {error}",)
+
+        missing = f"labels have no names: {self.folder.path.parent} has no dataset.json"
+        nothing: tuple[Labels | None, tuple[str, ...]] = (None, (missing,))
+        return self._from(self.folder.path.parent / "dataset.json", read, nothing)
 
     def _source(self, log: Log) -> Source:
         """What the history.csv says; the furthest checkpoint where neither it nor the log begins at 0."""
@@ -213,19 +222,48 @@ class RunReader:
         has_final = (self.folder.path / CHECKPOINTS[0]).is_file()
         return has_final and log.begun is None and (planned is None or n_done >= planned or not log.epochs)
 
-    def _is_of_this_training(self, summary: Path, log: Log, paths: list[Path]) -> bool:
-        began = _begun(paths)
-        return log.is_validated or began is None or _changed(summary) >= began
-
-    def _last_words(self, captures: Iterable[Path], paths: list[Path]) -> str | None:
+    def _last_words(self, files: _Files) -> str | None:
         """What a console captured of the newest attempt's end."""
-        began = _begun(paths)
         words = [
             self._from(path, lambda one: parse_log(one.read_bytes()).failure, None)
-            for path in captures
-            if began is None or _changed(path) >= began
+            for path in files.captures
+            if files.is_of_newest(path)
         ]
         return next((text for text in reversed(words) if text), None)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A fold's logs and what consoles captured, each the oldest first."""
+
+    logs: list[Path]
+    captures: list[Path]
+
+    @property
+    def stand_in(self) -> Path | None:
+        """The capture to read where there is no log."""
+        return self.captures[-1] if self.captures and not self.logs else None
+
+    @cached_property
+    def modified(self) -> float | None:
+        """When what is read last grew, in seconds since 1970."""
+        return max((_changed(path) for path in self.logs or self.captures[-1:]), default=None)
+
+    @cached_property
+    def began(self) -> float | None:
+        """When the newest log was begun, by its name, in seconds since 1970."""
+        match = LOG.fullmatch(self.logs[-1].name) if self.logs else None
+        if match is None:
+            return None
+        year, month, day, hour, minute, second = map(int, match.groups())
+        try:
+            return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+        except (OverflowError, ValueError):
+            return None
+
+    def is_of_newest(self, path: Path) -> bool:
+        """Whether a file was written after the newest log was begun."""
+        return self.began is None or _changed(path) >= self.began
 
 
 def _is_from_the_start(epochs: tuple[Epoch, ...]) -> bool:
@@ -238,18 +276,6 @@ def _planned_by_name(trainer: str) -> int | None:
     if match:
         return int(match[1])
     return DEFAULT_EPOCHS if trainer == "nnUNetTrainer" else None
-
-
-def _begun(paths: list[Path]) -> float | None:
-    """When the newest log was begun, by its name, in seconds since 1970."""
-    match = LOG.fullmatch(paths[-1].name) if paths else None
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = map(int, match.groups())
-    try:
-        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
-    except (OverflowError, ValueError):
-        return None
 
 
 def _changed(path: Path) -> float:

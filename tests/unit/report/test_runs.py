@@ -1,5 +1,6 @@
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from training_logs import (
@@ -160,6 +161,20 @@ def test_the_length_may_stand_in_the_trainers_name(tmp_path, trainer, planned):
     assert look(write_fold(tmp_path, {FIRST: ""}, trainer=trainer)).planned == planned
 
 
+def test_a_log_that_cannot_be_opened_is_said(tmp_path, monkeypatch):
+    fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME).text, SECOND: ""})
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == SECOND:
+            raise PermissionError("denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    run = look(fold)
+    assert run.history.epochs == SOME and run.notes == (f"{SECOND} cannot be read: denied",)
+
+
 def test_junk_beside_the_data_raises_nothing(tmp_path):
     fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME).text, "debug.json": "{", "history.csv": "x"})
     (fold.parent / "dataset.json").write_text("no json")
@@ -167,7 +182,9 @@ def test_junk_beside_the_data_raises_nothing(tmp_path):
     (fold / "validation" / "summary.json").write_text("[")
     run = look(fold)
     assert run.history.epochs == SOME and run.history.labels == ("1", "2")
-    assert len(run.notes) == 2
+    assert len(run.notes) == 3
+    for name in ("dataset.json", "history.csv", "summary.json"):
+        assert any(name in note for note in run.notes)
 
 
 def test_a_second_look_reads_only_what_was_added(tmp_path):
