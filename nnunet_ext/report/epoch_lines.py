@@ -11,7 +11,7 @@ _LINE_END = r"[ \r]*\n"
 _AT = r"[-\d]{10} [\d:.]{8,15}: "
 # Groups in the order in which `read_plain_epoch` takes them. Nearly all epochs stand like this.
 PLAIN_EPOCH = re.compile(
-    rf"^(?:{_AT}{_LINE_END})?{_AT}Epoch (\d+){_LINE_END}"
+    rf"^(?:{_AT}{_LINE_END})?{_AT}Epoch (\d{{1,9}}){_LINE_END}"
     rf"{_AT}Current learning rate: (\S+){_LINE_END}"
     rf"{_AT}train_loss (\S+){_LINE_END}"
     rf"{_AT}val_loss (\S+){_LINE_END}"

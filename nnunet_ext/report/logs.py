@@ -16,11 +16,12 @@ from nnunet_ext.report.history import Epoch
 # "2024-04-21 15:19:52.712785: Epoch 3"; consoles may put a rank or a date of their own before it.
 STAMP = re.compile(r"(?:.*?\s)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?: (.*)", re.DOTALL)
 STAMP_END = 26
+COUNT = re.compile(r"[0-9]{1,9}")  # more digits than Python reads would raise
 SETTING = re.compile(r"(\w+) = (.*) \((.+)\)\s*")
 VERSION_1 = re.compile(r"train loss :|validation loss:|Average global foreground Dice:|This epoch took ")
-SPLIT = re.compile(r"split has (\d+) training and (\d+) validation cases")
-STOPPED = re.compile(r"Training stopped after (\d+) of (\d+) epochs by (.*?)\.?\s*")
-WAITED = re.compile(r"(\d+) of (\d+) epochs without a rise")
+SPLIT = re.compile(r"split has (\d{1,9}) training and (\d{1,9}) validation cases")
+STOPPED = re.compile(r"Training stopped after (\d{1,9}) of (\d{1,9}) epochs by (.*?)\.?\s*")
+WAITED = re.compile(r"(\d{1,9}) of (\d{1,9}) epochs without a rise")
 MAX_NOTES = 20
 
 
@@ -157,7 +158,7 @@ class LogParser:
         setting = SETTING.fullmatch(line)
         if setting and self._begun is None:
             self._settings[setting[1]] = setting[2]
-            if setting[1] == "n_epochs" and setting[2].isdecimal():
+            if setting[1] == "n_epochs" and COUNT.fullmatch(setting[2]):
                 self._set(planned=int(setting[2]))
         elif line.startswith("epoch:  ") or VERSION_1.match(line):
             self._set(is_version_1=True)
@@ -181,7 +182,7 @@ class LogParser:
 
     def _on_epoch(self, text: str) -> None:
         what = text[len("Epoch ") :].strip()
-        if what.isascii() and what.isdecimal():
+        if COUNT.fullmatch(what):
             self._begin(int(what))
         elif what.startswith("time: ") and what.endswith(" s") and self._begun is not None:
             self._value("seconds", what[len("time: ") : -len(" s")])

@@ -178,6 +178,15 @@ def test_no_bytes_are_too_odd(data):
     assert parse_log(data).epochs == ()
 
 
+def test_a_number_with_more_digits_than_python_reads_is_no_epoch():
+    long = "9" * 5000
+    writer = LogWriter().epochs(epochs(1)).raw(f"n_epochs = {long} (default) \n").line(f"Epoch {long}")
+    writer.line(f"This split has {long} training and {long} validation cases.")
+    writer.line(f"Early stopping: {long} of {long} epochs without a rise")
+    log = parse_log(writer.line(f"Training stopped after {long} of {long} epochs by x.").text.encode())
+    assert log.epochs == tuple(epochs(1)) and log.begun is None and log.planned is None
+
+
 def test_the_last_words_are_the_cause_and_not_its_consequence():
     whole = CONSOLE_HEAD + LogWriter().epochs(epochs(2)).text + TRACEBACK
     assert parse_log(whole.encode()).failure == (
