@@ -208,9 +208,10 @@ class RunReader:
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 n_epochs, host = str(content.get("num_epochs")), content.get("hostname")
-            except (ValueError, AttributeError):
+                planned = int(n_epochs) if n_epochs.isdecimal() else None
+            except (ValueError, AttributeError, RecursionError):
                 return None, None
-            return int(n_epochs) if n_epochs.isdecimal() else None, host if isinstance(host, str) else None
+            return planned, host if isinstance(host, str) else None
 
         nothing: tuple[int | None, str | None] = (None, None)
         return self._from(self.folder.path / "debug.json", read, nothing)

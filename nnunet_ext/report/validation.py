@@ -50,7 +50,7 @@ def read_validation(path: Path, labels: Labels | None = None) -> Validation:
         keys = list(dict.fromkeys(key for entry in entries for key in entry["metrics"]))
         names = {key: label_name(key, labels) for key in keys}
         cases = {_case_id(entry["prediction_file"]): _compared(entry["metrics"], names) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Validation(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
     mean = content.get("foreground_mean")
     dice = mean.get("Dice") if isinstance(mean, dict) else None

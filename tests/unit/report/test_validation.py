@@ -41,7 +41,15 @@ def test_a_case_is_named_by_its_file_even_by_that_of_windows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"metric_per_case": [{"metrics": {"1": {}}, "prediction_file": "a"}]}']
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"metric_per_case": [{"metrics": {"1": {}}, "prediction_file": "a"}]}',
+    ],
 )
 def test_what_is_no_summary_is_said(tmp_path, text):
     path = tmp_path / "summary.json"
