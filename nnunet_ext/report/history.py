@@ -78,12 +78,17 @@ class History:
     def best(self) -> int | None:
         """Index of the epoch with the best average, the first of equal ones; None where there is none.
 
-        Where the source states averages, only those are judged: nnU-Net's log states each new best.
+        nnU-Net's log states each new best. An average reckoned from rounded Dice counts as better than
+        one that is stated only where rounding cannot explain it.
         """
         stated = [epoch.average for epoch in self.epochs]
-        averages = stated if any(value is not None for value in stated) else self.averages
-        known = [(value, -i) for i, value in enumerate(averages) if value is not None]
-        return -max(known)[1] if known else None
+        reckoned = [
+            None if known is not None else value for known, value in zip(stated, self.averages, strict=True)
+        ]
+        best, other = _highest(stated), _highest(reckoned)
+        if best is None or other is None:
+            return other if best is None else best
+        return other if (reckoned[other] or 0.0) > (stated[best] or 0.0) + SAME_DICE else best
 
     @property
     def best_average(self) -> float | None:
@@ -112,6 +117,11 @@ class History:
         """Median seconds of an epoch, of all or of the last ones; None where no time is known."""
         times = [epoch.seconds for epoch in self.epochs if epoch.seconds is not None]
         return median(times if last is None else times[-last:]) if times else None
+
+
+def _highest(values: Sequence[float | None]) -> int | None:
+    known = [(value, -i) for i, value in enumerate(values) if value is not None]
+    return -max(known)[1] if known else None
 
 
 def _next_average(average: float | None, epoch: Epoch) -> float | None:

@@ -49,7 +49,7 @@ class RunView:
         epoch_s: what its last epochs took.
         trend: how much longer than all of its epochs, as a share: 0.1 is a tenth longer.
         learning_rate: of the last epoch.
-        since_best: epochs since the best.
+        since_best: epochs since the best, by early stopping's own count where there is one.
         patience_left: epochs that early stopping would still wait.
         n_workers: processes that its own has started, such as those that load the data.
         labels: by name.
@@ -125,13 +125,15 @@ def view_of(run: Run, now: float, processes: Processes) -> RunView:
         epoch_s=history.epoch_s(RECENT_EPOCHS),
         trend=_trend(history),
         learning_rate=last.learning_rate if last else None,
-        since_best=None
-        if last is None or history.best is None
-        else last.number - history.epochs[history.best].number,
+        since_best=waited[0] if waited else _since_best(history),
         patience_left=None if waited is None else max(0, waited[1] - waited[0]),
         n_workers=processes.n_workers(run.folder, run.log_begun),
         labels=tuple(views),
     )
+
+
+def _since_best(history: History) -> int | None:
+    return None if history.best is None else history.epochs[-1].number - history.epochs[history.best].number
 
 
 def _eta_s(run: Run, now: float) -> float | None:

@@ -42,9 +42,14 @@ def test_the_best_epoch_is_the_first_of_equal_ones():
     assert history(None, None).best_average is None
 
 
-def test_the_best_epoch_is_one_that_the_source_states_as_the_best():
-    # Rounded, the epoch after it seems to be as good or better by a hair.
-    assert history(0.4, 0.41, 0.4102, averages=[0.4, 0.4010, None]).best == 1
+def test_an_average_that_is_better_by_a_rounded_hair_is_not_the_best():
+    assert history(0.4, 0.41, 0.4015, averages=[0.4, 0.4010, None]).best == 1
+    assert history(None, 0.4015, averages=[0.4010, None]).best == 0
+
+
+def test_an_average_that_is_better_by_more_is_the_best_although_the_log_says_nothing():
+    # As where a trainer judges its epochs by something else and is silent on the average.
+    assert history(0.4, 0.41, 0.9, averages=[0.4, 0.4010, None]).best == 2
 
 
 def test_stated_averages_are_as_good_as_those_reckoned():
