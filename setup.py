@@ -35,6 +35,7 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.13"],
+        "monitor": ["nvidia-ml-py>=12"],
         "tests": [
             "pytest>=8",
             "pytest-cov>=5",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ VERBS = {
     "postprocess": "keep largest components, remove small ones, fill holes",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
+    "results": "tell how every trained model and fold stands, with the Dice of each label",
+    "monitor": "watch the running trainings: pace, Dice, patience, machine",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",
     "register": "let nnU-Net find our trainers in this Python environment without a variable",
     "unregister": "take that back",
@@ -70,10 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(verb).parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except NnunetExtError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read, as `| head` does, has seen enough; what is left must not fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr)
         return EXIT_INTERRUPTED

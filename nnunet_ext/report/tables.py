@@ -92,7 +92,9 @@ def _print_drawn(table: Table, file: TextIO) -> None:
 
     drawn = DrawnTable(title=Text(table.title) if table.title else None, box=box.SIMPLE_HEAD)
     for i, heading in enumerate(table.header):
-        drawn.add_column(Text(heading.replace(" (", "\n(")), justify="right" if i else "left")
+        drawn.add_column(
+            Text(heading.replace(" (", "\n(")), justify="right" if i else "left", overflow="fold"
+        )
     for row in table.rows:
         drawn.add_row(*map(Text, row))
     Console(file=file).print(drawn)

@@ -24,7 +24,7 @@ def name_of(path):
 def test_every_verb_has_a_script_on_both_platforms():
     linux = {file.stem for file in (SCRIPTS / "linux").iterdir()} - {SBATCH.stem}
     windows = {file.stem for file in (SCRIPTS / "windows").iterdir()}
-    assert linux == windows == {"activate", "demo", "test", "venv"}
+    assert linux == windows == {"activate", "demo", "monitor", "test", "venv"}
 
 
 @needs_posix

@@ -1,0 +1,84 @@
+"""`nnunet_ext monitor`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from nnunet_ext.cli.results import FILTERS, add_choice, folder_of
+from nnunet_ext.report.monitor import Monitor, Snapshot, snapshot_record
+from nnunet_ext.report.results import chosen
+
+LOOKS_A_SECOND = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    add_choice(parser)
+    parser.add_argument("--once", action="store_true", help="print how all stands now, and leave")
+    parser.add_argument("--json", action="store_true", help="print that as JSON, for programs, and leave")
+    parser.add_argument(
+        "--every", type=_seconds, default=5.0, metavar="S", help="seconds from one look to the next"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
+    return seconds
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb; exit code 1 where a run died."""
+    folder = folder_of(args)
+    patterns = {name: getattr(args, name) for _, name in FILTERS if getattr(args, name)}
+    monitor = Monitor(folder, lambda runs: chosen(runs, patterns))
+    snapshot = monitor.look()
+    if args.json:
+        _print_json(snapshot)
+    elif args.once or not sys.stdout.isatty():
+        _print_plain(snapshot, folder)
+    else:
+        snapshot = _watch(monitor, snapshot, args.every)
+    return int(snapshot.has_died)
+
+
+def _print_json(snapshot: Snapshot) -> None:
+    import json
+
+    print(json.dumps(snapshot_record(snapshot), indent=2))
+
+
+def _print_plain(snapshot: Snapshot, folder: Path) -> None:
+    from nnunet_ext.report.screen import foot, plain_table, remarks
+    from nnunet_ext.report.tables import as_text
+
+    print(as_text(plain_table(snapshot)))
+    for line in (*remarks(snapshot), *foot(snapshot, folder)):
+        print(line)
+
+
+def _watch(monitor: Monitor, snapshot: Snapshot, every_s: float) -> Snapshot:
+    """Look until somebody presses Ctrl-C, which is how one leaves."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from nnunet_ext.report.screen import drawn
+
+    console = Console()
+    with Live(console=console, screen=True, refresh_per_second=LOOKS_A_SECOND) as live:
+        try:
+            while True:
+                live.update(drawn(snapshot, monitor.root, console.encoding), refresh=True)
+                time.sleep(every_s)
+                snapshot = monitor.look()
+        except KeyboardInterrupt:
+            pass
+    console.print(drawn(snapshot, monitor.root, console.encoding))
+    return snapshot

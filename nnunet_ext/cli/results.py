@@ -1,0 +1,117 @@
+"""`nnunet_ext results`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.report.results import SortKey, chosen, model_record, models, ordered, run_record, write_csv
+from nnunet_ext.report.runs import Run, read_runs
+from nnunet_ext.report.states import State
+
+PATTERN_HELP = "only those; * stands for any letters"
+FILTERS = (("-tr", "trainer"), ("-p", "plans"), ("-c", "configuration"), ("-f", "fold"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    add_choice(parser)
+    parser.add_argument(
+        "--state", nargs="+", choices=get_args(State), metavar="STATE", help=", ".join(get_args(State))
+    )
+    parser.add_argument(
+        "--sort", choices=get_args(SortKey), default="name", help="by name, or by a value, the largest first"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row a run to this table")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write everything, for programs; - prints it"
+    )
+    parser.add_argument(
+        "--evolution", type=_every, metavar="N", help="print the Dice of each label every N epochs instead"
+    )
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which runs are meant."""
+    parser.add_argument("-d", metavar="DATASET", help="number or name of a data set (default: all)")
+    parser.add_argument(
+        "-i",
+        type=Path,
+        metavar="FOLDER",
+        help="results, or a folder in them (default: that of nnUNet_results)",
+    )
+    for flag, name in FILTERS:
+        parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)
+
+
+def _every(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder that `-i` and `-d` name together.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from nnunet_ext.report.finding import results_folder
+
+    if args.i is None:
+        return results_folder(args.d)
+    return args.i if args.d is None else results_folder(args.d, {"nnUNet_results": str(args.i)})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    folder = folder_of(args)
+    found = read_runs(folder)
+    names = (*(name for _, name in FILTERS), "state")
+    patterns = {name: getattr(args, name) for name in names if getattr(args, name)}
+    runs = ordered(chosen(found, patterns), args.sort)
+    if not runs:
+        raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits what is asked for.")
+    if args.csv:
+        write_csv(runs, args.csv)
+    if args.json:
+        _write_json(runs, args.json)
+    if str(args.json) != "-":
+        _print(runs, args.evolution)
+    return 0
+
+
+def _write_json(runs: Sequence[Run], target: Path) -> None:
+    import json
+
+    from nnunet_ext.files import write_json
+
+    content = {
+        "runs": [run_record(one) for one in runs],
+        "models": [model_record(model, some) for model, some in models(runs).items()],
+    }
+    if str(target) == "-":
+        print(json.dumps(content, indent=2))
+    else:
+        write_json(content, target)
+
+
+def _print(runs: Sequence[Run], every: int | None) -> None:
+    from nnunet_ext.report.result_tables import evolution_table, result_tables
+    from nnunet_ext.report.tables import print_table
+
+    tables = result_tables(runs) if every is None else [evolution_table(one, every) for one in runs]
+    for i, table in enumerate(tables):
+        if i:
+            print()
+        print_table(table)
+    for one in runs:
+        name = f"{one.folder.dataset} {one.folder.name}"
+        if one.standing.reason and every is None:
+            print(f"{name}: {one.state}, {one.standing.reason}")
+        for note in one.notes:
+            print(f"note: {name}: {note}", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""nnU-Net's summary.json: the Dice of every case after a training."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.labels import Labels
+from nnunet_ext.report.dice import DiceSummary, LabelDice, summarize
+
+ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a summary.json says.
+
+    Attributes:
+        cases: by case, one comparison a label; empty where the file could not be read.
+        nnunet_mean: nnU-Net's own mean over labels, in which a false alarm counts as a Dice of 0.
+        notes: what could not be read.
+    """
+
+    cases: dict[str, dict[str, LabelDice]] = field(default_factory=dict)
+    nnunet_mean: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def labels(self) -> dict[str, DiceSummary]:
+        """Each label over all cases."""
+        return summarize(self.cases.values())
+
+
+def read_validation(path: Path, labels: Labels | None = None) -> Validation:
+    """Read a summary.json of nnU-Net v2.
+
+    Args:
+        path: the file; NaN may stand in it, which is no JSON.
+        labels: the data set's, to name labels by; without them they keep their values, as `1`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries = content["metric_per_case"]
+        keys = list(dict.fromkeys(key for entry in entries for key in entry["metrics"]))
+        names = {key: label_name(key, labels) for key in keys}
+        cases = {_case_id(entry["prediction_file"]): _compared(entry["metrics"], names) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return Validation(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
+    mean = content.get("foreground_mean")
+    dice = mean.get("Dice") if isinstance(mean, dict) else None
+    if not isinstance(dice, (int, float)) or not math.isfinite(dice):
+        return Validation(cases)
+    return Validation(cases, float(dice))
+
+
+def label_name(key: str, labels: Labels | None) -> str:
+    """Name of the label that nnU-Net calls `2`, or of the region `(1, 2, 3)`; else the key itself."""
+    values = tuple(sorted(map(int, re.findall(r"\d+", key))))
+    if labels is None:
+        return key
+    known = (labels.names[i] for i in labels.foreground if tuple(sorted(labels.covered[i])) == values)
+    return next(known, key)
+
+
+def _compared(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, LabelDice]:
+    return {name: _label_dice(metrics[key]) for key, name in names.items()}
+
+
+def _label_dice(metrics: Mapping[str, Any]) -> LabelDice:
+    return LabelDice(int(metrics["n_ref"]), int(metrics["n_pred"]), int(metrics["TP"]))
+
+
+def _case_id(prediction_file: str) -> str:
+    """A case's name from the path of its prediction, be it one of Windows."""
+    name = re.split(r"[\\/]", prediction_file)[-1]
+    ending = next((end for end in ENDINGS if name.endswith(end)), "")
+    return name.removesuffix(ending)
