@@ -38,6 +38,11 @@ def default_processes() -> int:
     return min(available, MAX_DEFAULT_PROCESSES)
 
 
+def threads_each(n_processes: int, n_jobs: int) -> int:
+    """Threads that each worker may use, so that all together stay within the number of processes."""
+    return max(1, n_processes // max(1, min(n_processes, n_jobs)))
+
+
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], n_processes: int
 ) -> Iterator[Outcome[Job, Result]]:

@@ -14,6 +14,7 @@ from nnunet_ext.errors import NnunetExtError
 VERBS = {
     "train": "train with settings as options, by nnU-Net's own function",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
+    "probabilities": "keep probabilities in a fraction of their space, and look into their files",
     "postprocess": "keep largest components, remove small ones, fill holes",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",

@@ -13,7 +13,7 @@ from nnunet_ext.errors import SubmissionError, UsageError
 from nnunet_ext.labels import Dataset, Labels, read_dataset
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.volumes import find_images
-from nnunet_ext.workers import Outcome, default_processes, run_jobs
+from nnunet_ext.workers import Outcome, default_processes, run_jobs, threads_each
 from nnunet_ext.workflow.cases import (
     CaseJob,
     CaseRecord,
@@ -75,11 +75,15 @@ def run_ensemble(
     found = find_cases(plan, data.file_ending, tuple(scans))
     if not found.cases:
         folders = ", ".join(map(str, _folders(plan)))
-        raise UsageError(f"No probabilities (CASE.npz) in {folders}. Predict with --save_probabilities.")
+        raise UsageError(
+            f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
+        )
+    n_processes = default_processes() if n_processes is None else n_processes
+    n_threads = threads_each(n_processes, len(found.cases))
     names = tuple(member.name for member in plan.members)
     rows = tuple(tuple(row) for row in weights.tolist())
     jobs = [
-        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id))
+        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), n_threads)
         for case in found.cases
         if case.fault is None
     ]
@@ -140,7 +144,15 @@ def find_dataset_json(plan: Plan) -> Path:
     Raises:
         UsageError: there is none.
     """
-    folders = _folders(plan)
+    return dataset_json_of(_folders(plan))
+
+
+def dataset_json_of(folders: Sequence[Path]) -> Path:
+    """The dataset.json in one of the folders, or in the model folder of a validation folder.
+
+    Raises:
+        UsageError: there is none.
+    """
     for folder in folders:
         for place in (folder, folder.parent.parent):
             if (place / "dataset.json").is_file():
