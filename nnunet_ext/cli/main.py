@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((a for a in arguments if not a.startswith("-")), None)
     args = build_parser(verb).parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
     try:
         return int(args.run(args))
     except NnunetExtError as error:

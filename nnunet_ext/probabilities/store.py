@@ -69,7 +69,10 @@ def write_store(
             chunks=(1, *slabs.size),
             blocks=(1, *slabs.block),
             cparams=blosc2.CParams(
-                codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=n_threads
+                codec=blosc2.Codec.ZSTD,
+                clevel=1,
+                filters=[blosc2.Filter.SHUFFLE],
+                nthreads=min(n_threads, slabs.n_blocks),
             ),
             urlpath=str(part),
             contiguous=True,
@@ -139,7 +142,7 @@ class StoredProbabilities:
         self.sha256: str | None = None
         self._check_end()
         with self._damage_named():
-            self._array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=n_threads))
+            self._array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
             content = _metadata(self._array)
         if content["version"] != FORMAT_VERSION:
             raise ProbabilitiesError(
@@ -151,6 +154,8 @@ class StoredProbabilities:
             self.shape = tuple(content["shape"])
             self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
             _check_cut(self._array, self.shape, self._slabs)
+            if min(n_threads, self._slabs.n_blocks) > 1:  # starting threads costs more than a small slab
+                self._array.schunk.dparams = blosc2.DParams(nthreads=min(n_threads, self._slabs.n_blocks))
             self._voxels = list(self._slabs.voxels())
             self._checksums: list[list[int]] = content["crc32"]
             if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
