@@ -7,6 +7,7 @@ of the bytes in nnU-Net's files, they need a few blocks of memory, however many 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -120,6 +121,18 @@ def recut(parts: Iterable[NDArray[Number]], sizes: Iterable[int]) -> Iterator[ND
             missing -= len(taken)
             gathered.append(taken.copy() if missing else taken)
         yield gathered[0] if len(gathered) == 1 else np.concatenate(gathered)
+
+
+def read_ahead(blocks: Iterator[Block], pool: Executor) -> Iterator[Block]:
+    """Pass blocks on, each read by a thread of `pool` while the one before is used.
+
+    The blocks must stay as they are while the next is read. Side by side, streams that release the
+    interpreter's lock keep several processors busy.
+    """
+    coming = pool.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = pool.submit(next, blocks, None)
+        yield block
 
 
 def blocks_of(probabilities: NDArray[np.floating], layout: Layout) -> Iterator[Block]:

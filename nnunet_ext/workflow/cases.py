@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from nnunet_ext.files import sha256_of
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.postprocess.steps import Step, apply_steps
+from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
-from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
+from nnunet_ext.probabilities.stream import Layout, Probabilities, checked, read_ahead
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
 
 
@@ -82,7 +84,7 @@ class FuseJob(CaseJob):
         member_names: in the order of the plan.
         weights: for each member, one weight a label.
         reference: its scan, where one is known.
-        n_threads: that decompress side by side.
+        n_threads: that inflate or decompress side by side.
     """
 
     case: Case
@@ -129,7 +131,13 @@ def fuse_case(job: FuseJob) -> CaseRecord:
         checked(file.blocks(layout), layout, sums_to_one=not labels.is_regions, what=job.name(source))
         for file, source in zip(files, job.case.sources, strict=True)
     ]
-    segmentation = decide(fuse(streams, weights, layout), labels, layout)
+    with ThreadPoolExecutor(job.n_threads) as pool:
+        if job.n_threads > 1:
+            streams = [
+                read_ahead(stream, pool) if isinstance(file, NpzProbabilities) else stream
+                for file, stream in zip(files, streams, strict=True)
+            ]
+        segmentation = decide(fuse(streams, weights, layout), labels, layout)
     grid = find_grid(job, files)
     applied = apply_steps(segmentation, job.steps, grid.geometry)
     write_segmentation(applied.segmentation, grid.geometry, job.target, wide=job.wide)
