@@ -23,6 +23,7 @@ setup(
         "scipy",
         "SimpleITK>=2.2",
         "isal>=1.5",
+        "blosc2>=3.3.2",
         "connected-components-3d>=3.12",
         "fill-voids>=2.0",
         "PyYAML>=6",

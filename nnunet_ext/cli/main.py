@@ -17,6 +17,7 @@ VERBS = {
     "train": "train with settings as options, by nnU-Net's own function",
     "benchmark": "measure how fast a training's steps are, in a folder that is thrown away",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
+    "probabilities": "keep probabilities in a fraction of their space, and look into their files",
     "postprocess": "keep largest components, remove small ones, fill holes",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((a for a in arguments if not a.startswith("-")), None)
     args = build_parser(verb).parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
     try:
         code = int(args.run(args))
         sys.stdout.flush()

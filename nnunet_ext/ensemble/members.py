@@ -9,8 +9,7 @@ from pathlib import Path
 
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.files import is_junk
-
-NPZ = ".npz"
+from nnunet_ext.probabilities.opening import ENDINGS
 
 
 @dataclass(frozen=True)
@@ -19,18 +18,18 @@ class Source:
 
     Attributes:
         member: index of the member in the plan.
-        npz: the file of probabilities.
+        path: the file of probabilities, npz or of the compact store.
         share: of the member's weight that this file has; a case's files of one member sum to 1.
     """
 
     member: int
-    npz: Path
+    path: Path
     share: float
 
     def beside(self, ending: str, case_id: str) -> Path:
         """The file of the same case with another ending: properties, segmentation."""
-        same = self.npz.with_name(self.npz.name[: -len(NPZ)] + ending)
-        return same if same.exists() else self.npz.with_name(case_id + ending)
+        same = self.path.with_name(self.path.stem + ending)
+        return same if same.exists() else self.path.with_name(case_id + ending)
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,15 @@ MemberTable = list[dict[str, list[Path]]]
 
 
 def _member_table(member: Member, file_ending: str, junk: list[Path]) -> MemberTable:
-    """For each folder of a member, the npz files of each case."""
+    """For each folder of a member, the files of probabilities of each case."""
     table: MemberTable = []
     for folder in member.folders:
         row: dict[str, list[Path]] = {}
-        for path in sorted(folder.glob(f"*{NPZ}")):
+        for path in sorted(path for ending in ENDINGS for path in folder.glob(f"*{ending}")):
             if is_junk(path.name):
                 junk.append(path)
             elif not path.name.startswith("."):
-                row.setdefault(path.name[: -len(NPZ)].removesuffix(file_ending), []).append(path)
+                row.setdefault(path.stem.removesuffix(file_ending), []).append(path)
         table.append(row)
     return table
 

@@ -18,10 +18,12 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
 
 KEY = "probabilities"
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16  # stays in the cache while it is hashed and inflated
 LOCAL_HEADER_BYTES = 30
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -36,12 +38,16 @@ class NpzProbabilities:
         path: the file.
         shape: `(L, Z, Y, X)`.
         dtype: as stored: float32 in nnU-Net's files; float16 and float64 are read as float32.
+        labels, geometry: None, since the file does not tell them.
         sha256: of the whole file, once all blocks were read; None before.
 
     Raises:
         ProbabilitiesError: when made: the file is missing, truncated, or holds no floating-point
             array named `probabilities`; while read: its bytes are damaged.
     """
+
+    labels: Labels | None = None
+    geometry: Geometry | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,28 +62,29 @@ class NpzProbabilities:
             )
 
     def layout(self) -> Layout:
-        """How this file's blocks are cut."""
+        """How the blocks of this file are cut unless asked for otherwise."""
         return Layout(self.shape[0], self.shape[1:])
 
-    def blocks(self) -> Iterator[Block]:
-        """All blocks in the order of `layout().pieces()`; the file is open while they are read."""
+    def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
+        """All blocks in the order of `layout.pieces()`; the file is open while they are read."""
+        layout = layout or self.layout()
         with self.path.open("rb") as file:
             inflated = _Inflated(file, self._entry, self.path)
             self._read_header(inflated)
             if self._fortran:
-                yield from self._blocks_at_once(inflated)
+                yield from self._blocks_at_once(inflated, layout)
             else:
-                for piece in self.layout().pieces():
+                for piece in layout.pieces():
                     block = np.empty(piece.voxels.stop - piece.voxels.start, self.dtype)
                     inflated.read_into(block.view(np.uint8).data)
                     yield block.astype(np.float32, copy=False)
             self.sha256 = inflated.finish()
 
-    def _blocks_at_once(self, inflated: _Inflated) -> Iterator[Block]:
+    def _blocks_at_once(self, inflated: _Inflated, layout: Layout) -> Iterator[Block]:
         # numpy stores a single channel with reversed axes this way; its labels are not in order on disk.
         array = np.empty(self.shape[::-1], self.dtype)
         inflated.read_into(array.reshape(-1).view(np.uint8).data)
-        yield from blocks_of(np.ascontiguousarray(array.T), self.layout())
+        yield from blocks_of(np.ascontiguousarray(array.T), layout)
 
     def _find_entry(self) -> zipfile.ZipInfo:
         try:

@@ -7,19 +7,24 @@ of the bytes in nnU-Net's files, they need a few blocks of memory, however many 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import Labels
 
 Block = NDArray[np.float32]
 
 BLOCK_VOXELS = 1 << 18
 RANGE_TOLERANCE = 1e-5
 SUM_TOLERANCE = 1e-3
+ROUNDING = 1 / 131070
 LANES = 64
 
 
@@ -56,6 +61,80 @@ class Layout:
                 yield Piece(label, slice(start, min(start + self.block_voxels, self.n_voxels)))
 
 
+class Probabilities(Protocol):
+    """The probabilities of one case in one file, of whatever kind, read as a stream.
+
+    Attributes:
+        path: the file.
+        shape: `(L, Z, Y, X)`.
+        sha256: of the whole file, once all blocks were read; None before.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    sha256: str | None
+
+    @property
+    def labels(self) -> Labels | None:
+        """What the channels stand for; None where the file does not tell."""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Grid of the scan; None where the file does not tell."""
+
+    def layout(self) -> Layout:
+        """How the blocks are cut unless asked for otherwise."""
+        ...
+
+    def blocks(self, layout: Layout) -> Iterator[Block]:
+        """All blocks in the order of `layout.pieces()`; a block is valid until the next is asked for."""
+        ...
+
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+def recut(parts: Iterable[NDArray[Number]], sizes: Iterable[int]) -> Iterator[NDArray[Number]]:
+    """Cut a stream of one-dimensional arrays anew; what lies within one part is a view of it.
+
+    Args:
+        parts: a part may be overwritten once the next was asked for.
+        sizes: one for each array to give; what is left over of the parts is dropped.
+
+    Raises:
+        ValueError: the parts are shorter than the sizes together.
+    """
+    source = iter(parts)
+    left: NDArray[Any] | None = None
+    for size in sizes:
+        if left is not None and len(left) >= size:
+            yield left[:size]
+            left = left[size:]
+            continue
+        gathered = [left.copy()] if left is not None and len(left) else []
+        missing = size - sum(map(len, gathered))
+        while missing:
+            left = next(source, None)
+            if left is None:
+                raise ValueError(f"the stream is shorter than its layout by {missing} numbers or more.")
+            taken, left = left[:missing], left[missing:]
+            missing -= len(taken)
+            gathered.append(taken.copy() if missing else taken)
+        yield gathered[0] if len(gathered) == 1 else np.concatenate(gathered)
+
+
+def read_ahead(blocks: Iterator[Block], pool: Executor) -> Iterator[Block]:
+    """Pass blocks on, each read by a thread of `pool` while the one before is used.
+
+    The blocks must stay as they are while the next is read. Side by side, streams that release the
+    interpreter's lock keep several processors busy.
+    """
+    coming = pool.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = pool.submit(next, blocks, None)
+        yield block
+
+
 def blocks_of(probabilities: NDArray[np.floating], layout: Layout) -> Iterator[Block]:
     """The blocks of an array in memory, `(L, Z, Y, X)`."""
     flat = probabilities.reshape(layout.n_labels, layout.n_voxels)
@@ -67,8 +146,9 @@ def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what:
     """Pass blocks on that hold probabilities, and stop at the first that does not.
 
     Every value must be finite and lie in 0..1. Where labels exclude each other, every voxel's
-    labels must sum to 1. That is checked on the mean of groups of 64 voxels, which are a fixed
-    distance apart, so that a fraction of one volume is kept for it and not a whole one.
+    labels must sum to 1 within 0.001 and half a step of the compact store for each label. That is
+    checked on the mean of groups of 64 voxels, which are a fixed distance apart, so that a fraction
+    of one volume is kept for it and not a whole one.
 
     Args:
         blocks: those of one member, in the order of `layout.pieces()`.
@@ -78,8 +158,9 @@ def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what:
 
     Raises:
         ProbabilitiesError: a value is not finite or outside 0..1, or a group of voxels does not
-            sum to 1 within 0.001.
+            sum to 1.
     """
+    tolerance = SUM_TOLERANCE + layout.n_labels * ROUNDING
     sums: dict[int, NDArray[np.float32]] = {}
     for piece, block in zip(layout.pieces(), blocks, strict=True):
         _check_range(block, piece, layout, what)
@@ -88,7 +169,7 @@ def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what:
             start = piece.voxels.start
             sums[start] = sums[start] + means if piece.label else means
             if piece.label == layout.n_labels - 1:
-                _check_sums(sums.pop(start), what)
+                _check_sums(sums.pop(start), tolerance, what)
         yield block
 
 
@@ -110,10 +191,10 @@ def _lane_means(block: Block) -> NDArray[np.float32]:
     return np.concatenate([lanes.sum(axis=0) * np.float32(1 / LANES), block[whole:]])
 
 
-def _check_sums(sums: NDArray[np.float32], what: str) -> None:
+def _check_sums(sums: NDArray[np.float32], tolerance: float, what: str) -> None:
     off = np.abs(sums - 1)
     worst = int(off.argmax())
-    if off[worst] > SUM_TOLERANCE:
+    if off[worst] > tolerance:
         raise ProbabilitiesError(
             f"{what}: the labels of a voxel sum to {sums[worst]:.4f}, not to 1. If they are logits, predict "
             "again with --save_probabilities; if they are regions, the dataset.json must say so."

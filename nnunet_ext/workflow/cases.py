@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.postprocess.steps import Step, apply_steps
 from nnunet_ext.probabilities.npz import NpzProbabilities
+from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
-from nnunet_ext.probabilities.stream import checked
+from nnunet_ext.probabilities.stream import Layout, Probabilities, checked, read_ahead
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
 
 
@@ -82,12 +84,14 @@ class FuseJob(CaseJob):
         member_names: in the order of the plan.
         weights: for each member, one weight a label.
         reference: its scan, where one is known.
+        n_threads: that inflate or decompress side by side.
     """
 
     case: Case
     member_names: tuple[str, ...]
     weights: tuple[tuple[float, ...], ...]
     reference: Path | None
+    n_threads: int = 1
 
     @property
     def case_id(self) -> str:
@@ -96,7 +100,7 @@ class FuseJob(CaseJob):
 
     def name(self, source: Source) -> str:
         """One of the case's files, as messages call it."""
-        return f"{self.member_names[source.member]} ({source.npz})"
+        return f"{self.member_names[source.member]} ({source.path})"
 
 
 @dataclass(frozen=True)
@@ -119,23 +123,31 @@ def fuse_case(job: FuseJob) -> CaseRecord:
     """
     started = time.perf_counter()
     labels = job.dataset.labels
-    files = [NpzProbabilities(source.npz) for source in job.case.sources]
+    files = [open_probabilities(source.path, job.n_threads) for source in job.case.sources]
     _check_agreement(job, files)
-    layout = files[0].layout()
+    layout = Layout(files[0].shape[0], files[0].shape[1:])
     weights = np.array([np.array(job.weights[source.member]) * source.share for source in job.case.sources])
     streams = [
-        checked(file.blocks(), layout, sums_to_one=not labels.is_regions, what=job.name(source))
+        checked(file.blocks(layout), layout, sums_to_one=not labels.is_regions, what=job.name(source))
         for file, source in zip(files, job.case.sources, strict=True)
     ]
-    segmentation = decide(fuse(streams, weights, layout), labels, layout)
-    grid = find_grid(job, layout.shape)
+    with ThreadPoolExecutor(job.n_threads) as pool:
+        if job.n_threads > 1:
+            streams = [
+                read_ahead(stream, pool) if isinstance(file, NpzProbabilities) else stream
+                for file, stream in zip(files, streams, strict=True)
+            ]
+        segmentation = decide(fuse(streams, weights, layout), labels, layout)
+    grid = find_grid(job, files)
     applied = apply_steps(segmentation, job.steps, grid.geometry)
     write_segmentation(applied.segmentation, grid.geometry, job.target, wide=job.wide)
-    probabilities = {str(file.path): file.sha256 or "" for file in files}
+    inputs = {str(file.path): file.sha256 or "" for file in files}
+    if str(grid.source) not in inputs:
+        inputs[str(grid.source)] = sha256_of(grid.source)
     return CaseRecord(
         job.case_id,
         output=job.target.name,
-        inputs=probabilities | {str(grid.source): sha256_of(grid.source)},
+        inputs=inputs,
         voxels_changed=applied.n_voxels_changed,
         notes=grid.notes,
         elapsed_s=round(time.perf_counter() - started, 3),
@@ -170,17 +182,21 @@ class Grid:
     notes: tuple[str, ...]
 
 
-def find_grid(job: FuseJob, shape: tuple[int, ...]) -> Grid:
-    """The scan's grid: from a member's properties, else its segmentation, else the reference image.
+def find_grid(job: FuseJob, files: Sequence[Probabilities]) -> Grid:
+    """The scan's grid: from the probabilities, a member's properties, its segmentation, or the scan.
 
     Args:
         job: the case.
-        shape: `(Z, Y, X)` of its probabilities.
+        files: its probabilities, which all have one shape; the compact store knows its grid.
 
     Raises:
         GeometryMismatch: nothing tells the grid, or what tells it has another shape.
     """
     notes: list[str] = []
+    shape = files[0].shape[1:]
+    for file in files:
+        if file.geometry is not None:
+            return Grid(file.geometry, file.path, ())
     for path in _beside(job, ".pkl"):
         try:
             geometry = geometry_of_properties(read_properties(path), shape)
@@ -207,13 +223,19 @@ def _beside(job: FuseJob, ending: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _check_agreement(job: FuseJob, files: Sequence[NpzProbabilities]) -> None:
-    first, n_labels = files[0], len(job.dataset.labels)
+def _check_agreement(job: FuseJob, files: Sequence[Probabilities]) -> None:
+    first, labels = files[0], job.dataset.labels
+    n_labels = len(labels)
     for file, source in zip(files, job.case.sources, strict=True):
         if file.shape[0] != n_labels:
             raise ProbabilitiesError(
                 f"{job.name(source)} has {file.shape[0]} labels, the dataset.json {n_labels}: "
-                f"{job.dataset.labels.describe()}."
+                f"{labels.describe()}."
+            )
+        if file.labels is not None and file.labels != labels:
+            raise ProbabilitiesError(
+                f"{job.name(source)} is of the labels {file.labels.describe()}, the dataset.json of "
+                f"{labels.describe()}. Name the right one with -d."
             )
         if file.shape != first.shape:
             raise GeometryMismatch(

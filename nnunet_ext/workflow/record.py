@@ -19,7 +19,15 @@ from nnunet_ext.labels import Labels
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.workflow.cases import CaseRecord
 
-RECORDED_PACKAGES = ("numpy", "SimpleITK", "isal", "connected-components-3d", "fill-voids", "nnunetv2")
+RECORDED_PACKAGES = (
+    "numpy",
+    "SimpleITK",
+    "isal",
+    "blosc2",
+    "connected-components-3d",
+    "fill-voids",
+    "nnunetv2",
+)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnunet_ext.ensemble.members import find_cases
+from nnunet_ext.ensemble.members import Case, find_cases
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.errors import SubmissionError, UsageError
 from nnunet_ext.labels import Dataset, Labels, read_dataset
 from nnunet_ext.postprocess.steps import Step
+from nnunet_ext.probabilities.opening import STORE
 from nnunet_ext.volumes import find_images
-from nnunet_ext.workers import Outcome, default_processes, run_jobs
+from nnunet_ext.workers import Outcome, default_processes, paired, run_jobs, threads_each
 from nnunet_ext.workflow.cases import (
     CaseJob,
     CaseRecord,
@@ -75,16 +76,20 @@ def run_ensemble(
     found = find_cases(plan, data.file_ending, tuple(scans))
     if not found.cases:
         folders = ", ".join(map(str, _folders(plan)))
-        raise UsageError(f"No probabilities (CASE.npz) in {folders}. Predict with --save_probabilities.")
+        raise UsageError(
+            f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
+        )
+    n_processes = default_processes() if n_processes is None else n_processes
+    n_workers, n_threads = _share(n_processes, found.cases)
     names = tuple(member.name for member in plan.members)
     rows = tuple(tuple(row) for row in weights.tolist())
     jobs = [
-        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id))
+        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), n_threads)
         for case in found.cases
         if case.fault is None
     ]
     faulty = [CaseRecord(case.case_id, case.fault) for case in found.cases if case.fault]
-    cases = _run_all(fuse_case, jobs, faulty, n_processes, on_case)
+    cases = _run_all(fuse_case, jobs, faulty, n_workers, on_case)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
     report = Report(output / ENSEMBLE_REPORT, settings, cases, warnings)
@@ -140,12 +145,31 @@ def find_dataset_json(plan: Plan) -> Path:
     Raises:
         UsageError: there is none.
     """
-    folders = _folders(plan)
+    return dataset_json_of(_folders(plan))
+
+
+def dataset_json_of(folders: Sequence[Path]) -> Path:
+    """The dataset.json in one of the folders, or in the model folder of a validation folder.
+
+    Raises:
+        UsageError: there is none.
+    """
     for folder in folders:
         for place in (folder, folder.parent.parent):
             if (place / "dataset.json").is_file():
                 return place / "dataset.json"
     raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
+
+
+def _share(n_processes: int, cases: Sequence[Case]) -> tuple[int, int]:
+    """Worker processes, and threads of each.
+
+    Inflating npz files releases Python's lock, so their members are read side by side on threads;
+    Blosc2 keeps it, so cases of the store are fused side by side on processes.
+    """
+    if any(source.path.name.endswith(STORE) for case in cases for source in case.sources):
+        return n_processes, threads_each(n_processes, len(cases))
+    return paired(n_processes, len(cases))
 
 
 def _folders(plan: Plan) -> list[Path]:

@@ -13,8 +13,9 @@ from nnunet_ext.ensemble.decision import decide
 from nnunet_ext.ensemble.fusion import fuse
 from nnunet_ext.postprocess.components import keep_largest, remove_small
 from nnunet_ext.postprocess.holes import fill_holes
+from nnunet_ext.probabilities.fixed_point import ERROR_BOUND, dequantise, quantise
 from nnunet_ext.probabilities.npz import NpzProbabilities
-from nnunet_ext.probabilities.stream import Layout, blocks_of, checked
+from nnunet_ext.probabilities.stream import Layout, blocks_of, checked, recut
 from nnunet_ext.volumes import read_segmentation, write_segmentation
 
 SHAPES = st.tuples(*[st.integers(1, 6)] * 3)
@@ -152,3 +153,62 @@ def test_export_and_read_back_is_the_same(segmentation, ending):
         back, back_grid = read_segmentation(path)
     np.testing.assert_array_equal(back, segmentation)
     assert back_grid.differences(grid) == []
+
+
+@st.composite
+def close_stacks(draw):
+    """Members whose labels' scores lie steps of the store apart, so that rounding matters."""
+    shape, n_labels = draw(SHAPES), draw(st.integers(2, 5))
+    rng = np.random.default_rng(draw(SEEDS))
+    scale = draw(st.sampled_from([0.3, 3.0, 1000.0])) / 65535
+    raw = 1 + rng.normal(0, scale, (draw(ANY), n_labels, *shape))
+    members = np.clip(raw, 0.01, None)
+    return (members / members.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def stored(p):
+    """Probabilities as the compact store gives them back."""
+    fixed, back = np.empty(p.size, np.uint16), np.empty(p.size, np.float32)
+    quantise(p.ravel(), fixed)
+    return dequantise(fixed, back).reshape(p.shape)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(0, 1, width=32)))
+def test_a_stored_probability_is_off_by_half_a_step_at_most(p):
+    assert np.abs(stored(p).astype(np.float64) - p).max() <= ERROR_BOUND
+    np.testing.assert_array_equal(stored(stored(p)), stored(p))
+
+
+@given(close_stacks(), st.data())
+def test_a_voxel_changes_its_label_only_where_the_best_scores_lie_within_a_step(members, data):
+    n_members, n_labels, *shape = members.shape
+    elements = st.floats(0.0625, 10, width=32)
+    weights = data.draw(hnp.arrays(np.float64, (n_members, n_labels), elements=elements))
+    layout = Layout(n_labels, tuple(shape))
+    before = fused(members, weights, layout)
+    after = fused(np.stack([stored(p) for p in members]), weights, layout)
+    second, best = np.sort(before, axis=0)[-2:].astype(np.float64)
+    changed = before.argmax(axis=0) != after.argmax(axis=0)
+    assert (best[changed] - second[changed] <= 1 / 65535 + 1e-6).all()
+    crossed = (before > 0.5) != (after > 0.5)
+    assert (np.abs(before[crossed].astype(np.float64) - 0.5) <= 0.5 / 65535 + 1e-6).all()
+
+
+@given(st.lists(st.integers(0, 40), max_size=8), st.data())
+def test_a_stream_that_is_cut_anew_is_the_same_stream(lengths, data):
+    numbers = np.arange(sum(lengths))
+    ends = np.cumsum(lengths)
+    buffer = np.empty(max([1, *lengths]), numbers.dtype)
+
+    def parts():
+        for end, length in zip(ends, lengths, strict=True):
+            buffer[:length] = numbers[end - length : end]
+            yield buffer[:length]
+
+    sizes, left = [], len(numbers)
+    while left:
+        sizes.append(data.draw(st.integers(1, left)))
+        left -= sizes[-1]
+    again = [part.copy() for part in recut(parts(), sizes)]
+    assert [len(part) for part in again] == sizes
+    np.testing.assert_array_equal(np.concatenate([[], *again]), numbers)

@@ -46,11 +46,13 @@ def commands(verbs: str) -> list[list[str]]:
 
 
 def test_the_commands_from_fold_outputs_to_a_zip_run(fold_outputs, capsys):
-    ran = commands("ensemble|verify|postprocess|submit")
+    ran = commands("ensemble|verify|probabilities|postprocess|submit")
     assert [command[0] for command in ran] == [
         "ensemble",
         "verify",
         "ensemble",
+        "probabilities",
+        "probabilities",
         "postprocess",
         "submit",
         "verify",

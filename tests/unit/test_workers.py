@@ -1,7 +1,7 @@
 import pytest
 from jobs import behave
 
-from nnunet_ext.workers import run_jobs
+from nnunet_ext.workers import paired, run_jobs, threads_each
 
 
 @pytest.mark.parametrize("n_processes", [0, 1, 3])
@@ -23,3 +23,18 @@ def test_a_worker_that_dies_is_told_with_its_exit_code_and_the_others_go_on(n_pr
 
 def test_no_jobs_are_no_outcomes():
     assert list(run_jobs(behave, [], 2)) == []
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5, 100])
+@pytest.mark.parametrize("n_processes", [1, 2, 3, 4, 7, 8])
+def test_workers_and_their_threads_stay_within_the_bound(n_processes, n_jobs):
+    n_workers, n_threads = paired(n_processes, n_jobs)
+    assert 1 <= n_workers <= n_jobs
+    assert n_processes / 2 < n_workers * n_threads <= n_processes
+    n_threads = threads_each(n_processes, n_jobs)
+    assert n_processes / 2 < min(n_processes, n_jobs) * n_threads <= n_processes
+
+
+def test_no_worker_is_one_thread_of_this_process():
+    assert paired(0, 5) == (0, 1)
+    assert threads_each(0, 5) == 1

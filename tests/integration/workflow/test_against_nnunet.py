@@ -21,6 +21,7 @@ from nnunet_ext.labels import labels_of
 from nnunet_ext.postprocess.components import keep_largest, remove_small
 from nnunet_ext.postprocess.holes import fill_holes
 from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.workflow.conversions import convert_folder
 from nnunet_ext.workflow.runs import run_ensemble
 
 SHAPE = (12, 40, 33)
@@ -129,3 +130,29 @@ def test_voids_that_are_open_at_a_face_are_no_holes(share):
     for _ in range(60):
         mask = (rng.random((6, 12, 15)) < share).astype(np.uint8)
         np.testing.assert_array_equal(fill_holes(mask, [(1,)]) == 1, ndimage.binary_fill_holes(mask))
+
+
+@pytest.mark.parametrize(
+    ("make", "entries", "order"),
+    [
+        (lambda seed: softmax(seed, 4, SHAPE), LABELS, None),
+        (lambda seed: sigmoid(seed, 3, SHAPE), REGIONS, REGION_ORDER),
+    ],
+    ids=["softmax", "regions"],
+)
+def test_nnunets_ensemble_reads_what_came_back_from_the_store(tmp_path, make, entries, order):
+    ensemble = pytest.importorskip("nnunetv2.ensembling.ensemble", reason="nnunetv2 is not installed")
+    folders = write_members(tmp_path, make, entries, order)
+    stores = [tmp_path / f"store{f.name}" for f in folders]
+    back = [tmp_path / f"back{f.name}" for f in folders]
+    for npz, store, again in zip(folders, stores, back, strict=True):
+        convert_folder(npz, store, n_processes=0)
+        convert_folder(store, again, to="npz", n_processes=0)
+    ensemble.ensemble_folders([str(folder) for folder in back], str(tmp_path / "theirs"), num_processes=1)
+    for name, kind in (("ours_npz", back), ("ours_store", stores), ("ours_first", folders)):
+        assert run_ensemble(equal_plan({f.name: [f] for f in kind}), tmp_path / name, n_processes=0).ok
+        for case in "ab":
+            theirs, their_grid = read_segmentation(tmp_path / "theirs" / f"{case}.nii.gz")
+            ours, our_grid = read_segmentation(tmp_path / name / f"{case}.nii.gz")
+            np.testing.assert_array_equal(ours, theirs)
+            assert our_grid == their_grid

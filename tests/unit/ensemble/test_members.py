@@ -21,7 +21,7 @@ def test_both_names_of_a_file_are_one_case(tmp_path):
     (case,) = find(equal_plan({"a": [a], "b": [b]})).cases
     assert case.case_id == "case"
     assert case.fault is None
-    assert [source.npz.name for source in case.sources] == ["case.npz", "case.nii.gz.npz"]
+    assert [source.path.name for source in case.sources] == ["case.npz", "case.nii.gz.npz"]
     assert case.sources[1].beside(".pkl", "case").name == "case.nii.gz.pkl"
     assert case.sources[1].beside(".nii.gz", "case").name == "case.nii.gz"
 

@@ -1,9 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from factories import SHAPE, sigmoid, softmax
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.probabilities.stream import Layout, blocks_of, checked
+from nnunet_ext.probabilities.stream import Layout, blocks_of, checked, read_ahead
 
 LAYOUT = Layout(4, SHAPE, block_voxels=100)
 
@@ -61,3 +63,16 @@ def test_a_stream_that_ends_early_is_an_error():
     blocks = list(blocks_of(softmax(0), LAYOUT))[:-1]
     with pytest.raises(ValueError, match="shorter"):
         list(checked(blocks, LAYOUT, sums_to_one=True, what="x"))
+
+
+def test_reading_ahead_gives_the_same_blocks_and_passes_errors_on():
+    p = softmax(0)
+    p[2, 3, 4, 5] = np.nan
+    given = []
+    with ThreadPoolExecutor(2) as pool:
+        blocks = checked(blocks_of(p, LAYOUT), LAYOUT, sums_to_one=True, what="member 2d")
+        with pytest.raises(ProbabilitiesError, match="label 2"):
+            given.extend(read_ahead(blocks, pool))
+    read = np.concatenate(given)
+    np.testing.assert_array_equal(read, p.ravel()[: len(read)])
+    assert 2 * LAYOUT.n_voxels <= len(read) < 3 * LAYOUT.n_voxels

@@ -1,0 +1,104 @@
+"""`nnunet_ext probabilities convert` and `nnunet_ext probabilities info`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_ext.cli.options import add_processes, case_progress
+from nnunet_ext.probabilities.opening import STORE, open_probabilities
+from nnunet_ext.probabilities.stream import Probabilities
+
+MIB = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    what = parser.add_subparsers(dest="what", required=True, metavar="convert | info")
+    convert = what.add_parser(
+        "convert",
+        help="a folder of npz to the compact store, or back",
+        description="Convert a folder of probabilities; every file written is read back and compared.",
+        formatter_class=parser.formatter_class,
+    )
+    convert.add_argument(
+        "-i", type=Path, required=True, metavar="FOLDER", help="predictions with probabilities"
+    )
+    convert.add_argument(
+        "-o", type=Path, required=True, metavar="FOLDER", help="folder for the converted files"
+    )
+    convert.add_argument("--to", choices=("store", "npz"), default="store", help="the kind to write")
+    convert.add_argument(
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: that of the -i folder or its model)"
+    )
+    convert.add_argument(
+        "--remove_source",
+        action="store_true",
+        help="remove each source, and the pkl of an npz, once its result was compared",
+    )
+    add_processes(convert)
+    info = what.add_parser(
+        "info",
+        help="say what a file holds, and check every byte",
+        description="Say what a file of probabilities holds, and check every byte.",
+    )
+    info.add_argument("file", type=Path, metavar="FILE", help="CASE.b2nd or CASE.npz")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    return _convert(args) if args.what == "convert" else _info(args.file)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from nnunet_ext.workflow.conversions import convert_folder
+
+    with case_progress("convert") as on_case:
+        records = convert_folder(
+            args.i,
+            args.o,
+            to=args.to,
+            dataset=args.d,
+            remove_source=args.remove_source,
+            n_processes=args.np,
+            on_case=on_case,
+        )
+    failed = [record for record in records if record.reason]
+    before = sum(record.source_bytes for record in records)
+    after = sum(record.target_bytes for record in records)
+    print(f"{len(records) - len(failed)} of {len(records)} cases written to {args.o}, each compared")
+    print(f"{before / MIB:.1f} MiB became {after / MIB:.1f} MiB")
+    for record in failed:
+        print(f"FAILED {record.case_id}: {record.reason}")
+    return 1 if failed else 0
+
+
+def _info(path: Path) -> int:
+    file = open_probabilities(path)
+    print(f"{path}: {path.stat().st_size / MIB:.2f} MiB, shape {file.shape} (labels first)")
+    if path.name.endswith(STORE):
+        _print_about(file)
+    for _ in file.blocks(file.layout()):
+        pass
+    print(f"every byte checked; SHA-256 {file.sha256}")
+    return 0
+
+
+def _print_about(file: Probabilities) -> None:
+    from nnunet_ext.probabilities.store import StoredProbabilities
+
+    if not isinstance(file, StoredProbabilities):
+        return
+    about = file.about
+    kind = "regions" if about.labels.is_regions else "labels"
+    print(f"{kind}: {about.labels.describe()}")
+    grid = about.geometry
+    print(f"geometry: {f'spacing {grid.spacing} mm, origin {grid.origin}' if grid else 'not known'}")
+    model = about.model
+    print(
+        f"model: {model.trainer} {model.plans} {model.configuration}, folds {', '.join(model.folds)}, "
+        f"{model.checkpoint} {' '.join(model.checkpoint_sha256)}".rstrip()
+        if model
+        else "model: not known"
+    )
+    print(f"nnU-Net's properties: {', '.join(about.properties) or 'none'}")

@@ -1,0 +1,152 @@
+"""One case's probabilities from nnU-Net's npz to the compact store and back, each result compared."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.files import written_whole
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import Labels
+from nnunet_ext.probabilities.about import About
+from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
+from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
+from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.store import StoredProbabilities, write_store
+from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
+
+Kind = Literal["store", "npz"]
+COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One file to convert.
+
+    Attributes:
+        source: the file.
+        properties: nnU-Net's pickle beside an npz; None where there is none.
+        target: the file to write.
+        labels: what the channels of an npz stand for; a stored file knows its own.
+        remove_source: remove source and properties once the target was written and compared.
+        n_threads: that compress side by side.
+    """
+
+    source: Path
+    properties: Path | None
+    target: Path
+    labels: Labels | None
+    remove_source: bool = False
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion read and wrote: SHA-256 of the source, and both sizes."""
+
+    source_sha256: str
+    source_bytes: int
+    target_bytes: int
+
+
+def convert(job: Conversion) -> Converted:
+    """Write the target in the kind that its ending tells, read it back, and compare every number.
+
+    The target appears under its name once it was compared, and not before; only then is anything removed.
+
+    Raises:
+        ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
+            or what was read back differs.
+    """
+    source_bytes = job.source.stat().st_size
+    sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
+    if job.remove_source:
+        job.source.unlink()
+        if job.properties is not None:
+            job.properties.unlink()
+    return Converted(sha256, source_bytes, job.target.stat().st_size)
+
+
+def _to_store(job: Conversion) -> str:
+    source = NpzProbabilities(job.source)
+    layout = _layout_of(source)
+    if job.labels is None or len(job.labels) != layout.n_labels:
+        known = job.labels.describe() if job.labels else "none"
+        raise ProbabilitiesError(
+            f"{job.source} has {layout.n_labels} labels, the dataset.json has {known}. "
+            "Name the right one with -d."
+        )
+    properties = read_properties(job.properties) if job.properties else {}
+    geometry = geometry_of_properties(properties, layout.shape)
+    about = About(job.labels, geometry, properties)
+    blocks = checked(
+        source.blocks(layout), layout, sums_to_one=not job.labels.is_regions, what=str(job.source)
+    )
+    with written_whole(job.target) as part:
+        write_store(part, blocks, source.shape, about, n_threads=job.n_threads)
+        return _compare(source, StoredProbabilities(part, job.n_threads), ERROR_BOUND)
+
+
+def _to_npz(job: Conversion) -> str:
+    source = StoredProbabilities(job.source, job.n_threads)
+    properties = dict(source.about.properties) or _properties_of(source.geometry)
+    with written_whole(job.target) as part:
+        _write_npz(part, source)
+        sha256 = _compare(source, NpzProbabilities(part), 0.0)
+        if properties:  # before the npz gets its name, which nnU-Net reads only with the pickle
+            with written_whole(job.target.with_name(f"{job.target.stem}.pkl")) as beside:
+                beside.write_bytes(pickle.dumps(properties))
+    return sha256
+
+
+def _write_npz(path: Path, source: StoredProbabilities) -> None:
+    """What `np.savez_compressed(path, probabilities=…)` writes, block by block."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": source.shape}
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESS_LEVEL) as archive,
+        archive.open(f"{KEY}.npy", "w", force_zip64=True) as entry,
+    ):
+        np.lib.format.write_array_header_1_0(entry, header)
+        for block in source.blocks():
+            entry.write(block.astype("<f4", copy=False).data.cast("B"))
+
+
+def _properties_of(geometry: Geometry | None) -> dict[str, Any]:
+    """What nnU-Net's SimpleITKIO keeps of a scan with this grid."""
+    if geometry is None:
+        return {}
+    itk = {
+        "spacing": geometry.spacing[::-1],
+        "origin": geometry.origin,
+        "direction": geometry.direction,
+    }
+    flat = [999.0] if len(geometry.shape) == 2 else []
+    return {"sitk_stuff": itk, "spacing": [*flat, *geometry.spacing]}
+
+
+def _compare(source: Probabilities, written: Probabilities, bound: float) -> str:
+    """Read both from the disk, and return the SHA-256 of the source.
+
+    Raises:
+        ProbabilitiesError: a number differs by more than `bound`.
+    """
+    layout = _layout_of(source)
+    blocks = zip(layout.pieces(), source.blocks(layout), written.blocks(layout), strict=True)
+    for piece, before, after in blocks:
+        difference = float(np.abs(before - after).max(initial=0))
+        if not difference <= bound:
+            raise ProbabilitiesError(
+                f"{source.path}: label {piece.label} differs by {difference:.2g} after it was written and "
+                "read back; nothing was kept. Check the disk and convert that case again."
+            )
+    return source.sha256 or ""
+
+
+def _layout_of(file: Probabilities) -> Layout:
+    return Layout(file.shape[0], file.shape[1:])

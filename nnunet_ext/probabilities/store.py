@@ -1,0 +1,289 @@
+"""The compact store: `CASE.b2nd`, the probabilities of one case as 16-bit fixed point, compressed by Blosc2.
+
+Any program with Blosc2 reads it: an array `(L, Z, Y, X)` of uint16, 65535 being 1. Each label is cut into
+slabs of planes that are compressed alone, by zstd after their bytes were shuffled, so that a label or a box
+is read without the rest. Beside the numbers lie, as JSON in the metadata `nnunet_ext`, what is known of
+them and the CRC-32 of each slab, which is checked whenever the slab is read; and behind them, a mark and
+the CRC-32 of all bytes before it, which is checked when all was read.
+
+How far numbers are off, and which voxels can change their label, is told in `fixed_point`.
+
+Byte shuffle rather than bit shuffle: on trained networks' outputs the files were 10 to 35 % smaller and
+read up to twice as fast, on noise the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.files import digests_of, written_whole
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import Labels
+from nnunet_ext.probabilities.about import About
+from nnunet_ext.probabilities.fixed_point import Fixed, dequantise, quantise
+from nnunet_ext.probabilities.slabs import Slabs
+from nnunet_ext.probabilities.stream import Block, Layout, blocks_of, recut
+
+FORMAT_VERSION = 1
+METADATA = "nnunet_ext"
+MARK = b"nnunet_ext\x00\x01"
+END_BYTES = len(MARK) + 4
+
+
+def write_store(
+    target: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About, *, n_threads: int = 1
+) -> None:
+    """Write a stream of probabilities, whole or not at all.
+
+    Args:
+        target: the file; its name ends in `.b2nd`.
+        blocks: label after label in C order, cut in any way.
+        shape: `(L, Z, Y, X)` or `(L, Y, X)`.
+        about: what they are of.
+        n_threads: that compress side by side.
+
+    Raises:
+        ProbabilitiesError: a value is not finite or outside 0..1, or a property cannot be kept.
+        ValueError: there are fewer values, or other labels, than `shape` says.
+    """
+    if len(about.labels) != shape[0]:
+        raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
+    slabs = Slabs.of_shape(shape[1:])
+    known = about.as_json()
+    with written_whole(target) as part:
+        # A name of a process id that came again; the writer below makes a new file only.
+        part.unlink(missing_ok=True)
+        array = blosc2.uninit(
+            shape,
+            np.dtype(np.uint16),
+            chunks=(1, *slabs.size),
+            blocks=(1, *slabs.block),
+            cparams=blosc2.CParams(
+                codec=blosc2.Codec.ZSTD,
+                clevel=1,
+                filters=[blosc2.Filter.SHUFFLE],
+                nthreads=min(n_threads, slabs.n_blocks),
+            ),
+            urlpath=str(part),
+            contiguous=True,
+            mode="w",
+        )
+        checksums = _write_slabs(array, blocks, slabs, shape[0], target)
+        cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "crc32": checksums}
+        text = json.dumps({"version": FORMAT_VERSION} | known | cut)
+        array.schunk.vlmeta[METADATA] = {"json": text, "crc32": isal_zlib.crc32(text.encode())}
+        del array  # Windows moves no file that is open
+        _, crc = digests_of(part)
+        with part.open("ab") as file:
+            file.write(MARK + crc.to_bytes(4, "little"))
+
+
+def write_array(
+    target: Path, probabilities: NDArray[np.floating], about: About, *, n_threads: int = 1
+) -> None:
+    """Write an array `(L, Z, Y, X)`; otherwise as `write_store`."""
+    slabs = Slabs.of_shape(probabilities.shape[1:])
+    layout = Layout(probabilities.shape[0], probabilities.shape[1:], int(np.prod(slabs.size)))
+    write_store(target, blocks_of(probabilities, layout), probabilities.shape, about, n_threads=n_threads)
+
+
+def _write_slabs(
+    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, n_labels: int, target: Path
+) -> list[list[int]]:
+    """Quantise, checksum and compress slab after slab; the checksums by label."""
+    fixed = np.zeros(slabs.n_stored, np.uint16)
+    sizes = [voxels.stop - voxels.start for voxels in slabs.voxels()]
+    parts = recut(blocks, sizes * n_labels)
+    checksums: list[list[int]] = []
+    for label in range(n_labels):
+        of_label = []
+        for index, (n_voxels, block) in enumerate(zip(sizes, parts, strict=False)):
+            try:
+                quantise(block, fixed[:n_voxels])
+            except ProbabilitiesError as error:
+                raise ProbabilitiesError(f"{target.name}, label {label}: {error}") from None
+            fixed[n_voxels:] = 0
+            of_label.append(isal_zlib.crc32(fixed[:n_voxels].data))
+            array.schunk.update_data(label * len(sizes) + index, fixed, copy=False)
+        checksums.append(of_label)
+    return checksums
+
+
+class StoredProbabilities:
+    """The probabilities of one case in one file of the store.
+
+    Attributes:
+        path: the file.
+        shape: `(L, Z, Y, X)`.
+        about: labels, geometry, nnU-Net's properties and model, where they are known.
+        sha256: of the whole file, once all blocks were read; None before.
+
+    Args:
+        path: the file.
+        n_threads: that decompress side by side.
+
+    Raises:
+        ProbabilitiesError: when made: the file is missing, truncated, of another format, or its
+            metadata are damaged; while read: what is read is damaged.
+    """
+
+    def __init__(self, path: Path, n_threads: int = 1) -> None:
+        self.path = path
+        self.sha256: str | None = None
+        self._check_end()
+        with self._damage_named():
+            self._array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
+            content = _metadata(self._array)
+        if content["version"] != FORMAT_VERSION:
+            raise ProbabilitiesError(
+                f"{path} is of version {content['version']} of the store; this nnunet_ext reads version "
+                f"{FORMAT_VERSION}. Install a newer one."
+            )
+        with self._damage_named():
+            self.about = About.from_json(content)
+            self.shape = tuple(content["shape"])
+            self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
+            _check_cut(self._array, self.shape, self._slabs)
+            if min(n_threads, self._slabs.n_blocks) > 1:  # starting threads costs more than a small slab
+                self._array.schunk.dparams = blosc2.DParams(nthreads=min(n_threads, self._slabs.n_blocks))
+            self._voxels = list(self._slabs.voxels())
+            self._checksums: list[list[int]] = content["crc32"]
+            if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
+                raise ValueError("checksums of other slabs")
+
+    @property
+    def labels(self) -> Labels:
+        """What the channels stand for."""
+        return self.about.labels
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Grid of the scan, where it is known."""
+        return self.about.geometry
+
+    def layout(self) -> Layout:
+        """How the blocks of this file are cut unless asked for otherwise."""
+        return Layout(self.shape[0], self.shape[1:])
+
+    def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
+        """All blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
+        layout = layout or self.layout()
+        slabs = (slab for label in range(self.shape[0]) for _, slab in self._slabs_of(label))
+        sizes = (voxels.stop - voxels.start for _, voxels in layout.pieces())
+        out = np.empty(min(layout.block_voxels, layout.n_voxels), np.float32)
+        for fixed in recut(slabs, sizes):
+            yield dequantise(fixed, out[: len(fixed)])
+        self.sha256 = self._check_all_bytes()
+
+    def read(self) -> Block:
+        """All labels, `(L, Z, Y, X)`; every byte of the file is checked."""
+        whole = np.empty(self.shape, np.float32)
+        for label in range(self.shape[0]):
+            self._read_into(whole[label], label)
+        self.sha256 = self._check_all_bytes()
+        return whole
+
+    def read_label(self, label: int) -> Block:
+        """One label, `(Z, Y, X)`; nothing else is read."""
+        scores = np.empty(self.shape[1:], np.float32)
+        self._read_into(scores, label)
+        return scores
+
+    def read_box(self, label: int, box: tuple[slice, ...]) -> Block:
+        """A box of one label; only the slabs that it touches are read.
+
+        Args:
+            label: its index.
+            box: one slice an axis, without steps, as for an array.
+        """
+        lows_highs = [part.indices(n)[:2] for part, n in zip(box, self.shape[1:], strict=True)]
+        sizes = [max(0, high - low) for low, high in lows_highs]
+        scores = np.zeros(sizes, np.float32)
+        if 0 in sizes:
+            return scores
+        corners = ([low for low, _ in lows_highs], [high - 1 for _, high in lows_highs])
+        first, last = (int(np.ravel_multi_index(corner, self.shape[1:])) for corner in corners)
+        touched = [i for i, v in enumerate(self._voxels) if v.start <= last and v.stop > first]
+        start, stop = self._voxels[touched[0]].start, self._voxels[touched[-1]].stop
+        flat = np.empty(stop - start, np.float32)
+        for voxels, fixed in self._slabs_of(label, touched):
+            dequantise(fixed, flat[voxels.start - start : voxels.stop - start])
+        axes = [np.arange(low, high) for low, high in lows_highs]
+        return flat[np.ravel_multi_index(np.ix_(*axes), self.shape[1:]) - start]
+
+    def _read_into(self, scores: Block, label: int) -> None:
+        flat = scores.reshape(-1)
+        for voxels, fixed in self._slabs_of(label):
+            dequantise(fixed, flat[voxels])
+
+    def _slabs_of(self, label: int, indices: Iterable[int] | None = None) -> Iterator[tuple[slice, Fixed]]:
+        """Slabs of a label, checked, in one buffer that the next overwrites."""
+        buffer = np.empty(self._slabs.n_stored, np.uint16)
+        for index in range(len(self._voxels)) if indices is None else indices:
+            voxels = self._voxels[index]
+            with self._damage_named(f"label {label} ({self.labels.names[label]}), slab {index}"):
+                self._array.schunk.decompress_chunk(label * len(self._voxels) + index, buffer)
+                fixed = buffer[: voxels.stop - voxels.start]
+                found, stored = isal_zlib.crc32(fixed.data), self._checksums[label][index]
+                if found != stored:
+                    raise ValueError(f"CRC {found:08x} instead of {stored:08x}")
+            yield voxels, fixed
+
+    def _check_end(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                n_bytes = file.seek(0, 2)
+                file.seek(max(0, n_bytes - END_BYTES))
+                end = file.read()
+        except FileNotFoundError:
+            raise ProbabilitiesError(f"{self.path} does not exist.") from None
+        if end[: len(MARK)] != MARK:
+            raise ProbabilitiesError(
+                f"{self.path} ({n_bytes} bytes) is truncated or none of this package's store. "
+                "Convert or predict that case again."
+            )
+        self._crc = int.from_bytes(end[len(MARK) :], "little")
+
+    def _check_all_bytes(self) -> str:
+        """Compare the file's CRC-32 with that at its end, and return its SHA-256."""
+        sha256, crc = digests_of(self.path, without_last=END_BYTES)
+        if crc != self._crc:
+            raise self._damaged(f"CRC {crc:08x} of all bytes instead of {self._crc:08x}")
+        return sha256
+
+    @contextmanager
+    def _damage_named(self, where: str = "metadata") -> Iterator[None]:
+        """Turn whatever damaged bytes raise in Blosc2 into an error that names the file."""
+        try:
+            yield
+        except Exception as error:
+            raise self._damaged(f"{where}: {error or type(error).__name__}") from error
+
+    def _damaged(self, reason: str) -> ProbabilitiesError:
+        return ProbabilitiesError(f"{self.path} is damaged: {reason}. Convert or predict that case again.")
+
+
+def _check_cut(array: blosc2.NDArray, shape: tuple[int, ...], slabs: Slabs) -> None:
+    """Refuse an array that is not what the metadata, which have a checksum, say."""
+    found = (array.dtype, array.shape, array.chunks, array.blocks)
+    if found != (np.uint16, shape, (1, *slabs.size), (1, *slabs.block)):
+        raise ValueError("the array is of another type or shape")
+
+
+def _metadata(array: blosc2.NDArray) -> dict[str, Any]:
+    if not isinstance(array, blosc2.NDArray):
+        raise ValueError("it holds no array")
+    entry = array.schunk.vlmeta[METADATA]
+    if isal_zlib.crc32(entry["json"].encode()) != entry["crc32"]:
+        raise ValueError("their CRC differs")
+    return json.loads(entry["json"])

@@ -1,0 +1,131 @@
+"""A folder of probabilities from nnU-Net's npz to the compact store, or back."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.files import is_junk, written_whole
+from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.probabilities.convert import Conversion, Kind, convert
+from nnunet_ext.probabilities.opening import NPZ, STORE
+from nnunet_ext.workers import default_processes, run_jobs, threads_each
+from nnunet_ext.workflow.cases import CaseRecord
+from nnunet_ext.workflow.runs import dataset_json_of
+
+COMPANIONS = ("dataset.json", "plans.json")
+
+
+@dataclass(frozen=True)
+class ConversionRecord(CaseRecord):
+    """What became of one case's file; `output` is the file's name.
+
+    Attributes:
+        source_bytes: size of the file read; 0 where it failed.
+        target_bytes: size of the file written; 0 where it failed.
+    """
+
+    source_bytes: int = 0
+    target_bytes: int = 0
+
+
+def _say_nothing(record: CaseRecord, n_cases: int) -> None:
+    """No progress."""
+
+
+def convert_folder(
+    folder: Path,
+    output: Path,
+    *,
+    to: Kind = "store",
+    dataset: Path | None = None,
+    remove_source: bool = False,
+    n_processes: int | None = None,
+    on_case: Callable[[CaseRecord, int], None] = _say_nothing,
+) -> tuple[ConversionRecord, ...]:
+    """Convert every case's probabilities, read each result back, and compare it.
+
+    Args:
+        folder: of predictions with probabilities.
+        output: folder for the converted files, with copies of the dataset.json and plans.json.
+        to: the kind to write.
+        dataset: the dataset.json; found in the folder, or in the model folder of a validation
+            folder, where it is not given. Not needed on the way back.
+        remove_source: remove each source, and the pickle beside an npz, once its result was compared.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        on_case: called with each case's record and the number of cases when it ends.
+
+    Returns:
+        One record a case, sorted; a case that failed has a reason, and the others are written.
+
+    Raises:
+        DatasetError, UsageError: before the first case is read.
+    """
+    data = read_dataset(dataset or dataset_json_of([folder])) if to == "store" else None
+    if output.resolve() == folder.resolve() and not remove_source:
+        raise UsageError(
+            f"{folder} is input and output: an ensemble would find each case twice. Choose another with "
+            "-o, or let each source be removed with --remove_source."
+        )
+    n_processes = default_processes() if n_processes is None else n_processes
+    jobs = _jobs(folder, output, to, data, remove_source, n_processes)
+    _copy_companions(folder, output)
+    records = []
+    for outcome in run_jobs(_run, jobs, n_processes):
+        record = outcome.result or ConversionRecord(_case_id(outcome.job), outcome.reason)
+        on_case(record, len(jobs))
+        records.append(record)
+    return tuple(sorted(records, key=lambda record: record.case_id))
+
+
+def _run(job: Conversion) -> ConversionRecord:
+    started = time.perf_counter()
+    done = convert(job)
+    return ConversionRecord(
+        _case_id(job),
+        output=job.target.name,
+        inputs={str(job.source): done.source_sha256},
+        elapsed_s=round(time.perf_counter() - started, 3),
+        source_bytes=done.source_bytes,
+        target_bytes=done.target_bytes,
+    )
+
+
+def _case_id(job: Conversion) -> str:
+    return job.target.stem
+
+
+def _jobs(
+    folder: Path, output: Path, to: Kind, data: Dataset | None, remove_source: bool, n_processes: int
+) -> list[Conversion]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Name the folder that holds the probabilities.")
+    before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
+    names = sorted(path.name for path in folder.glob(f"*{before}"))
+    sources = [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
+    if not sources:
+        raise UsageError(f"{folder} holds no probabilities (CASE{before}).")
+    n_threads = threads_each(n_processes, len(sources))
+    labels, ending = (data.labels, data.file_ending) if data else (None, "")
+    jobs: dict[str, Conversion] = {}
+    for source in sources:
+        case_id = source.stem.removesuffix(ending)
+        if case_id in jobs:
+            raise UsageError(f"{folder} holds {case_id} twice: {jobs[case_id].source.name}, {source.name}.")
+        pickles = [folder / f"{stem}.pkl" for stem in (source.stem, case_id)] if data else []
+        properties = next((path for path in pickles if path.is_file()), None)
+        target = output / f"{case_id}{after}"
+        jobs[case_id] = Conversion(source, properties, target, labels, remove_source, n_threads)
+    return list(jobs.values())
+
+
+def _copy_companions(folder: Path, output: Path) -> None:
+    """What both ensembles look for beside probabilities."""
+    for name in COMPANIONS:
+        if (folder / name).is_file() and not (output / name).exists():
+            with written_whole(output / name) as part:
+                shutil.copyfile(folder / name, part)

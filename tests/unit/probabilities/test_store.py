@@ -1,0 +1,261 @@
+import hashlib
+import json
+import subprocess
+import sys
+
+import blosc2
+import numpy as np
+import pytest
+from factories import LABELS, geometry, labels, region_labels, sigmoid, sitk_properties, softmax
+
+from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.labels import labels_of
+from nnunet_ext.probabilities.about import About, Model
+from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
+from nnunet_ext.probabilities.opening import open_probabilities
+from nnunet_ext.probabilities.slabs import Slabs
+from nnunet_ext.probabilities.store import END_BYTES, StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.stream import Layout
+
+ABOUT = About(labels())
+SHAPES = [(5, 7, 9), (1, 7, 9), (7, 9), (2, 30, 20)]  # of several slabs of planes, of one, of rows
+
+
+@pytest.fixture(autouse=True)
+def small_slabs(monkeypatch):
+    """Cut small arrays as large ones are cut."""
+    monkeypatch.setattr("nnunet_ext.probabilities.slabs.SLAB_VOXELS", 150)
+    monkeypatch.setattr("nnunet_ext.probabilities.slabs.BLOCK_VOXELS", 70)
+
+
+def write(tmp_path, p, about=ABOUT, **options):
+    path = tmp_path / "case.b2nd"
+    write_array(path, p, about, **options)
+    return path
+
+
+def streamed(file, layout=None):
+    return np.concatenate([block.copy() for block in file.blocks(layout)]).reshape(file.shape)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_read_is_what_was_written_within_the_bound(tmp_path, shape, n_threads):
+    p = softmax(1, shape=shape)
+    path = write(tmp_path, p, n_threads=n_threads)
+    file = StoredProbabilities(path, n_threads)
+    whole = file.read()
+    assert file.shape == p.shape and whole.dtype == np.float32
+    assert np.abs(whole - p).max() <= ERROR_BOUND
+    np.testing.assert_array_equal(streamed(file), whole)
+    np.testing.assert_array_equal(streamed(file, Layout(4, shape, 77)), whole)
+    np.testing.assert_array_equal(file.read_label(2), whole[2])
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_any_program_with_blosc2_reads_the_numbers(tmp_path):
+    p = softmax(1)
+    array = blosc2.open(str(write(tmp_path, p)), mode="r")[:]
+    assert array.dtype == np.uint16
+    np.testing.assert_array_equal(array, np.rint(p * 65535))
+
+
+def test_certain_voxels_stay_certain(tmp_path):
+    p = np.zeros((4, 5, 7, 9), np.float32)
+    p[1] = 1
+    np.testing.assert_array_equal(StoredProbabilities(write(tmp_path, p)).read(), p)
+
+
+@pytest.mark.parametrize("of", [np.float16, np.float64])
+def test_other_floats_are_written(tmp_path, of):
+    p = softmax(1).astype(of)
+    assert np.abs(StoredProbabilities(write(tmp_path, p)).read() - p).max() <= ERROR_BOUND
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9), (2, 30, 20)])
+@pytest.mark.parametrize(
+    "box",
+    [(slice(0, 1), slice(2, 6), slice(3, None)), (slice(None),) * 3, (slice(0, 0), slice(0, 5), slice(0, 5))],
+)
+def test_a_box_is_that_of_the_whole(tmp_path, shape, box):
+    file = StoredProbabilities(write(tmp_path, softmax(3, shape=shape)))
+    np.testing.assert_array_equal(file.read_box(1, box), file.read()[1][box])
+
+
+def test_a_box_is_read_although_another_slab_and_label_are_damaged(tmp_path):
+    path = write(tmp_path, softmax(3))
+    good = StoredProbabilities(path).read()
+    n_slabs = len(list(Slabs.of_shape((5, 7, 9)).voxels()))
+    assert n_slabs == 3
+    overwrite_slab(path, n_slabs * 1 + 1)
+    overwrite_slab(path, n_slabs * 3)
+    file = StoredProbabilities(path)
+    box = (slice(0, 2), slice(1, 5), slice(3, 9))
+    np.testing.assert_array_equal(file.read_box(1, box), good[1][box])
+    np.testing.assert_array_equal(file.read_label(2), good[2])
+    with pytest.raises(
+        ProbabilitiesError, match=r"case\.b2nd is damaged: label 1 \(myocardium\), slab 1: CRC"
+    ):
+        file.read_label(1)
+    with pytest.raises(ProbabilitiesError, match=r"label 1 .*slab 1"):
+        file.read_box(1, (slice(3, 4), slice(0, 1), slice(0, 1)))
+    with pytest.raises(ProbabilitiesError, match="label 3"):
+        file.read_label(3)
+
+
+def overwrite_slab(path, index):
+    """Other numbers in one slab, under the checksum of the old."""
+    end = path.read_bytes()[-END_BYTES:]
+    array = blosc2.open(str(path), mode="a")
+    slab = np.zeros(array.schunk.chunksize // 2, np.uint16)
+    array.schunk.update_data(index, slab, copy=False)
+    with path.open("ab") as file:
+        file.write(end)
+
+
+def test_what_is_known_of_them_comes_back(tmp_path):
+    properties = {
+        **sitk_properties(geometry()),
+        "shape_before_cropping": (5, 7, 9),
+        "array": np.arange(6, dtype=np.int16).reshape(2, 3),
+        "scalar": np.float64(0.5),
+        3: {1, 2},
+        "none": None,
+    }
+    model = Model(
+        "nnUNetTrainer", "nnUNetPlans", "3d_fullres", ("0", "1"), "checkpoint_final.pth", ("ab", "cd")
+    )
+    about = About(labels(), geometry(), properties, model)
+    back = StoredProbabilities(write(tmp_path, softmax(1), about)).about
+    assert (back.labels, back.geometry, back.model) == (about.labels, about.geometry, about.model)
+    np.testing.assert_array_equal(back.properties["array"], properties["array"])
+    assert back.properties["array"].dtype == np.int16
+    assert "class_locations" not in back.properties
+    names = set(properties) - {"array", "class_locations"}
+    assert {name: back.properties[name] for name in names} == {name: properties[name] for name in names}
+
+
+def test_regions_and_labels_above_ten_come_back_in_order(tmp_path):
+    assert StoredProbabilities(write(tmp_path, sigmoid(1), About(region_labels()))).labels == region_labels()
+    many = labels_of({"labels": {"background": 0, **{f"l{v}": v for v in range(1, 12)}}})
+    assert StoredProbabilities(write(tmp_path, softmax(1, 12), About(many))).labels == many
+
+
+def test_metadata_are_plain_json(tmp_path):
+    path = write(tmp_path, softmax(1), About(labels(), geometry(), sitk_properties(geometry())))
+    array = blosc2.open(str(path), mode="r")
+    entry = array.schunk.vlmeta["nnunet_ext"]
+    content = json.loads(entry["json"])
+    assert dict(zip(content["labels"]["names"], content["labels"]["values"], strict=True)) == LABELS
+    assert content["version"] == 1
+
+
+def test_a_property_that_is_no_plain_value_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ProbabilitiesError, match="a Geometry"):
+        write(tmp_path, softmax(1), About(labels(), None, {"odd": geometry()}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 1.5, 1.001])
+def test_what_is_no_probability_is_refused_and_the_older_file_stays(tmp_path, value):
+    path = write(tmp_path, softmax(1))
+    before = path.read_bytes()
+    p = softmax(2)
+    p[2, 3, 4, 5] = value
+    with pytest.raises(ProbabilitiesError, match=r"case\.b2nd, label 2: a value is"):
+        write(tmp_path, p)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["case.b2nd"]
+
+
+def test_what_rounding_put_outside_is_taken_for_zero_and_one(tmp_path):
+    p = np.full((4, 5, 7, 9), -9e-6, np.float32)
+    p[1] = 1 + 9e-6
+    back = StoredProbabilities(write(tmp_path, p)).read()
+    assert (back[0] == 0).all() and (back[1] == 1).all()
+
+
+def test_fewer_values_or_other_labels_than_the_shape_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="shorter"):
+        write_store(tmp_path / "case.b2nd", [np.zeros(10, np.float32)], (4, 5, 7, 9), ABOUT)
+    with pytest.raises(ValueError, match="4 labels"):
+        write(tmp_path, softmax(1, n_labels=3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_flipped_byte_is_found_and_the_file_named(tmp_path):
+    path = write(tmp_path, softmax(4, shape=(2, 5, 6)), About(labels(), geometry((2, 5, 6))))
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        with pytest.raises(ProbabilitiesError, match=r"case\.b2nd"):
+            streamed(StoredProbabilities(path))
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10, 1000, -1, -20])
+def test_a_truncated_file_is_named_with_its_size(tmp_path, n_bytes):
+    path = write(tmp_path, softmax(4))
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.raises(ProbabilitiesError, match=rf"case\.b2nd \({path.stat().st_size} bytes\) is truncated"):
+        StoredProbabilities(path)
+
+
+def test_a_missing_file_and_nnunets_preprocessed_data_are_refused(tmp_path):
+    with pytest.raises(ProbabilitiesError, match="does not exist"):
+        open_probabilities(tmp_path / "case.b2nd")
+    blosc2.asarray(np.zeros((2, 3, 4)), urlpath=str(tmp_path / "other.b2nd"), mode="w")
+    with pytest.raises(ProbabilitiesError, match="none of this package's store"):
+        open_probabilities(tmp_path / "other.b2nd")
+
+
+def test_a_later_version_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_ext.probabilities.store.FORMAT_VERSION", 2)
+    path = write(tmp_path, softmax(1))
+    monkeypatch.undo()
+    with pytest.raises(ProbabilitiesError, match="version 2 of the store"):
+        StoredProbabilities(path)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from factories import labels
+from nnunet_ext.probabilities.about import About
+from nnunet_ext.probabilities.store import write_store
+
+def blocks():
+    yield np.zeros(4 * 300 * 300, np.float32)
+    os._exit(9)
+
+write_store(Path(sys.argv[1]), blocks(), (4, 4, 300, 300), About(labels()))
+"""
+
+
+def test_a_killed_writer_leaves_no_file_under_the_name_and_the_next_cleans_up(tmp_path, request):
+    path = tmp_path / "case.b2nd"
+    tests = str(request.config.rootpath / "tests")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), tests], check=False)
+    assert done.returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".part-")
+    write(tmp_path, softmax(1))
+    assert [file.name for file in tmp_path.iterdir()] == ["case.b2nd"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 5), (20, 30, 30), (3, 50, 7), (7, 2000)])
+def test_slabs_cover_every_voxel_once_in_order(shape):
+    slabs = Slabs.of_shape(shape)
+    ends = [0]
+    for voxels in slabs.voxels():
+        assert voxels.start == ends[-1]
+        ends.append(voxels.stop)
+        assert voxels.stop - voxels.start <= slabs.n_stored
+    assert ends[-1] == np.prod(shape)
+
+
+@pytest.mark.parametrize("size", [(2, 3, 5), (2, 4), (1, 2, 4)])
+def test_slabs_whose_voxels_do_not_follow_each_other_are_refused(size):
+    with pytest.raises(ValueError, match="do not cut"):
+        Slabs((3, 4, 5), size, size)
