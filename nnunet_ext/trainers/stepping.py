@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.trainers.speed import Operator, Speed
 
 N_PROFILED = 5  # after the counted steps, which a profiler would slow down; more are hard to look at
@@ -67,13 +68,24 @@ class StepClock:
         self._wait_s: list[float] = []
         self._synchronize = _synchronize(trainer.device.type)
         self._start, trainer.on_train_start = trainer.on_train_start, self._on_train_start
+        self._start_epoch, trainer.on_train_epoch_start = (
+            trainer.on_train_epoch_start,
+            self._on_train_epoch_start,
+        )
         self._step, trainer.train_step = trainer.train_step, self._train_step
-        trainer.num_iterations_per_epoch = self._n_steps
 
     def run(self) -> Speed:
-        """Train until the last step and say how fast the counted ones were."""
+        """Train until the last step and say how fast the counted ones were.
+
+        Raises:
+            NnunetExtError: the training ended before that.
+        """
         try:
             self._trainer.run_training()
+            raise NnunetExtError(
+                f"{type(self._trainer).__name__} ended its training after {self._n_done} of "
+                f"{self._n_steps} steps: take less by -n_iterations."
+            )
         except Enough:
             pass
         finally:
@@ -91,6 +103,11 @@ class StepClock:
     def _on_train_start(self) -> None:
         self._start()
         self._trainer.dataloader_train = self._loader = _TimedLoader(self._trainer.dataloader_train)
+
+    def _on_train_epoch_start(self) -> None:
+        self._start_epoch()
+        # As late as this: a trainer may set it anew for each epoch.
+        self._trainer.num_iterations_per_epoch = self._n_steps
 
     def _train_step(self, batch: Any) -> Any:
         output = self._step(batch)
