@@ -187,15 +187,15 @@ def test_a_training_begins_with_them_and_says_so(lab, read, noticed):
 
 
 def test_an_average_begins_with_them_too(lab, read, monkeypatch):
-    from nnunet_ext.trainers import ext_trainer
+    from nnunet_ext.trainers import averaged
 
-    class Noticing(ext_trainer.WeightAverage):
+    class Noticing(averaged.WeightAverage):
         def __init__(self, network, *options):
             began.append({name: one.clone() for name, one in network.state_dict().items()})
             super().__init__(network, *options)
 
     began = []
-    monkeypatch.setattr(ext_trainer, "WeightAverage", Noticing)
+    monkeypatch.setattr(averaged, "WeightAverage", Noticing)
     lab.variables(n_epochs=1)
     lab.train("nnUNetTrainerCustomEpochs")
     path = lab.fold("nnUNetTrainerCustomEpochs") / FINAL
