@@ -33,9 +33,9 @@ class _NestedNetwork(AbstractDynamicNetworkArchitectures):
             ValueError: it is not.
         """
         self._check_divisible(x.shape[2:])
-        return self.decoder(self._skips(x))
+        return self.decoder(self.encode(x))
 
-    def _skips(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of the encoder's stages that the decoder needs, and no stage further."""
         stem = getattr(self.encoder, "stem", None)
         if stem is not None:

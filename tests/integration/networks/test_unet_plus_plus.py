@@ -160,7 +160,7 @@ def test_the_weights_of_nnunets_encoder_are_taken_over_as_they_are(name):
     prefix = "encoder."
     encoder = {k.removeprefix(prefix): v for k, v in theirs.state_dict().items() if k.startswith(prefix)}
     network.encoder.load_state_dict(encoder, strict=True)
-    for ours, skip in zip(network._skips(scan()), theirs.encoder(scan()), strict=True):
+    for ours, skip in zip(network.encode(scan()), theirs.encoder(scan()), strict=True):
         assert torch.equal(ours, skip)
 
 
@@ -280,7 +280,7 @@ def test_monai_agrees_on_the_nodes_and_heads():
         3, 2, 3, (*features, features[0]), deep_supervision=True, act=("LeakyReLU", {"negative_slope": 0.01})
     )
     image = scan(shape=(32, 32, 48))
-    for i, skip in enumerate(network._skips(image)):
+    for i, skip in enumerate(network.encode(image)):
         stage = getattr(theirs, f"conv_{i}_0")
         stage.register_forward_hook(lambda _, __, ___, skip=skip: skip)
     for key, node in network.decoder.nodes.items():
