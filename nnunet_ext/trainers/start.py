@@ -16,20 +16,9 @@ class Pretrained(nnUNetTrainerEarlyStopping):
 
     _pretrained: PretrainedWeights | None = None  # read, until the training begins
 
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
-    ) -> None:
-        # nnU-Net takes this out of the plans. The file may be gone by the time a training goes on.
-        self._is_continued = bool(plans.get("continue_training"))
-        super().__init__(plans, configuration, fold, dataset_json, device)
-
     def _check(self, settings: Any, device: torch.device) -> None:
         super()._check(settings, device)
+        # The file may be gone by the time a training goes on.
         if settings.pretrained_weights is not None and not self._is_continued:
             self._pretrained = _read(settings.pretrained_weights)
 

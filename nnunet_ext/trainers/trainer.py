@@ -74,6 +74,8 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
     ) -> None:
+        # What settings are checked against. nnU-Net takes the second out of the plans.
+        self.dataset_json, self._is_continued = dataset_json, bool(plans.get("continue_training"))
         # Before nnU-Net makes a folder: a refused training leaves nothing behind.
         with refusals_end_the_program():
             self._asked: ResolvedSettings[Any] = resolve_settings(self.settings_model, recipe=self.recipe)

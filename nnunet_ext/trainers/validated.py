@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,19 +38,7 @@ class Validated(Drawn):
     moving averages stay as they were.
     """
 
-    _bests: dict[str, Path]
-
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
-    ) -> None:
-        self.dataset_json = dataset_json  # settings that name labels are checked before nnU-Net begins
-        self._bests = {}
-        super().__init__(plans, configuration, fold, dataset_json, device)
+    _bests: Mapping[str, Path] = MappingProxyType({})
 
     def _check(self, settings: Any, device: torch.device) -> None:
         super()._check(settings, device)

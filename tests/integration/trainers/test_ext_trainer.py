@@ -408,26 +408,26 @@ def test_a_recipe_trains_what_it_says_in_a_folder_of_its_own(lab, read):
 
 
 def test_a_recipe_is_one_class_that_pickles():
-    from nnunet_ext.trainers import ext_trainer
+    from nnunet_ext.trainers import recipes
     from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
 
     name = "nnUNetTrainerExt_ep3"
     made = getattr(door, name)
-    assert made is getattr(door, name) is getattr(ext_trainer, name)
+    assert made is getattr(door, name) is getattr(recipes, name)
     assert pickle.loads(pickle.dumps(made)) is made
     assert made is not door.nnUNetTrainerExt_ep4
-    assert issubclass(made, ext_trainer.nnUNetTrainerExt)
+    assert issubclass(made, recipes.BASES["nnUNetTrainerExt"])
 
 
 @pytest.mark.parametrize(
     "name", ["nnUNetTrainer", "nnUNetTrainerExt2", "numpy", "__path__", "nnUNetTrainerExts"]
 )
 def test_a_name_that_is_no_recipe_is_not_there(name):
-    from nnunet_ext.trainers import ext_trainer
+    from nnunet_ext.trainers import recipes
     from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
 
     assert not hasattr(door, name)
-    assert not hasattr(ext_trainer, name)
+    assert not hasattr(recipes, name)
 
 
 def test_a_recipe_and_a_variable_that_contradict_each_other_are_refused(lab, capsys):
