@@ -189,6 +189,8 @@ class ExtSettings(EarlyStoppingSettings):
                 f"warmup_epochs is {self.warmup_epochs}, n_epochs {self.n_epochs}; "
                 "the warm-up must be shorter than the training."
             )
+        if self.loss == "focal_tversky" and self.focal_gamma == 0:
+            faults.append("focal_gamma is 0, but focal_tversky takes its root: it must be above 0.")
         if self.patience < self.val_every:
             faults.append(
                 f"patience is {self.patience}, val_every {self.val_every}; patience would run out before a "

@@ -52,6 +52,8 @@ def is_allowed(values):
     """Whether they fit together as well as each alone."""
     if values.get("val_every", 1) > values.get("patience", 50):
         return False
+    if values.get("loss") == "focal_tversky" and values.get("focal_gamma") == 0:
+        return False
     return values.get("warmup_epochs", 0) < values.get("n_epochs", 1000) and not any(
         values.get(one, 1) == values.get(other, 1) == 0
         for one, other in (("dice_weight", "term_weight"), ("tversky_alpha", "tversky_beta"))

@@ -156,8 +156,8 @@ def build_loss(
 def _name_faults(name: str, options: LossOptions) -> list[str]:
     if name not in LOSS_NAMES:
         return [f"there is no loss {name!r}; there are {', '.join(LOSS_NAMES)}"]
-    if name == "focal_tversky" and options.gamma == 0:
-        return ["gamma is 0, but focal_tversky takes its root: it must be above 0"]
+    if name == "focal_tversky" and options.focal_gamma == 0:
+        return ["focal_gamma is 0, but focal_tversky takes its root: it must be above 0"]
     return []
 
 
@@ -207,8 +207,8 @@ def _tversky_index(request: _Request, gamma: float) -> TverskyLoss:
         has_regions=request.labels.has_regions,
         batch_dice=request.batch_dice,
         is_ddp=request.is_ddp,
-        alpha=request.options.alpha,
-        beta=request.options.beta,
+        alpha=request.options.tversky_alpha,
+        beta=request.options.tversky_beta,
         gamma=gamma,
         smooth=SMOOTH,
         label_weights=request.foreground_weights,
@@ -250,11 +250,11 @@ def _plain_dice_ce(request: _Request) -> nn.Module:
 
 
 def _dice_focal(request: _Request) -> nn.Module:
-    return request.sum_of(_dice(request), _focal_term(request, request.options.gamma))
+    return request.sum_of(_dice(request), _focal_term(request, request.options.focal_gamma))
 
 
 def _focal(request: _Request) -> nn.Module:
-    return request.loss(None, _focal_term(request, request.options.gamma))
+    return request.loss(None, _focal_term(request, request.options.focal_gamma))
 
 
 def _tversky(request: _Request) -> nn.Module:
@@ -262,7 +262,7 @@ def _tversky(request: _Request) -> nn.Module:
 
 
 def _focal_tversky(request: _Request) -> nn.Module:
-    gamma = request.options.gamma
+    gamma = request.options.focal_gamma
     return request.loss(_tversky_index(request, FOCAL_TVERSKY_GAMMA if gamma is None else gamma), None)
 
 

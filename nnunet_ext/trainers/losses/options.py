@@ -17,11 +17,11 @@ class LossOptions:
     Attributes:
         dice_weight: weight of the Dice in the sums dice_ce, dice_focal and dice_topk.
         term_weight: weight of what is added to it there: cross-entropy, focal or top-k.
-        gamma: None for the loss's own. Focal: the exponent of Lin et al., 2 of its own, 0 is
+        focal_gamma: None for the loss's own. Focal: the exponent of Lin et al., 2 of its own, 0 is
             cross-entropy. Focal Tversky: the gamma of Abraham and Khan, 4/3 of its own, whose
             reciprocal is the exponent; 1 is Tversky.
-        alpha: Tversky's weight of false positives.
-        beta: Tversky's weight of false negatives; with both at 0.5 it is 1 - Dice.
+        tversky_alpha: Tversky's weight of false positives.
+        tversky_beta: Tversky's weight of false negatives; with both at 0.5 it is 1 - Dice.
         topk_percent: the share of voxels that dice_topk looks at, above 0 and at most 100.
         label_weights: one weight for each foreground label in the order of the labels' values, or for
             each region in dataset.json's order. One more in front is the background's, which is 1
@@ -33,9 +33,9 @@ class LossOptions:
 
     dice_weight: float = 1.0
     term_weight: float = 1.0
-    gamma: float | None = None
-    alpha: float = 0.3
-    beta: float = 0.7
+    focal_gamma: float | None = None
+    tversky_alpha: float = 0.3
+    tversky_beta: float = 0.7
     topk_percent: float = 10.0
     label_weights: tuple[float, ...] | None = None
 
@@ -48,8 +48,8 @@ class LossOptions:
         ]
         if self.dice_weight == self.term_weight == 0:
             faults.append("dice_weight and term_weight are both 0: one of them must be above 0")
-        if self.alpha == self.beta == 0:
-            faults.append("alpha and beta of Tversky are both 0: one of them must be above 0")
+        if self.tversky_alpha == self.tversky_beta == 0:
+            faults.append("tversky_alpha and tversky_beta are both 0: one of them must be above 0")
         if not 0 < self.topk_percent <= 100:
             faults.append(f"topk_percent is {self.topk_percent}, but must be above 0 and at most 100")
         if self.label_weights is not None and not all(map(_is_weight, self.label_weights)):

@@ -286,7 +286,7 @@ def test_dice_ce_without_dice_is_nnunets(mode):
 @pytest.mark.parametrize("mode", ["labels", "labels+ignore", "regions"])
 @every_batch_dice
 def test_dice_focal_with_gamma_0_is_dice_ce(mode, batch_dice):
-    ours = loss_of("dice_focal", mode, batch_dice, gamma=0.0)
+    ours = loss_of("dice_focal", mode, batch_dice, focal_gamma=0.0)
     assert_agree(ours, nnunet_dice_ce(mode, batch_dice), mode)
 
 
@@ -330,7 +330,7 @@ def test_focal_is_monais(mode, dims, gamma):
         # MONAI's own mean with softmax is over labels too, all but the true one being 0.
         return values.sum(1).mean() if mode == "labels" else values.mean()
 
-    assert_agree(loss_of("focal", mode, gamma=gamma), reference, mode, dims)
+    assert_agree(loss_of("focal", mode, focal_gamma=gamma), reference, mode, dims)
 
 
 def test_focal_ignores_what_monais_ignores():
@@ -346,7 +346,9 @@ def test_focal_ignores_what_monais_ignores():
 @pytest.mark.parametrize(("alpha", "beta"), [(0.3, 0.7), (0.5, 0.5), (1.0, 0.0)])
 def test_tversky_is_monais(mode, dims, batch_dice, alpha, beta):
     theirs = monai_tversky(mode, batch_dice, alpha=alpha, beta=beta)
-    assert_agree(loss_of("tversky", mode, batch_dice, alpha=alpha, beta=beta), theirs, mode, dims)
+    assert_agree(
+        loss_of("tversky", mode, batch_dice, tversky_alpha=alpha, tversky_beta=beta), theirs, mode, dims
+    )
 
 
 def monai_tversky(mode, batch_dice, alpha=0.3, beta=0.7, **options):
@@ -365,7 +367,7 @@ def test_focal_tversky_is_the_root_of_monais_tversky(mode, batch_dice, gamma):
     def reference(logits, target):
         return (each(logits, target) ** (1 / (gamma or 4 / 3))).mean()
 
-    assert_agree(loss_of("focal_tversky", mode, batch_dice, gamma=gamma), reference, mode)
+    assert_agree(loss_of("focal_tversky", mode, batch_dice, focal_gamma=gamma), reference, mode)
 
 
 @every_batch_dice
@@ -384,8 +386,8 @@ def test_dice_focal_with_regions_is_monais_less_1(batch_dice):
 @every_batch_dice
 def test_dice_focal_is_the_sum_of_its_terms(mode, batch_dice):
     dice = loss_of("dice_ce", mode, batch_dice, term_weight=0.0)
-    focal = loss_of("focal", mode, gamma=1.5)
-    ours = loss_of("dice_focal", mode, batch_dice, gamma=1.5, dice_weight=0.5, term_weight=2.0)
+    focal = loss_of("focal", mode, focal_gamma=1.5)
+    ours = loss_of("dice_focal", mode, batch_dice, focal_gamma=1.5, dice_weight=0.5, term_weight=2.0)
     assert_agree(ours, lambda logits, target: 0.5 * dice(logits, target) + 2 * focal(logits, target), mode)
 
 
@@ -393,7 +395,7 @@ def test_dice_focal_is_the_sum_of_its_terms(mode, batch_dice):
 @every_batch_dice
 def test_tversky_of_one_half_is_1_and_nnunets_dice(mode, batch_dice):
     dice = loss_of("dice_ce", mode, batch_dice, term_weight=0.0)
-    tversky = loss_of("tversky", mode, batch_dice, alpha=0.5, beta=0.5)
+    tversky = loss_of("tversky", mode, batch_dice, tversky_alpha=0.5, tversky_beta=0.5)
     assert_agree(tversky, lambda logits, target: 1 + dice(logits, target), mode)
 
 
@@ -401,12 +403,14 @@ def test_beta_is_the_price_of_what_was_not_found():
     labels = segmentation("labels")
     logits = perfect("labels", torch.zeros_like(labels))
     dear, cheap = (
-        loss_of("focal_tversky", "labels", alpha=1 - beta, beta=beta)(logits, labels) for beta in (0.9, 0.1)
+        loss_of("focal_tversky", "labels", tversky_alpha=1 - beta, tversky_beta=beta)(logits, labels)
+        for beta in (0.9, 0.1)
     )
     assert dear == pytest.approx(1, abs=1e-3) and cheap == pytest.approx(1, abs=1e-3)
     half = perfect("labels", torch.where(torch.arange(7) < 4, labels, 0))
     dear, cheap = (
-        loss_of("focal_tversky", "labels", alpha=1 - beta, beta=beta)(half, labels) for beta in (0.9, 0.1)
+        loss_of("focal_tversky", "labels", tversky_alpha=1 - beta, tversky_beta=beta)(half, labels)
+        for beta in (0.9, 0.1)
     )
     assert dear > cheap
 
@@ -452,7 +456,7 @@ def test_any_gamma_has_a_finite_gradient_where_nothing_is_wrong(name, mode, gamm
     labels = segmentation(mode)
     for size in (5.0, 20.0, 90.0):
         _, gradient = judged(
-            loss_of(name, mode, True, gamma=gamma), perfect(mode, labels, size), target_of(mode, labels)
+            loss_of(name, mode, True, focal_gamma=gamma), perfect(mode, labels, size), target_of(mode, labels)
         )
         assert gradient.isfinite().all()
 
@@ -500,13 +504,13 @@ def test_weights_that_do_not_fit_the_labels_are_refused(mode, weights, message):
 
 
 def test_all_faults_are_told_at_once():
-    with pytest.raises(SettingsError, match=r"(?s)no loss 'dise'.*alpha is -1.*label_weights has 1"):
-        loss_of("dise", "labels", alpha=-1, label_weights=(1.0,))
+    with pytest.raises(SettingsError, match=r"(?s)no loss 'dise'.*tversky_alpha is -1.*label_weights has 1"):
+        loss_of("dise", "labels", tversky_alpha=-1, label_weights=(1.0,))
 
 
 def test_focal_tversky_refuses_a_gamma_that_has_no_root():
-    with pytest.raises(SettingsError, match="gamma is 0"):
-        loss_of("focal_tversky", "labels", gamma=0.0)
+    with pytest.raises(SettingsError, match="focal_gamma is 0"):
+        loss_of("focal_tversky", "labels", focal_gamma=0.0)
 
 
 N_RANKS = 2

@@ -16,11 +16,11 @@ def test_the_defaults_have_no_fault():
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"alpha": -0.1}, "alpha is -0.1"),
-        ({"gamma": math.nan}, "gamma is nan"),
+        ({"tversky_alpha": -0.1}, "tversky_alpha is -0.1"),
+        ({"focal_gamma": math.nan}, "focal_gamma is nan"),
         ({"term_weight": math.inf}, "term_weight is inf"),
         ({"dice_weight": 0, "term_weight": 0}, "dice_weight and term_weight are both 0"),
-        ({"alpha": 0, "beta": 0.0}, "alpha and beta of Tversky are both 0"),
+        ({"tversky_alpha": 0, "tversky_beta": 0.0}, "tversky_alpha and tversky_beta are both 0"),
         ({"topk_percent": 0}, "topk_percent is 0"),
         ({"topk_percent": 100.5}, "topk_percent is 100.5"),
         ({"topk_percent": math.nan}, "topk_percent is nan"),
@@ -33,13 +33,15 @@ def test_a_value_out_of_range_is_one_fault_that_names_it(options, fault):
         raise ValueError(found)
 
 
-@pytest.mark.parametrize("options", [{"gamma": 0}, {"topk_percent": 100}, {"alpha": 0}, {"dice_weight": 0}])
+@pytest.mark.parametrize(
+    "options", [{"focal_gamma": 0}, {"topk_percent": 100}, {"tversky_alpha": 0}, {"dice_weight": 0}]
+)
 def test_a_value_on_the_edge_is_allowed(options):
     assert LossOptions(**options).faults() == []
 
 
 def test_all_faults_are_found_at_once():
-    assert len(LossOptions(alpha=-1, beta=-1, topk_percent=-1).faults()) == 3
+    assert len(LossOptions(tversky_alpha=-1, tversky_beta=-1, topk_percent=-1).faults()) == 3
 
 
 def test_names_and_options_import_no_torch():
