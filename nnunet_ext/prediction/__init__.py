@@ -1,0 +1,1 @@
+"""Trained models: UNet++ cut down to a branch, and its branches compared."""
