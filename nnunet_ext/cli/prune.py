@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.prediction.choice import TOLERANCE
+from nnunet_ext.pruning.choice import TOLERANCE
 from nnunet_ext.report.tables import Table, dice_table, print_table
 
 if TYPE_CHECKING:
-    from nnunet_ext.prediction.model import Model
+    from nnunet_ext.pruning.model import Model
     from nnunet_ext.workflow.pruning import BranchResult, Comparison
 
 N_DIGITS = 4  # the tolerance has three
@@ -66,8 +66,8 @@ def _tolerance(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.errors import UsageError
-    from nnunet_ext.prediction.model import find_model
-    from nnunet_ext.prediction.pruned import check_new
+    from nnunet_ext.pruning.export import check_new
+    from nnunet_ext.pruning.model import find_model
 
     if args.o is None and not args.auto:
         raise UsageError("-o must name a new folder for the pruned model.")
@@ -120,7 +120,7 @@ def _cost(one: BranchResult) -> tuple[str, ...]:
 
 
 def _export(model: Model, depth: int, target: Path) -> None:
-    from nnunet_ext.prediction.pruned import export_branch
+    from nnunet_ext.pruning.export import export_branch
 
     for path in export_branch(model, depth, target):
         print(f"written: {path}", file=sys.stderr)

@@ -10,11 +10,11 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.labels import labels_of
-from nnunet_ext.prediction.branches import Branch, Branches, find_device
-from nnunet_ext.prediction.choice import TOLERANCE, shallowest_within
-from nnunet_ext.prediction.cost import Cost
-from nnunet_ext.prediction.model import Model
-from nnunet_ext.prediction.validation import ValidationCases
+from nnunet_ext.pruning.branches import Branch, Branches, find_device
+from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
+from nnunet_ext.pruning.cost import Cost
+from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.validation import ValidationCases
 from nnunet_ext.report.dice import (
     DiceSummary,
     LabelDice,

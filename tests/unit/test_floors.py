@@ -19,7 +19,7 @@ ROOMS = {
     "report",
     "trainers",
     "planning",
-    "prediction",
+    "pruning",
     "installation",
 }
 FLOORS = {
@@ -30,8 +30,8 @@ FLOORS = {
     "demo": 4,
     "cli": 5,
 }
-USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction"}
-TORCH_ROOMS = {"networks", "planning", "prediction"}
+USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction", "pruning"}
+TORCH_ROOMS = {"networks", "planning", "prediction", "pruning"}
 WITH_TORCH = {
     "trainers/averaging.py",
     "trainers/batches.py",

@@ -60,14 +60,14 @@ def change(path, **entries):
 
 
 def export(folder, depth, target, **options):
-    from nnunet_ext.prediction.model import find_model
-    from nnunet_ext.prediction.pruned import export_branch
+    from nnunet_ext.pruning.export import export_branch
+    from nnunet_ext.pruning.model import find_model
 
     return export_branch(find_model(folder, **options), depth, target)
 
 
 def compare(folder, **options):
-    from nnunet_ext.prediction.model import find_model
+    from nnunet_ext.pruning.model import find_model
     from nnunet_ext.workflow.pruning import compare_branches
 
     return compare_branches(find_model(folder), "cpu", **options)
@@ -318,7 +318,7 @@ def test_the_memory_of_a_block_is_that_at_its_peak():
     import psutil
     import torch
 
-    from nnunet_ext.prediction.cost import SAMPLE_S, measured
+    from nnunet_ext.pruning.cost import SAMPLE_S, measured
 
     before = psutil.Process().memory_info().rss
     with measured(torch.device("cpu")) as cost:

@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnunet_ext.errors import UsageError
 from nnunet_ext.networks.nested_decoder import Mode
 from nnunet_ext.networks.plans import Architecture
-from nnunet_ext.prediction.cost import Cost, measured
-from nnunet_ext.prediction.model import Model
-from nnunet_ext.prediction.validation import ValidationCase
+from nnunet_ext.pruning.cost import Cost, measured
+from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.validation import ValidationCase
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.prediction.choice import shallowest_within
+from nnunet_ext.pruning.choice import shallowest_within
 
 
 @pytest.mark.parametrize(

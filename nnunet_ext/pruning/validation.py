@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.networks.checkpoint_file import KEY
-from nnunet_ext.prediction.model import Model
+from nnunet_ext.pruning.model import Model
 
 PREPROCESSED = "nnUNet_preprocessed"
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)

@@ -14,7 +14,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
 from nnunet_ext.networks.pruning import pruned_state_dict
-from nnunet_ext.prediction.model import DATASET, FOLD, PLANS, Model
+from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model
 
 # nnU-Net's own builds whatever network the plans name.
 TRAINER = "nnUNetTrainer"

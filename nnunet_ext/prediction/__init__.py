@@ -1,1 +1,0 @@
-"""Trained models: UNet++ cut down to a branch, and its branches compared."""
