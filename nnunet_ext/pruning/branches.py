@@ -18,7 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.networks.nested_decoder import Mode
 from nnunet_ext.networks.plans import Architecture
 from nnunet_ext.pruning.cost import Cost, measured
@@ -116,8 +116,15 @@ class Branches:
         return Branch(depth, mode, int(counter.get_total_flops()), n_parameters)
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take a fold's weights, and mirror as it may."""
-        self._network.load_state_dict(checkpoint["network_weights"])
+        """Take a fold's weights, and mirror as it may.
+
+        Raises:
+            DatasetError: they are another network's than the plans describe.
+        """
+        try:
+            self._network.load_state_dict(checkpoint["network_weights"])
+        except RuntimeError as error:
+            raise DatasetError(f"The weights do not fit the model's plans.json: {error}") from error
         self._predictor.manual_initialization(
             self._network,
             self._plans,

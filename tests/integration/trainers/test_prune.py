@@ -256,6 +256,16 @@ def test_no_readable_case_is_an_error_with_the_reason(model, data):
         compare(model)
 
 
+def test_weights_of_another_network_than_the_plans_describe_are_told(model, data):
+    plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))
+    plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] = [4, 8, 16]
+    (model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    with pytest.raises(
+        DatasetError, match=r"(?s)The weights do not fit the model's plans\.json: .*stages\.2"
+    ):
+        compare(model)
+
+
 def test_nnunets_split_counts_where_the_checkpoint_records_none(model, data):
     change(model / "fold_0" / FINAL, nnunet_ext={})
     splits = [{"train": ["tiny_003"], "val": ["tiny_000", "tiny_001"]}]
