@@ -30,7 +30,7 @@ import torch
 from dataset import CONFIGURATION, DATASET, prepare
 
 from nnunet_ext.files import PART_MARK
-from nnunet_ext.trainers.checkpoints import read_checkpoint
+from nnunet_ext.networks.checkpoint_file import read_checkpoint
 
 TRAINER = "nnUNetTrainerExt"
 POLL_S = 0.001

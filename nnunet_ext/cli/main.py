@@ -15,6 +15,7 @@ from nnunet_ext.errors import NnunetExtError
 VERBS = {
     "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",
     "train": "train with settings as options, by nnU-Net's own function",
+    "prune": "cut a trained UNet++ down to one of its branches, or compare them all",
     "benchmark": "measure how fast a training's steps are, in a folder that is thrown away",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "probabilities": "keep probabilities in a fraction of their space, and look into their files",

@@ -1,1 +1,1 @@
-"""Networks that nnU-Net builds from its plans: UNet++, and how it is made smaller."""
+"""Networks that nnU-Net builds from its plans: UNet++, how it is made smaller, and files of weights."""

@@ -21,7 +21,7 @@ class Table:
     title: str = ""
 
 
-def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "") -> Table:
+def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "", n_digits: int = 3) -> Table:
     """Mean Dice of each label, a row each member or method.
 
     A label's heading tells how many of the cases hold it: only they count. A cell tells how many
@@ -30,11 +30,16 @@ def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "") -
     Args:
         rows: by the row's name, one summary a label; all of the same labels and cases.
         title: what was compared.
+        n_digits: after the point.
     """
     labels = next(iter(rows.values()), {})
     header = ("", *(_heading(name, summary) for name, summary in labels.items()), "mean of labels")
     body = [
-        (name, *(_cell(summaries[label]) for label in labels), _number(mean_over_labels(summaries)))
+        (
+            name,
+            *(_cell(summaries[label], n_digits) for label in labels),
+            _number(mean_over_labels(summaries), n_digits),
+        )
         for name, summaries in rows.items()
     ]
     return Table(header, tuple(body), title)
@@ -44,15 +49,16 @@ def _heading(name: str, summary: DiceSummary) -> str:
     return f"{name.replace('_', ' ')} (in {summary.n_holding} of {summary.n_cases})"
 
 
-def _cell(summary: DiceSummary) -> str:
+def _cell(summary: DiceSummary, n_digits: int) -> str:
+    number = _number(summary.mean, n_digits)
     if not summary.n_false_alarms:
-        return _number(summary.mean)
+        return number
     plural = "s" if summary.n_false_alarms > 1 else ""
-    return f"{_number(summary.mean)} (+{summary.n_false_alarms} false alarm{plural})"
+    return f"{number} (+{summary.n_false_alarms} false alarm{plural})"
 
 
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3f}"
+def _number(value: float | None, n_digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{n_digits}f}"
 
 
 def print_table(table: Table, file: TextIO | None = None) -> None:

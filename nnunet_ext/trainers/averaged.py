@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint
 from nnunet_ext.trainers.averaging import WeightAverage
-from nnunet_ext.trainers.checkpoints import KEY, WEIGHTS, read_checkpoint
+from nnunet_ext.trainers.checkpoints import WEIGHTS
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
 
 

@@ -19,15 +19,8 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.trainers.checkpoints import (
-    KEY,
-    Progress,
-    Summary,
-    kept,
-    read_checkpoint,
-    read_summary,
-    write_checkpoint,
-)
+from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
+from nnunet_ext.trainers.checkpoints import Progress, Summary, kept, read_summary
 from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
 from nnunet_ext.trainers.ranks import device_of_rank, said_by_first, wrapped_for
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings

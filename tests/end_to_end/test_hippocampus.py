@@ -1,42 +1,25 @@
 """Real scans through nnU-Net's own commands with our trainer, and from fold outputs to a zip."""
 
 import json
-import os
-import shutil
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hippocampus import NEEDS_DATA, SOURCE, run, write_raw
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.paths import with_discovery
 from nnunet_ext.volumes import read_segmentation
 
-DATA = Path(os.environ.get("NNUNET_EXT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SOURCE = DATA / "hippocampus" / "Dataset004_Hippocampus"
 N_TRAINING, N_TEST = 10, 3
 TRAINER = "nnUNetTrainerEarlyStopping"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is not there (set NNUNET_EXT_TEST_DATA)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_DATA]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A few real scans, planned and preprocessed by nnU-Net, with batches that two cores can train."""
     root = tmp_path_factory.mktemp("nnunet")
-    raw = root / "raw" / SOURCE.name
-    for folder in ("imagesTr", "labelsTr", "imagesTs"):
-        (raw / folder).mkdir(parents=True)
-        n_cases = N_TEST if folder == "imagesTs" else N_TRAINING
-        for path in sorted((SOURCE / folder).glob("*.nii.gz"))[:n_cases]:
-            shutil.copy(path, raw / folder)
-    dataset = json.loads((SOURCE / "dataset.json").read_text(encoding="utf-8"))
-    (raw / "dataset.json").write_text(json.dumps(dataset | {"numTraining": N_TRAINING}), encoding="utf-8")
+    write_raw(root, N_TRAINING, N_TEST)
     run(root, "nnUNetv2_plan_and_preprocess", "-d", "4", "-c", "2d", "3d_fullres", "-np", "1", "-npfp", "1")
     plans_file = root / "preprocessed" / SOURCE.name / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text(encoding="utf-8"))
@@ -46,26 +29,6 @@ def project(tmp_path_factory):
         kwargs["features_per_stage"] = [min(8 * 2**i, 64) for i in range(len(kwargs["features_per_stage"]))]
     plans_file.write_text(json.dumps(plans), encoding="utf-8")
     return root
-
-
-def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
-    """Run one of nnU-Net's commands as a user does."""
-    environment = os.environ | {
-        "nnUNet_raw": str(root / "raw"),
-        "nnUNet_preprocessed": str(root / "preprocessed"),
-        "nnUNet_results": str(root / "results"),
-        "nnUNet_extTrainer": with_discovery({}),
-        "nnUNet_n_proc_DA": "1",
-        "nnUNet_def_n_proc": "1",
-        "nnUNet_compile": "f",
-        **settings,
-    }
-    executable = str(Path(sysconfig.get_path("scripts")) / command)
-    done = subprocess.run(
-        [executable, *arguments], env=environment, capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 def test_from_training_to_a_verified_zip(project):

@@ -12,7 +12,16 @@ from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "planning", "installation"}
+ROOMS = {
+    "ensemble",
+    "postprocess",
+    "submission",
+    "report",
+    "trainers",
+    "planning",
+    "pruning",
+    "installation",
+}
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     "networks": 1,
@@ -21,8 +30,8 @@ FLOORS = {
     "demo": 4,
     "cli": 5,
 }
-USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction"}
-TORCH_ROOMS = {"networks", "planning"}
+USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction", "pruning"}
+TORCH_ROOMS = {"networks", "planning", "prediction", "pruning"}
 WITH_TORCH = {
     "trainers/averaging.py",
     "trainers/batches.py",
@@ -32,7 +41,6 @@ WITH_TORCH = {
     "trainers/ranks.py",
     "trainers/unet_plus_plus.py",
     "trainers/benchmark.py",
-    "trainers/checkpoints.py",
     "trainers/ext_trainer.py",
     "trainers/launch.py",
     "trainers/loaders.py",

@@ -202,9 +202,19 @@ def lab(preprocessed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Lab(preprocessed, tmp_path / "results", monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def unetpp(preprocessed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a UNet++ of depth 2 that was trained on plans for a plain U-Net; only to be read."""
+    with pytest.MonkeyPatch.context() as patch:
+        lab = Lab(preprocessed, tmp_path_factory.mktemp("results"), patch)
+        lab.variables(n_epochs=1, n_iterations=30, initial_lr=1e-2)
+        lab.train("nnUNetTrainerUNetPlusPlus")
+    return lab.fold("nnUNetTrainerUNetPlusPlus").parent
+
+
 @pytest.fixture
 def read() -> Callable[[Path], dict[str, Any]]:
     """Reads a checkpoint."""
-    from nnunet_ext.trainers.checkpoints import read_checkpoint
+    from nnunet_ext.networks.checkpoint_file import read_checkpoint
 
     return read_checkpoint

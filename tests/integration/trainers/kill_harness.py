@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.trainers.checkpoints import read_checkpoint, write_checkpoint
+from nnunet_ext.networks.checkpoint_file import read_checkpoint, write_checkpoint
 
 NUMBER = struct.Struct("<q")
 N_VALUES = 50_000

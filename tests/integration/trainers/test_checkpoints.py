@@ -10,6 +10,7 @@ from nnunet_ext.errors import NnunetExtError
 
 torch = pytest.importorskip("torch", reason="torch cannot be imported")
 checkpoints = pytest.importorskip("nnunet_ext.trainers.checkpoints")
+files = pytest.importorskip("nnunet_ext.networks.checkpoint_file")
 Progress = checkpoints.Progress
 
 
@@ -24,15 +25,15 @@ def content(epoch, started=100.0):
 
 def test_what_is_written_is_read_back(tmp_path):
     path = tmp_path / "checkpoint.pth"
-    checkpoints.write_checkpoint(content(3), path)
-    back = checkpoints.read_checkpoint(path)
+    files.write_checkpoint(content(3), path)
+    back = files.read_checkpoint(path)
     assert torch.equal(back.pop("network_weights")["weight"], torch.full((3, 2), 3.0))
     assert back == {key: value for key, value in content(3).items() if key != "network_weights"}
 
 
 def test_a_write_that_is_cut_off_leaves_the_older_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pth"
-    checkpoints.write_checkpoint(content(3), path)
+    files.write_checkpoint(content(3), path)
 
     def die(_, target):
         target.write_bytes(b"half of it")
@@ -40,14 +41,14 @@ def test_a_write_that_is_cut_off_leaves_the_older_checkpoint(tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(torch, "save", die)
-        checkpoints.write_checkpoint(content(4), path)
-    assert checkpoints.read_checkpoint(path)["current_epoch"] == 3
+        files.write_checkpoint(content(4), path)
+    assert files.read_checkpoint(path)["current_epoch"] == 3
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
 
 
 def test_a_summary_says_how_far_and_what_was_recorded(tmp_path):
     path = tmp_path / "checkpoint.pth"
-    checkpoints.write_checkpoint(content(3), path)
+    files.write_checkpoint(content(3), path)
     assert checkpoints.read_summary(path) == checkpoints.Summary(Progress(100.0, 3), {"version": "0"})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from nnunet_ext.errors import SettingsError
@@ -10,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch cannot be imported")
 pretrained = pytest.importorskip("nnunet_ext.trainers.pretrained")
 
 EXT, PLAIN = "nnUNetTrainerExt", "nnUNetTrainer"
+UNETPP = "nnUNetTrainerUNetPlusPlus"
 FINAL = "checkpoint_final.pth"
 LIVER = {"background": 0, "liver": 1}
 FIRST = "encoder.stages.0.0.convs.0.conv.weight"
@@ -184,6 +187,31 @@ def test_a_training_begins_with_them_and_says_so(lab, read, noticed):
     log = lab.log(EXT)
     assert f"Pretrained weights of {path}:" in log
     assert "encoder.stages.0 " in log
+
+
+def test_a_plain_unets_encoder_comes_into_a_unet_plus_plus_and_the_table_says_what_did_not(
+    lab, read, noticed
+):
+    lab.variables(n_epochs=1)
+    lab.train("nnUNetTrainerCustomEpochs")
+    path = lab.fold("nnUNetTrainerCustomEpochs") / FINAL
+    lab.variables(pretrained_weights=path)
+    lab.train(UNETPP)
+    plain = read(path)["network_weights"]
+    encoder = [name for name in noticed[-1] if name.startswith("encoder.")]
+    assert encoder == [name for name in plain if name.startswith("encoder.")]
+    assert all(torch.equal(noticed[-1][name], plain[name]) for name in encoder)
+    log = lab.log(UNETPP)
+    lines = log[log.index("Pretrained weights of") :].splitlines()[1:]
+    header, *rows = (re.split(r"  +", line.strip()) for line in lines)
+    table = {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows if len(row) == len(header)}
+    n_loaded = 8  # of two convolutions, each with its norm, without names for the same
+    for stage in range(3):
+        assert table[f"encoder.stages.{stage}"]["loaded"].startswith(f"{n_loaded} ")
+    nodes = [row for module, row in table.items() if module.startswith("decoder.nodes.")]
+    assert nodes
+    assert all(row["loaded"] == "-" and row["only here"] != "-" for row in nodes)
+    assert table["decoder.stages.0"]["only there"] != "-"
 
 
 def test_an_average_begins_with_them_too(lab, read, monkeypatch):

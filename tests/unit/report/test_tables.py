@@ -29,6 +29,11 @@ def test_one_false_alarm_is_singular():
     assert "(+1 false alarm)" in as_text(dice_table({"2d": {"liver": DiceSummary(0.5, 2, 1, 1)}}))
 
 
+def test_numbers_have_as_many_digits_as_asked_for():
+    (row,) = dice_table({"2d": {"liver": DiceSummary(0.12345, 2, 1, 1)}}, n_digits=4).rows
+    assert row == ("2d", "0.1235 (+1 false alarm)", "0.1235")
+
+
 def test_plain_text_is_aligned():
     text = as_text(Table(("", "liver"), (("2d", "0.9"), ("ensemble", "0.95")), "Dice"))
     assert text.splitlines() == ["Dice", "          liver", "2d          0.9", "ensemble   0.95"]

@@ -1,0 +1,130 @@
+"""`nnunet_ext prune`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_ext.pruning.choice import TOLERANCE
+from nnunet_ext.report.tables import Table, dice_table, print_table
+
+if TYPE_CHECKING:
+    from nnunet_ext.pruning.model import Model
+    from nnunet_ext.workflow.pruning import BranchResult, Comparison
+
+N_DIGITS = 4  # the tolerance has three
+MIB = 2**20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL_FOLDER", help="a trained UNet++, with a folder for each fold"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--depth", type=int, metavar="D", help="the branch to export, from 1 on")
+    what.add_argument(
+        "--auto", action="store_true", help="compare all branches on the folds' validation cases"
+    )
+    parser.add_argument(
+        "-o",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for the pruned model, with --auto for the one named",
+    )
+    parser.add_argument(
+        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="folds (default: all that are there)"
+    )
+    parser.add_argument(
+        "-chk",
+        dest="checkpoint",
+        default="checkpoint_final.pth",
+        metavar="NAME",
+        help="checkpoint in each fold's folder",
+    )
+    parser.add_argument(
+        "-tolerance", type=_tolerance, default=TOLERANCE, metavar="DICE", help="Dice that --auto may lose"
+    )
+    parser.add_argument(
+        "-device", choices=("cuda", "cpu", "mps"), help="where --auto computes (default: the best there is)"
+    )
+
+
+def _tolerance(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.errors import UsageError
+    from nnunet_ext.pruning.export import check_new
+    from nnunet_ext.pruning.model import find_model
+
+    if args.o is None and not args.auto:
+        raise UsageError("-o must name a new folder for the pruned model.")
+    if args.o is not None:
+        check_new(args.o)
+    model = find_model(args.model, args.folds, args.checkpoint)
+    depth, exit_code = args.depth, 0
+    if args.auto:
+        comparison = _compare(model, args)
+        depth, exit_code = comparison.depth, int(bool(comparison.failed))
+    if args.o is not None:
+        _export(model, depth, args.o)
+    return exit_code
+
+
+def _compare(model: Model, args: argparse.Namespace) -> Comparison:
+    from nnunet_ext.cli.options import case_progress
+    from nnunet_ext.workflow.pruning import compare_branches
+
+    with case_progress("prune") as on_case:
+        comparison = compare_branches(model, args.device, args.tolerance, on_case)
+    n_compared = len(comparison.cases) - len(comparison.failed)
+    folds = f"fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}"
+    print_table(_table(comparison, f"{model.folder.name}, {n_compared} validation cases of {folds}"))
+    for case in comparison.failed:
+        print(f"FAILED {case.case_id}: {case.reason}")
+    print(f"The shallowest within {comparison.tolerance:g} Dice of the best branch: depth {comparison.depth}")
+    if comparison.gain_of_mean > comparison.tolerance:
+        print(
+            f"The mean of all branches is {comparison.gain_of_mean:.{N_DIGITS}f} better than the best of "
+            "them: nnUNet_unetpp_mode=mean predicts with it."
+        )
+    return comparison
+
+
+def _table(comparison: Comparison, title: str) -> Table:
+    dice = dice_table({one.branch.name: one.dice for one in comparison.results}, title, N_DIGITS)
+    header = (*dice.header, "GFLOP a patch", "parameters (M)", "s a case", "memory (MiB)")
+    rows = zip(dice.rows, comparison.results, strict=True)
+    return Table(header, tuple((*cells, *_cost(one)) for cells, one in rows), title)
+
+
+def _cost(one: BranchResult) -> tuple[str, ...]:
+    return (
+        f"{one.branch.flop / 1e9:.2f}",
+        f"{one.branch.n_parameters / 1e6:.2f}",
+        f"{one.elapsed_s:.2f}",
+        f"{one.peak_bytes / MIB:.0f}",
+    )
+
+
+def _export(model: Model, depth: int, target: Path) -> None:
+    from nnunet_ext.pruning.export import export_branch
+
+    for path in export_branch(model, depth, target):
+        print(f"written: {path}", file=sys.stderr)
+    chosen = "" if model.checkpoint == "checkpoint_final.pth" else f" -chk {model.checkpoint}"
+    folds = " ".join(model.folds)
+    print(f"depth {depth} of {model.folder} is now {target}")
+    print(f"to predict: nnUNetv2_predict_from_modelfolder -m {target} -f {folds}{chosen} -i INPUT -o OUTPUT")

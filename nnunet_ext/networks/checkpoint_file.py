@@ -1,0 +1,40 @@
+"""Checkpoint files of nnU-Net and ours: read whole, and written whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.files import written_whole
+
+KEY = "nnunet_ext"  # of what this package records, in plain values
+
+
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint; an older good one survives a process that is killed meanwhile."""
+    with written_whole(path) as part:
+        torch.save(content, part)
+
+
+def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint of ours or of nnU-Net.
+
+    Args:
+        path: the file. As for nnU-Net, it must come from somebody trusted: pickle can run code.
+        device: where its tensors go.
+        mapped: leave the tensors on disk until they are used, to read the rest quickly.
+
+    Raises:
+        NnunetExtError: the file is missing or damaged.
+    """
+    try:
+        content = torch.load(str(path), map_location=device, weights_only=False, mmap=mapped or None)
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise NnunetExtError(
+            f"{path} cannot be read as a checkpoint: {error}. Move it away to go on without it."
+        ) from error
+    return dict(content)

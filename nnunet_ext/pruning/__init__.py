@@ -1,0 +1,1 @@
+"""A trained UNet++ cut down to one of its branches, and its branches compared."""

@@ -1,0 +1,176 @@
+"""The branches of a trained UNet++: what each costs, and what each predicts of a case."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.networks.nested_decoder import Mode
+from nnunet_ext.networks.plans import Architecture
+from nnunet_ext.pruning.cost import Cost, measured
+from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.validation import ValidationCase
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One way for a UNet++ to predict.
+
+    Attributes:
+        depth: d of X(0, d).
+        mode: that branch, or the mean of its logits and those of the branches above.
+        flop: floating-point operations for one patch.
+        n_parameters: of the network that is needed for it.
+    """
+
+    depth: int
+    mode: Mode
+    flop: int
+    n_parameters: int
+
+    @property
+    def name(self) -> str:
+        """As a table calls it."""
+        return f"depth {self.depth}" if self.mode == "branch" else f"mean of 1 to {self.depth}"
+
+
+@dataclass(frozen=True)
+class BranchPrediction:
+    """What one branch made of one case.
+
+    Attributes:
+        segmentation: labels on the scan's grid, `(Z, Y, X)`.
+        cost: of the network's passes over the case.
+    """
+
+    branch: Branch
+    segmentation: NDArray[np.integer[Any]]
+    cost: Cost
+
+
+class Branches:
+    """A UNet++ whose branches are asked one after the other; a single network is in memory.
+
+    Args:
+        model: the trained model.
+        device: where to compute.
+
+    Attributes:
+        all: each branch, the shallowest first, then the mean of all.
+
+    Raises:
+        UsageError: the branches were never trained.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self._plans = PlansManager(dict(model.plans))
+        self._configuration = self._plans.get_configuration(model.configuration)
+        self._device, self._dataset, self._trainer = device, dict(model.dataset), model.trainer
+        self._labels = self._plans.get_label_manager(self._dataset)
+        self._channels = (
+            determine_num_input_channels(self._plans, self._configuration, self._dataset),
+            self._labels.num_segmentation_heads,
+        )
+        depths = range(1, model.deepest + 1)
+        self.all = (
+            *(self._branch(model.pruned(depth), depth, "branch") for depth in depths),
+            self._branch(model.architecture, model.deepest, "mean"),
+        )
+        self._network = self._build(model.architecture)
+        with redirect_stdout(io.StringIO()):  # on a CPU it speaks of an option of its own
+            self._predictor = nnUNetPredictor(device=device, allow_tqdm=False)
+
+    def _build(self, architecture: Architecture) -> Any:
+        return get_network_from_plans(
+            architecture.network_class,
+            dict(architecture.kwargs),
+            architecture.requires_import,
+            *self._channels,
+            allow_init=False,
+            deep_supervision=False,
+        )
+
+    def _branch(self, architecture: Architecture, depth: int, mode: Mode) -> Branch:
+        """The branch with its cost, counted on a network without weights."""
+        with torch.device("meta"):
+            network = self._build(architecture)
+            patch = torch.empty(1, self._channels[0], *self._configuration.patch_size)
+        network.decoder.mode = mode
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(patch)
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        return Branch(depth, mode, int(counter.get_total_flops()), n_parameters)
+
+    def load(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take a fold's weights, and mirror as it may.
+
+        Raises:
+            DatasetError: they are another network's than the plans describe.
+        """
+        try:
+            self._network.load_state_dict(checkpoint["network_weights"])
+        except RuntimeError as error:
+            raise DatasetError(f"The weights do not fit the model's plans.json: {error}") from error
+        self._predictor.manual_initialization(
+            self._network,
+            self._plans,
+            self._configuration,
+            None,
+            self._dataset,
+            self._trainer,
+            checkpoint.get("inference_allowed_mirroring_axes"),
+        )
+        if self._device.type == "cuda":  # the first pass of each branch chooses its kernels
+            patch = list(self._configuration.patch_size)
+            shape = patch if len(patch) == 3 else [1, *patch]
+            for branch in self.all:
+                self._logits(branch, torch.zeros(self._channels[0], *shape))
+
+    def predict(self, case: ValidationCase) -> Iterator[BranchPrediction]:
+        """What each branch makes of a case, predicted as nnU-Net's validation does.
+
+        Source: nnU-Net's `perform_actual_validation`.
+        """
+        for branch in self.all:
+            with measured(self._device) as cost:
+                logits = self._logits(branch, case.data)
+            segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
+                logits,
+                self._plans,
+                self._configuration,
+                self._labels,
+                case.properties,
+                num_threads_torch=torch.get_num_threads(),
+            )
+            yield BranchPrediction(branch, segmentation, cost)
+
+    def _logits(self, branch: Branch, data: torch.Tensor) -> torch.Tensor:
+        self._network.decoder.depth, self._network.decoder.mode = branch.depth, branch.mode
+        return self._predictor.predict_sliding_window_return_logits(data).cpu()
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of this name: cuda, mps or cpu; the first of them that torch sees unless given.
+
+    Raises:
+        UsageError: torch does not see it.
+    """
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    names = [device for device, is_seen in seen.items() if is_seen]
+    if name is not None and name not in names:
+        raise UsageError(f"-device is {name}, which torch does not see: choose of {', '.join(names)}.")
+    return torch.device(name or names[0])

@@ -1,0 +1,120 @@
+"""Preprocessed validation cases of a fold, with their references."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.networks.checkpoint_file import KEY
+from nnunet_ext.pruning.model import Model
+
+PREPROCESSED = "nnUNet_preprocessed"
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class ValidationCase:
+    """One case.
+
+    Attributes:
+        data: what the network is given, `(C, Z, Y, X)`, with the previous stage's labels in a cascade.
+        properties: what nnU-Net needs to bring a prediction back onto the scan's grid.
+        reference: labels on that grid, `(Z, Y, X)`.
+    """
+
+    data: torch.Tensor
+    properties: dict[str, Any]
+    reference: NDArray[np.integer[Any]]
+
+
+class ValidationCases:
+    """Cases that a fold was not trained on, read one at a time.
+
+    Args:
+        model: the trained model.
+        fold: a number.
+        checkpoint: the fold's; its record of the split counts, where it has one.
+
+    Raises:
+        UsageError: nnU-Net's folder of preprocessed data is not set, or the fold has no validation cases.
+        DatasetError: that folder does not hold the model's data.
+    """
+
+    def __init__(self, model: Model, fold: str, checkpoint: Mapping[str, Any]) -> None:
+        self._plans = PlansManager(dict(model.plans))
+        self._configuration = self._plans.get_configuration(model.configuration)
+        self._labels = self._plans.get_label_manager(model.dataset)
+        self._ending = str(model.dataset["file_ending"])
+        self._folder = _preprocessed_folder(self._plans.dataset_name)
+        data = self._folder / self._configuration.data_identifier
+        if not data.is_dir():
+            raise DatasetError(
+                f"{data} does not exist: preprocess the data set for this model's plans, "
+                f"{self._plans.plans_name}, with nnUNetv2_preprocess."
+            )
+        self.case_ids = _validation_cases(self._folder, fold, checkpoint)
+        self._dataset = infer_dataset_class(str(data))(
+            str(data), list(self.case_ids), folder_with_segs_from_previous_stage=self._previous_stage(model)
+        )
+
+    def _previous_stage(self, model: Model) -> str | None:
+        previous = self._configuration.previous_stage_name
+        if previous is None:
+            return None
+        name = f"{model.trainer}__{self._plans.plans_name}__{previous}"
+        return str(model.folder.parent / name / "predicted_next_stage" / model.configuration)
+
+    def read(self, case_id: str) -> ValidationCase:
+        """Read one case.
+
+        Raises:
+            DatasetError: a file of it is missing or damaged.
+        """
+        reference = self._folder / "gt_segmentations" / f"{case_id}{self._ending}"
+        try:
+            data, _, previous, properties = self._dataset.load_case(case_id)
+            data = np.array(data[:])
+            if self._configuration.previous_stage_name is not None:
+                labels = self._labels.foreground_labels
+                data = np.vstack((data, convert_labelmap_to_one_hot(previous[:], labels, data.dtype)))
+            expected, _ = self._plans.image_reader_writer_class().read_seg(str(reference))
+        except UNREADABLE as error:
+            raise DatasetError(f"its preprocessed data or {reference} cannot be read: {error}") from error
+        return ValidationCase(torch.from_numpy(data), properties, expected[0].astype(np.int64))
+
+
+def _preprocessed_folder(dataset: str) -> Path:
+    root = os.environ.get(PREPROCESSED)
+    if not root:
+        raise UsageError(f"{PREPROCESSED} is not set: the validation cases are read there.")
+    return Path(root) / dataset
+
+
+def _validation_cases(folder: Path, fold: str, checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that the training recorded; otherwise those of nnU-Net's file as it is now."""
+    if not fold.isdecimal():
+        raise UsageError(
+            f"Fold {fold} was trained on all cases and has none to compare by: take others by -f."
+        )
+    recorded = checkpoint.get(KEY, {}).get("split")
+    if recorded is not None:
+        return tuple(recorded["val"])
+    path = folder / "splits_final.json"
+    try:
+        splits = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(splits[int(fold)]["val"])
+    except (OSError, ValueError, LookupError) as error:
+        raise DatasetError(f"{path} does not tell fold {fold}'s validation cases: {error}") from error
