@@ -37,7 +37,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         The path to write to. After an error it is removed and an older `target` is untouched.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target)
+    remove_leftovers(target.parent, target.name)
     part = target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
     try:
         yield part
@@ -46,8 +46,10 @@ def written_whole(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _remove_leftovers(target: Path) -> None:
-    for left in target.parent.glob(f"{PART_MARK}*-{glob.escape(target.name)}"):
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove the part files of killed writers, of one target or of all in a folder."""
+    ending = "*" if name is None else glob.escape(name)
+    for left in folder.glob(f"{PART_MARK}*-{ending}"):
         import psutil  # only where a process was killed
 
         writer = left.name.removeprefix(PART_MARK).partition("-")[0]

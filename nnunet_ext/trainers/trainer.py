@@ -19,6 +19,7 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.files import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
 from nnunet_ext.trainers.checkpoints import Progress, Summary, kept, read_summary
 from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
@@ -112,6 +113,8 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             with refusals_end_the_program():
                 self._resume()
         self._log_settings()
+        if self.local_rank == 0:
+            remove_leftovers(Path(self.output_folder))
         super().run_training()
 
     def _resume(self) -> None:

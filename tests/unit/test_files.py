@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nnunet_ext.files import is_junk, sha256_of, write_json, written_whole
+from nnunet_ext.files import is_junk, remove_leftovers, sha256_of, write_json, written_whole
 
 
 @pytest.mark.parametrize("name", ["._case.npz", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"])
@@ -52,3 +52,5 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     write_json({}, tmp_path / "a[1].txt")
     assert not left.exists()
     assert alive.exists() and other.exists()
+    remove_leftovers(tmp_path)
+    assert alive.exists() and not other.exists()
