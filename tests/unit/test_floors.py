@@ -11,8 +11,8 @@ import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
-GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation"}
+GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers"}
+ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation", "integrity"}
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
@@ -29,6 +29,7 @@ WITH_TORCH = {
     "trainers/optimizers.py",
     "trainers/trainer.py",
     "demo/planning.py",
+    "integrity/preprocessing.py",
     "installation/probe.py",
 }
 HEAVY = {"torch", "nnunetv2", "timm", "SimpleITK", "matplotlib", "pydantic"}
