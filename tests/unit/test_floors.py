@@ -12,7 +12,7 @@ from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation", "integrity"}
+ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation", "integrity", "splits"}
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
