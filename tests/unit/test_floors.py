@@ -12,7 +12,17 @@ from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation", "integrity", "splits"}
+ROOMS = {
+    "ensemble",
+    "postprocess",
+    "submission",
+    "report",
+    "trainers",
+    "installation",
+    "integrity",
+    "splits",
+    "configurations",
+}
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
@@ -28,6 +38,7 @@ WITH_TORCH = {
     "trainers/losses/voxelwise.py",
     "trainers/optimizers.py",
     "trainers/trainer.py",
+    "configurations/memory.py",
     "demo/planning.py",
     "integrity/preprocessing.py",
     "installation/probe.py",
