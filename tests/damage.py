@@ -409,17 +409,17 @@ def a_wrong_number_of_cases(folders):
     edit_json(folders.raw / "dataset.json", numTraining=40)
 
 
-@damage("error", "labels unknown_label label_absent", None)
+@damage("error", "labels unknown_label label_absent stale", None)
 def labels_with_a_gap(folders):
     edit_json(folders.raw / "dataset.json", labels={"background": 0, "organ": 1, "tumour": 3})
 
 
-@damage("error", "labels", None)
+@damage("error", "labels stale", None)
 def regions_without_order(folders):
     edit_json(folders.raw / "dataset.json", labels={"background": 0, "whole": [1, 2], "tumour": [2]})
 
 
-@damage("warning", "label_absent", None)
+@damage("warning", "label_absent stale", None)
 def a_label_that_never_occurs(folders):
     labels = {"background": 0, "organ": 1, "tumour": 2, "stone": 3}
     edit_json(folders.raw / "dataset.json", labels=labels)

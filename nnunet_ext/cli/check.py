@@ -73,7 +73,12 @@ def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
     missing = [str(folder) for folder in args.i if not folder.is_dir()]
     if missing:
         raise UsageError(f"{', '.join(missing)} is no folder. Name that of a raw data set.")
-    return [(DatasetFolders(folder.name, folder, None, None), f"-i {folder}") for folder in args.i]
+    return [(DatasetFolders(folder.name, folder, None, None), f"-i {_quoted(folder)}") for folder in args.i]
+
+
+def _quoted(path: Path) -> str:
+    """A path as every shell takes it."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport]:
@@ -108,9 +113,8 @@ def _repair(
     for reason in repaired.failed:
         print(f"FAILED {reason}")
     if repaired.journal:
-        print(
-            f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {repaired.journal}\n\nAfterwards:"
-        )
+        print(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {_quoted(repaired.journal)}")
+        print("\nAfterwards:")
         _print(repaired.check, folders)
     return repaired.check
 

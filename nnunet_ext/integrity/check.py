@@ -14,7 +14,7 @@ from nnunet_ext.integrity.facts import FileFacts, FileJob, read_facts
 from nnunet_ext.integrity.findings import CheckReport, Finding, in_order
 from nnunet_ext.integrity.grids import TOLERANCE_MM
 from nnunet_ext.integrity.preprocessed import PreprocessedDataset, jobs_of, survey_preprocessed
-from nnunet_ext.integrity.preprocessed_faults import check_preprocessed
+from nnunet_ext.integrity.preprocessed_faults import check_descriptions, check_preprocessed
 from nnunet_ext.integrity.raw import RawDataset, survey_raw
 from nnunet_ext.integrity.results import Results, check_results, survey_results
 from nnunet_ext.integrity.whole_set import check_whole_set
@@ -151,6 +151,8 @@ def judge(
     yield from raw_findings
     faulty = {finding.case_id for finding in raw_findings if finding.severity == "error"}
     if found.preprocessed:
+        if found.raw:
+            yield from check_descriptions(found.preprocessed, found.raw)
         cases = {case.case_id: case for case in found.raw.training if case.channels} if found.raw else None
         for finding in check_preprocessed(found.preprocessed, cases, facts, expected):
             if finding.kind != "stale" or finding.case_id not in faulty:  # nobody shall make it of that

@@ -47,6 +47,9 @@ def check_dataset_json(raw: RawDataset) -> Iterator[Finding]:
         yield Finding(
             "error", "file_ending", path, f"file_ending is {ending!r}", f"Write it with its dot: '.{ending}'."
         )
+    if not any(case.channels for case in raw.training):
+        seen = f"there is no image CASE_0000{raw.file_ending} in imagesTr: nothing to train on"
+        yield Finding("error", "no_cases", raw.folder, seen, "Look at file_ending, and at the files' names.")
     number, there = raw.content.get("numTraining"), sum(bool(case.channels) for case in raw.training)
     if number is not None and number != there:
         seen = f"numTraining is {number!r}, but there are {there} training cases"

@@ -54,6 +54,7 @@ class PreprocessedDataset:
         json_files: plans, splits and the like.
         junk: files that systems leave.
         splits: folds of splits_final.json; empty where there is none, or it cannot be read.
+        description: its own copy of dataset.json; empty where there is none.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class PreprocessedDataset:
     json_files: tuple[Path, ...]
     junk: tuple[Path, ...]
     splits: tuple[Mapping[str, list[str]], ...]
+    description: Mapping[str, Any]
 
 
 def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
@@ -85,8 +87,16 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
         else None
     )
     splits = _read_splits(folder / "splits_final.json")
+    description = _load(folder / "dataset.json")
     return PreprocessedDataset(
-        folder, tuple(configurations.values()), tuple(absent), segmentations, json_files, junk, splits
+        folder,
+        tuple(configurations.values()),
+        tuple(absent),
+        segmentations,
+        json_files,
+        junk,
+        splits,
+        description if isinstance(description, dict) else {},
     )
 
 

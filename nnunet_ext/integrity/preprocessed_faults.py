@@ -8,10 +8,11 @@ from pathlib import Path
 from nnunet_ext.integrity.cases import Expected, Facts
 from nnunet_ext.integrity.findings import Finding, Severity
 from nnunet_ext.integrity.preprocessed import Preprocessed, PreprocessedDataset
-from nnunet_ext.integrity.raw import RawCase
+from nnunet_ext.integrity.raw import RawCase, RawDataset
 from nnunet_ext.integrity.repairs import CopyFile, ForgetCase, Preprocess, SetAside
 from nnunet_ext.voxels.content import Content
 
+COMPARED = ("channel_names", "labels", "regions_class_order", "file_ending")
 OUTSIDE = -1  # what nnU-Net writes into a segmentation beyond the body
 NEEDED_KEYS = frozenset({"class_locations", "spacing", "bbox_used_for_cropping", "shape_before_cropping"})
 
@@ -27,8 +28,13 @@ def check_preprocessed(
         facts: of every file read.
         expected: what the data set says of a case.
     """
+    folders = {configuration.folder for configuration in found.configurations}
     for path in found.junk:
-        yield Finding("error", "junk", path, "nnU-Net stops at a file of another kind", repair=SetAside(path))
+        if path.parent in folders:
+            seen = "macOS or Windows left it; nnU-Net stops at a file of another kind"
+            yield Finding("error", "junk", path, seen, repair=SetAside(path))
+        else:
+            yield Finding("note", "junk", path, "macOS or Windows left it", repair=SetAside(path))
     for path in found.json_files:
         if fault := facts[path].fault:
             advice = "Plan the data set again, or take it from a copy."
@@ -129,6 +135,17 @@ def _arrays(files: Mapping[str, Path], facts: Facts) -> tuple[Content | None, Co
     if path := files.get(".npz"):
         return facts[path].arrays.get("data"), facts[path].arrays.get("seg"), path
     return None, None, None
+
+
+def check_descriptions(found: PreprocessedDataset, raw: RawDataset) -> Iterator[Finding]:
+    """Trainings read the copy of dataset.json that lies with the preprocessed cases."""
+    path, source = found.folder / "dataset.json", raw.folder / "dataset.json"
+    other = [key for key in COMPARED if found.description.get(key) != raw.content.get(key)]
+    if found.description and raw.content and other:
+        seen = f"{', '.join(other)} differ from those of {source}, and trainings read these"
+        yield Finding(
+            "warning", "stale", path, seen, "Plan and preprocess again if labels or channels changed."
+        )
 
 
 def _age(

@@ -34,16 +34,24 @@ def find_cases(folders: DatasetFolders, *, with_images: bool) -> tuple[list[Case
             f"{folders.name} has neither raw nor preprocessed data; splits are made from labels."
         )
     dataset = read_dataset(home / "dataset.json")
-    segmentations = home / ("labelsTr" if folders.raw else "gt_segmentations")
-    found = find_images(segmentations, dataset.file_ending, scans=False)
+    found = find_images(_labels_folder(folders, home), dataset.file_ending, scans=False)
     images: dict[str, list[Path]] = {case: [] for case in found}
     if with_images and folders.raw:
         for path in sorted((folders.raw / "imagesTr").glob(f"*{dataset.file_ending}")):
             case = CHANNEL_SUFFIX.sub("", path.name.removesuffix(dataset.file_ending))
             images.get(case, []).append(path)
-    return [
-        CaseFiles(case, path, tuple(images[case])) for case, path in sorted(found.items())
-    ], dataset.labels
+    is_raw = any(images.values())  # nnU-Net trains on cases that have images
+    cases = [
+        CaseFiles(c, path, tuple(images[c])) for c, path in sorted(found.items()) if images[c] or not is_raw
+    ]
+    return cases, dataset.labels
+
+
+def _labels_folder(folders: DatasetFolders, home: Path) -> Path:
+    """Where the labels lie: raw, or nnU-Net's copies where dataset.json lists files that lie elsewhere."""
+    raw = home / "labelsTr"
+    copies = folders.preprocessed / "gt_segmentations" if folders.preprocessed else raw
+    return raw if raw.is_dir() or not copies.is_dir() else copies
 
 
 def read_splits(path: Path) -> list[Split]:

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from damage import NAME, truncate, write_raw
+from damage import NAME, grid, scan_of, truncate, write_raw
+from factories import write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.integrity.check import Check
@@ -86,6 +87,20 @@ def test_one_damaged_case_is_made_again_and_all_other_files_keep_bytes_and_times
     assert undo(repaired.journal).refused == ()
     assert state(root) == damaged
     assert main(["check", "-d", str(DATASET_ID), "-np", "1", "--fix"]) == 0
+
+
+def test_a_label_that_nnunet_would_cut_to_nothing_is_rounded_and_its_case_made_again(folders):
+    configuration = folders.preprocessed / f"nnUNetPlans_{CONFIGURATION}"
+    good = arrays(configuration)
+    label = folders.raw / "labelsTr" / f"{CASE}.nii.gz"
+    write_image(label, scan_of(1)[1] * np.float32(0.99999994), grid())
+    check = Check(folders, n_processes=1)
+    report = check.run()
+    assert {f.kind for f in report.findings if f.severity == "warning"} == {"inexact_label", "stale"}
+    repaired = repair_dataset(check, report, raw=False)
+    assert repaired.failed == () and not [f for f in repaired.check.findings if f.severity != "note"]
+    for name, array in arrays(configuration).items():
+        np.testing.assert_array_equal(array, good[name])
 
 
 def test_a_case_that_cannot_be_made_is_told_and_the_rest_goes_on(folders):

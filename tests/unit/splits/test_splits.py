@@ -9,8 +9,10 @@ from factories import write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
+from nnunet_ext.paths import find_dataset
 from nnunet_ext.splits.audit import audit
 from nnunet_ext.splits.contents import CaseContent
+from nnunet_ext.splits.files import find_cases
 from nnunet_ext.splits.making import k_folds, leave_one_site_out
 from nnunet_ext.splits.subjects import Origin, origins_alone, origins_by_pattern, origins_by_table
 
@@ -178,3 +180,18 @@ def test_an_audit_with_errors_exits_with_one(folders, capsys):
     assert main(command) == 0
     assert main([*command, "--subject_pattern", r"(p\d)_"]) == 1
     assert "subject p0 on both sides: p0_f0 trains, p0_f1 validates" in capsys.readouterr().out
+
+
+def test_labels_without_images_are_no_cases_of_a_split(folders):
+    raw = folders / "raw" / "Dataset007_Splits"
+    (raw / "imagesTr" / "p0_f0_0000.nii.gz").unlink()
+    files, _ = find_cases(find_dataset(7), with_images=True)
+    assert len(files) == 7 and "p0_f0" not in [one.case_id for one in files]
+
+
+def test_nnunets_copies_of_the_labels_do_where_the_raw_ones_are_not_here(folders):
+    (folders / "raw" / "Dataset007_Splits").rename(folders / "preprocessed" / "Dataset007_Splits")
+    home = folders / "preprocessed" / "Dataset007_Splits"
+    (home / "labelsTr").rename(home / "gt_segmentations")
+    files, _ = find_cases(find_dataset(7), with_images=True)
+    assert len(files) == 8
