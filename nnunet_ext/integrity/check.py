@@ -15,7 +15,7 @@ from nnunet_ext.integrity.findings import CheckReport, Finding, in_order
 from nnunet_ext.integrity.grids import TOLERANCE_MM
 from nnunet_ext.integrity.preprocessed import PreprocessedDataset, jobs_of, survey_preprocessed
 from nnunet_ext.integrity.preprocessed_faults import check_descriptions, check_preprocessed
-from nnunet_ext.integrity.raw import RawDataset, survey_raw
+from nnunet_ext.integrity.raw import RawDataset, n_channels_of, survey_raw
 from nnunet_ext.integrity.results import Results, check_results, survey_results
 from nnunet_ext.integrity.whole_set import check_whole_set
 from nnunet_ext.paths import DatasetFolders
@@ -145,8 +145,8 @@ def judge(
     found: Survey, facts: dict[Path, FileFacts], tolerance_mm: float = TOLERANCE_MM
 ) -> Iterator[Finding]:
     """All findings, in the order of looking; nothing is read."""
-    content = found.raw.content if found.raw else {}
-    expected = Expected(found.raw.n_channels if found.raw else None, allowed_values(content), tolerance_mm)
+    content = found.raw.content if found.raw else found.preprocessed.description if found.preprocessed else {}
+    expected = Expected(n_channels_of(content), allowed_values(content), tolerance_mm)
     raw_findings = list(_judge_raw(found.raw, facts, expected)) if found.raw else []
     yield from raw_findings
     faulty = {finding.case_id for finding in raw_findings if finding.severity == "error"}

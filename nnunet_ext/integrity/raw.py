@@ -71,11 +71,11 @@ class RawDataset:
         """The cases to train with."""
         return tuple(case for case in self.cases if case.part == "Tr")
 
-    @property
-    def n_channels(self) -> int | None:
-        """How many dataset.json names; None where it names none."""
-        names = self.content.get("channel_names") or self.content.get("modality")
-        return len(names) if isinstance(names, (dict, list)) else None
+
+def n_channels_of(content: Mapping[str, Any]) -> int | None:
+    """How many channels a dataset.json names; None where it names none."""
+    names = content.get("channel_names") or content.get("modality")
+    return len(names) if isinstance(names, (dict, list)) else None
 
 
 def survey_raw(folder: Path) -> RawDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from isal import igzip_lib, isal_zlib
 from nnunet_ext.errors import DamagedFile
 
 LOCAL_HEADER_BYTES = 30
+LOCAL_MAGIC = b"PK\x03\x04"
+UTF8_FLAG = 0x800
 READ_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 20
 
@@ -28,7 +31,7 @@ def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
         raise DamagedFile(f"{path} ({size} bytes) is truncated or damaged: {error}.") from error
     unknown = [
         e.filename for e in entries if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -61,7 +64,10 @@ def entry_blocks(file: BinaryIO, entry: zipfile.ZipInfo, path: Path) -> Iterator
 def _raw_blocks(file: BinaryIO, entry: zipfile.ZipInfo, path: Path) -> Iterator[bytes]:
     file.seek(entry.header_offset)
     header = file.read(LOCAL_HEADER_BYTES)
-    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
+    name = file.read(int.from_bytes(header[26:28], "little"))
+    if not header.startswith(LOCAL_MAGIC) or name != entry.orig_filename.encode(_encoding(entry)):
+        raise DamagedFile(f"{path} is damaged: {entry.filename} is not where its directory says.")
+    file.seek(int.from_bytes(header[28:30], "little"), 1)
     left = entry.compress_size
     stored = entry.compress_type == zipfile.ZIP_STORED
     inflater = None if stored else igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
@@ -78,3 +84,7 @@ def _raw_blocks(file: BinaryIO, entry: zipfile.ZipInfo, path: Path) -> Iterator[
             raise DamagedFile(f"{path} is damaged: {entry.filename}: {error}.") from error
         if block:
             yield block
+
+
+def _encoding(entry: zipfile.ZipInfo) -> str:
+    return "utf-8" if entry.flag_bits & UTF8_FLAG else "cp437"

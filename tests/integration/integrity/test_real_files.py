@@ -1,5 +1,6 @@
 """The check on real scans, and on checkpoints that torch itself wrote."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -130,3 +131,32 @@ def test_a_checkpoint_cut_anywhere_is_damaged(torch, checkpoint):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(DamagedFile):
             read_checkpoint_facts(path)
+
+
+@pytest.mark.parametrize(("n_colours", "n_channels"), [(3, 3), (1, 1), (3, 1)])
+def test_photographs_may_hold_their_channels_as_colours_and_no_others(tmp_path, n_colours, n_channels):
+    random = np.random.default_rng(6)
+    for number in range(3):
+        label = np.zeros((20, 30), np.uint8)
+        label[5:9, 4 + number : 12] = 1
+        colours = random.integers(0, 255, (20, 30, n_colours)).astype(np.uint8)
+        write_png(tmp_path / "imagesTr" / f"road_{number}_0000.png", colours)
+        write_png(tmp_path / "labelsTr" / f"road_{number}.png", label[..., None])
+    names = {str(i): name for i, name in zip(range(n_channels), "RGB", strict=False)}
+    content = {
+        "channel_names": names,
+        "labels": {"background": 0, "road": 1},
+        "numTraining": 3,
+        "file_ending": ".png",
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    kinds = {kind for _, kind, _ in found_in(tmp_path)}
+    assert kinds == (set() if n_colours == n_channels else {"rgb"})
+
+
+def write_png(path, colours):
+    import SimpleITK as sitk
+
+    path.parent.mkdir(exist_ok=True)
+    plain = colours[..., 0] if colours.shape[-1] == 1 else colours
+    sitk.WriteImage(sitk.GetImageFromArray(plain, isVector=plain.ndim == 3), str(path))
