@@ -61,7 +61,11 @@ def planned(report: CheckReport, *, raw: bool) -> tuple[Repair, ...]:
         report: of the check.
         raw: also those that touch raw images.
     """
-    cases = {f.repair.case_id for f in report.findings if isinstance(f.repair, SetCaseAside)}
+    cases = {
+        f.repair.case_id
+        for f in report.findings
+        if isinstance(f.repair, SetCaseAside) and (raw or f.severity == "error")
+    }
     unique = dict.fromkeys(f.repair for f in report.findings if f.repair and _is_due(f, raw, cases))
     order = (SetAside, SetCaseAside, ForgetCase, CopyGrid, RoundLabels, CopyFile, Preprocess, CountCases)
     return tuple(sorted(unique, key=lambda repair: order.index(type(repair))))
@@ -136,7 +140,10 @@ class _Round:
         for kind in (CopyGrid, RoundLabels, CopyFile, Preprocess):
             of_kind = [job for job in jobs if isinstance(job.repair, kind)]
             for outcome in run_jobs(make, of_kind, self._n_processes):
-                yield outcome.job.repair, self._put(outcome)
+                try:
+                    yield outcome.job.repair, self._put(outcome)
+                except OSError as error:
+                    yield outcome.job.repair, str(error)
 
     def _do(self, repair: Repair) -> None:
         if isinstance(repair, SetAside):
@@ -197,8 +204,20 @@ class _Round:
             if (case.case_id, case.part) == (repair.case_id, repair.part):
                 for path in case.files:
                     self._quarantine.set_aside(path)
+        if repair.part == "Tr":
+            self._strike_off(repair.case_id)
         if repair.part == "Tr" and self._found.preprocessed:
             self._forget_case(repair.case_id)
+
+    def _strike_off(self, case_id: str) -> None:
+        """Take a case out of the list of cases of a dataset.json that has one."""
+        assert self._found.raw
+        path = self._found.raw.folder / "dataset.json"
+        listed = self._found.raw.content.get("dataset")
+        if isinstance(listed, dict) and case_id in listed:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            del content["dataset"][case_id]
+            self._rewrite(path, content)
 
     def _forget_case(self, case_id: str) -> None:
         """Take a case out of what was made of the training cases."""

@@ -108,7 +108,8 @@ class ContentReader:
     def _finite(self, block: NDArray) -> NDArray:
         if block.dtype.kind == "c":
             block = block.view(np.float32 if block.dtype.itemsize == 8 else np.float64)
-        if block.dtype.kind != "f" or np.isfinite(block.min() + block.max()):  # NaN spoils either
+        ends = (block.min(), block.max())  # a NaN is either
+        if block.dtype.kind != "f" or np.isfinite(ends).all():
             return block
         finite = np.isfinite(block)
         self._n_not_finite += int(block.size - np.count_nonzero(finite))

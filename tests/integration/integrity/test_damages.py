@@ -124,6 +124,14 @@ def test_nothing_is_made_of_a_case_that_is_faulty_itself(folders):
     assert planned(checked(folders)[1], raw=False) == ()
 
 
+def test_a_warning_about_a_case_does_not_keep_it_from_being_mended(folders):
+    DAMAGES["the_same_scan_under_two_names"].apply(folders)
+    DAMAGES["a_missing_preprocessed_label"].apply(folders)
+    preprocessed(folders, "case_2.pkl").unlink()
+    report = checked(folders)[1]
+    assert {repair.case_id for repair in planned(report, raw=False)} == {"case_1", "case_2"}
+
+
 def test_a_case_set_aside_leaves_the_splits_too(folders):
     label(folders).write_bytes(b"")
     check, report = checked(folders)
@@ -161,8 +169,11 @@ def test_images_that_dataset_json_lists_are_found_where_they_are(folders, tmp_pa
     }
     (folders.raw / "dataset.json").write_text(json.dumps(content))
     assert checked(folders)[1].findings == ()
-    image(folders).unlink()
-    assert [f.kind for f in checked(folders)[1].findings if f.severity == "error"] == ["damaged"]
+    truncate(image(folders))
+    check, report = checked(folders)
+    assert [f.kind for f in report.findings if f.severity == "error"] == ["damaged"]
+    assert repair_dataset(check, report, raw=True).check.findings == ()
+    assert CASES[1] not in json.loads((folders.raw / "dataset.json").read_text())["dataset"]
 
 
 def test_the_command_prints_writes_json_repairs_and_takes_back(folders, tmp_path, capsys, monkeypatch):
