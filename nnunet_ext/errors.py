@@ -41,6 +41,10 @@ class SegmentationError(NnunetExtError):
     """A segmentation that cannot be read or holds values that are no label."""
 
 
+class DamagedFile(NnunetExtError):
+    """A file that is truncated, empty, or not what its name says."""
+
+
 class SubmissionError(NnunetExtError):
     """A submission that a challenge server would refuse."""
 

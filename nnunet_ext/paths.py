@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from nnunet_ext.errors import UsageError
 
 FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINER_VARIABLE = "nnUNet_extTrainer"
@@ -32,3 +35,44 @@ def same_folder(one: str | Path, other: str | Path) -> bool:
     """Whether two paths name one folder, whatever links, closing slashes or Windows' upper case say."""
     first, second = (os.path.normcase(os.path.realpath(path)) for path in (one, other))
     return first == second
+
+
+@dataclass(frozen=True)
+class DatasetFolders:
+    """Where the parts of one data set lie; a part that nobody made is None.
+
+    Attributes:
+        name: `Dataset004_Hippocampus`.
+        raw: its images and labels.
+        preprocessed: its plans and preprocessed cases.
+        results: its trainings.
+    """
+
+    name: str
+    raw: Path | None
+    preprocessed: Path | None
+    results: Path | None
+
+
+def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ) -> DatasetFolders:
+    """Find a data set below nnU-Net's three folders by its number or name.
+
+    Args:
+        dataset: `4` or `Dataset004_Hippocampus`.
+        environment: the variables that name the folders.
+
+    Raises:
+        UsageError: no folder holds it, or two data sets have that number.
+    """
+    bases = [Path(environment[name]) if environment.get(name) else None for name in FOLDER_VARIABLES]
+    names = {
+        entry.name for base in bases if base and base.is_dir() for entry in base.iterdir() if entry.is_dir()
+    }
+    prefix = f"Dataset{int(dataset):03d}_" if str(dataset).isdecimal() else None
+    found = sorted(n for n in names if n == dataset or (prefix is not None and n.startswith(prefix)))
+    if len(found) != 1:
+        what = f"{' and '.join(found)} share that number" if found else "no data set of that name or number"
+        shown = ", ".join(f"{name}={base}" for name, base in zip(FOLDER_VARIABLES, bases, strict=True))
+        raise UsageError(f"-d {dataset}: {what} in {shown}. Name one that is there.")
+    parts = (base / found[0] if base and (base / found[0]).is_dir() else None for base in bases)
+    return DatasetFolders(found[0], *parts)

@@ -11,7 +11,7 @@ import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
-GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
+GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers"}
 ROOMS = {
     "ensemble",
     "postprocess",
@@ -21,6 +21,9 @@ ROOMS = {
     "planning",
     "pruning",
     "installation",
+    "integrity",
+    "splits",
+    "configurations",
 }
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
@@ -59,7 +62,9 @@ WITH_TORCH = {
     "trainers/stepping.py",
     "trainers/trainer.py",
     "trainers/validated.py",
+    "configurations/memory.py",
     "demo/planning.py",
+    "integrity/preprocessing.py",
     "installation/probe.py",
 }
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}

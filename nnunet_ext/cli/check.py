@@ -1,0 +1,201 @@
+"""`nnunet_ext check`: reads a data set wholly, lists what is wrong, repairs it, and takes that back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_ext.cli.options import add_processes
+from nnunet_ext.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnunet_ext.integrity.check import Check
+    from nnunet_ext.integrity.facts import FileJob
+    from nnunet_ext.integrity.findings import CheckReport, Finding
+    from nnunet_ext.paths import DatasetFolders
+
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+MAX_OF_A_KIND = 8
+MIB = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "-d", nargs="+", metavar="ID", help="data sets by number or name: raw, preprocessed, results"
+    )
+    what.add_argument("-i", nargs="+", type=Path, metavar="FOLDER", help="raw data sets anywhere")
+    what.add_argument("--undo", type=Path, metavar="JOURNAL", help="take a repair back")
+    parser.add_argument("--fix", action="store_true", help="repair what is safe; all of it can be undone")
+    parser.add_argument(
+        "--fix_raw",
+        action="store_true",
+        help="also set cases aside that cannot be mended, and mend raw images",
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="with --fix: say what would be done, and do nothing"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there, too")
+    parser.add_argument(
+        "--tolerance_mm",
+        type=float,
+        default=0.1,
+        metavar="MM",
+        help="how far the corners of a label may lie from its image's; at most a tenth of a voxel",
+    )
+    add_processes(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb; exit code 1 where something would break a training."""
+    if args.undo:
+        return _undo(args.undo)
+    from nnunet_ext.files import write_json
+
+    reports = [_check(folders, scope, args) for folders, scope in _data_sets(args)]
+    if args.json:
+        contents = [{"data_set": scope, **report.as_json()} for scope, report in reports]
+        write_json(contents[0] if len(contents) == 1 else contents, args.json)
+    return 0 if all(report.ok for _, report in reports) else 1
+
+
+def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
+    from nnunet_ext.paths import DatasetFolders, find_dataset
+
+    if args.d:
+        return [(find_dataset(dataset), f"-d {dataset}") for dataset in args.d]
+    missing = [str(folder) for folder in args.i if not folder.is_dir()]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} is no folder. Name that of a raw data set.")
+    return [(DatasetFolders(folder.name, folder, None, None), f"-i {_quoted(folder)}") for folder in args.i]
+
+
+def _quoted(path: Path) -> str:
+    """A path as every shell takes it."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport]:
+    from nnunet_ext.integrity.check import Check
+
+    with _progress() as on_file:
+        check = Check(
+            folders,
+            command=f"nnunet_ext check {scope}",
+            n_processes=args.np,
+            tolerance_mm=args.tolerance_mm,
+            on_file=on_file,
+        )
+        report = check.run()
+    _print(report, folders)
+    if args.fix or args.fix_raw:
+        report = _repair(check, report, folders, args)
+    return scope, report
+
+
+def _repair(
+    check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
+) -> CheckReport:
+    from nnunet_ext.integrity.repair import planned, repair_dataset
+    from nnunet_ext.integrity.repairs import describe
+
+    if args.dry_run:
+        for repair in planned(report, raw=args.fix_raw):
+            print(f"would {describe(repair)}")
+        return report
+    repaired = repair_dataset(check, report, raw=args.fix_raw, on_repair=print)
+    for reason in repaired.failed:
+        print(f"FAILED {reason}")
+    if repaired.journal:
+        print(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {_quoted(repaired.journal)}")
+        print("\nAfterwards:")
+        _print(repaired.check, folders)
+    return repaired.check
+
+
+def _undo(journal: Path) -> int:
+    from nnunet_ext.integrity.quarantine import undo
+
+    undone = undo(journal)
+    print(f"{len(undone.restored)} files are back where they were.")
+    for reason in undone.refused:
+        print(f"FAILED {reason}")
+    return int(bool(undone.refused))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[FileJob, int, int], None]]:
+    """A function to call with each file read: a bar in bytes on a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda job, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("check"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("check", total=None)
+        yield lambda job, done, total: progress.update(task, completed=done, total=total)
+
+
+def _print(report: CheckReport, folders: DatasetFolders) -> None:
+    shown, left_out = _shortened(report.findings)
+    if sys.stdout.isatty():
+        _print_table(shown, folders)
+    else:
+        for finding in shown:
+            print(f"{finding.severity:<8} {_short(finding.path, folders)}: {finding.seen}")
+            if _remedy(finding):
+                print(f"{'':<8} -> {_remedy(finding)}")
+    for (severity, kind), number in left_out.items():
+        print(f"{severity:<8} and {number} more of kind {kind}; --json FILE lists all")
+    size = f"{report.n_files} files, {report.n_bytes / MIB:.1f} MiB read in {report.elapsed_s:.1f} s"
+    counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning", "note"))
+    print(f"{folders.name}: {size}: {counts}.")
+
+
+def _print_table(findings: list[Finding], folders: DatasetFolders) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "file", "what is wrong", "what repairs it")
+    for finding in findings:
+        cells = (_short(finding.path, folders), finding.seen, _remedy(finding))
+        table.add_row(Text(finding.severity, STYLES[finding.severity]), *map(Text, cells))
+    if findings:
+        Console().print(table)
+
+
+def _shortened(findings: tuple[Finding, ...]) -> tuple[list[Finding], Counter[tuple[str, str]]]:
+    """The first few findings of each kind, and how many there are of each beyond them."""
+    seen: Counter[tuple[str, str]] = Counter()
+    left_out: Counter[tuple[str, str]] = Counter()
+    shown = []
+    for finding in findings:
+        key = (finding.severity, finding.kind)
+        seen[key] += 1
+        if seen[key] <= MAX_OF_A_KIND:
+            shown.append(finding)
+        else:
+            left_out[key] += 1
+    return shown, left_out
+
+
+def _remedy(finding: Finding) -> str:
+    return " or ".join(part for part in (finding.advice.rstrip("."), finding.command) if part)
+
+
+def _short(path: Path, folders: DatasetFolders) -> str:
+    """The path below the data set's folder, with which of the three that is."""
+    for part in (folders.raw, folders.preprocessed, folders.results):
+        if part and path.is_relative_to(part):
+            below = path.relative_to(part).as_posix()
+            return below if part == folders.raw else f"{part.parent.name}/{below}"
+    return str(path)

@@ -1,0 +1,183 @@
+"""`nnunet_ext plans`: lists, compares and derives configurations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_ext.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnunet_ext.configurations.derive import Derived
+    from nnunet_ext.configurations.plans import Plans
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument("-d", required=True, metavar="ID", help="data set by number or name")
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans to derive in")
+    parser.add_argument(
+        "-c", default="3d_fullres", metavar="CONFIGURATION", help="configuration to inherit from"
+    )
+    change = parser.add_argument_group("changes; without any, all configurations are listed")
+    change.add_argument("--batch_size", type=int, metavar="N", help="patches a step")
+    change.add_argument(
+        "--patch_size", type=int, nargs="+", metavar="N", help="voxels, in the order of the plans' axes"
+    )
+    change.add_argument(
+        "--spacing", type=float, nargs="+", metavar="MM", help="mm, likewise; needs preprocessing"
+    )
+    change.add_argument(
+        "--network",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="arguments of the network, as in 'features_per_stage=[16, 32, 64]'",
+    )
+    parser.add_argument("--name", help="of the new configuration (default: the parent's with the changes)")
+    parser.add_argument(
+        "--diff", nargs=2, metavar=("A", "B"), help="compare two configurations: NAME or PLANS:NAME"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a configuration of that name")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="show the new configuration, and write nothing"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.configurations.derive import Changes, derive
+    from nnunet_ext.configurations.plans import read_plans
+    from nnunet_ext.paths import find_dataset
+
+    folders = find_dataset(args.d)
+    if folders.preprocessed is None:
+        raise UsageError(
+            f"{folders.name} has no preprocessed folder. Run nnUNetv2_plan_and_preprocess first."
+        )
+    if args.diff:
+        return _diff(folders.preprocessed, args)
+    changes = Changes(
+        args.batch_size,
+        tuple(args.patch_size) if args.patch_size else None,
+        tuple(args.spacing) if args.spacing else None,
+        dict(_parsed(text) for text in args.network),
+    )
+    if not changes.any:
+        return _list(folders.preprocessed)
+    plans = read_plans(folders.preprocessed / f"{args.p}.json")
+    derived = derive(plans, args.c, changes, args.name)
+    is_new = derived.name not in plans.configurations
+    if not is_new and plans.configurations[derived.name] != derived.entry and not args.overwrite:
+        raise UsageError(
+            f"{plans.path} has a configuration {derived.name} that differs. "
+            "Choose another --name, or --overwrite."
+        )
+    _show(plans, derived, args.c)
+    if not args.dry_run:
+        _write(plans, derived)
+    _print_commands(args, derived, folders.preprocessed)
+    return 0
+
+
+def _parsed(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, separator, value = text.partition("=")
+    try:
+        return key.strip(), yaml.safe_load(value) if separator else _no_value(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--network {text}: the value cannot be read: {error}") from error
+
+
+def _no_value(text: str) -> Any:
+    raise UsageError(f"--network {text} is not NAME=VALUE.")
+
+
+def _list(folder: Path) -> int:
+    from nnunet_ext.configurations.plans import find_plans
+    from nnunet_ext.report.tables import Table, print_table
+
+    header = ("configuration", "inherits from", "batch", "patch", "spacing in mm", "stages", "data")
+    for plans in find_plans(folder):
+        rows = []
+        for name, entry in plans.configurations.items():
+            one = plans.resolve(name)
+            is_there = (folder / str(one.get("data_identifier"))).is_dir()
+            rows.append(
+                (
+                    name,
+                    str(entry.get("inherits_from", "-")),
+                    str(one.get("batch_size", "-")),
+                    " x ".join(map(str, one.get("patch_size", []))),
+                    " x ".join(f"{value:.3g}" for value in one.get("spacing", [])),
+                    str(one.get("architecture", {}).get("arch_kwargs", {}).get("n_stages", "-")),
+                    "preprocessed" if is_there else "not made",
+                )
+            )
+        print_table(Table(header, tuple(rows), plans.path.stem))
+    return 0
+
+
+def _diff(folder: Path, args: argparse.Namespace) -> int:
+    from nnunet_ext.configurations.plans import compare, read_plans
+    from nnunet_ext.report.tables import Table, print_table
+
+    resolved = []
+    for text in args.diff:
+        plans, separator, name = text.rpartition(":")
+        resolved.append(read_plans(folder / f"{plans if separator else args.p}.json").resolve(name))
+    rows = compare(*resolved)
+    if rows:
+        print_table(Table(("", *args.diff), tuple(rows)))
+    else:
+        print(f"{args.diff[0]} and {args.diff[1]} are the same.")
+    return 0
+
+
+def _show(plans: Plans, derived: Derived, parent: str) -> None:
+    from nnunet_ext.configurations.plans import compare
+
+    print(f"{derived.name}, derived from {parent} of {plans.name}:")
+    for key, old, new in compare(plans.resolve(parent), derived.resolved):
+        print(f"  {key}: {old} -> {new}")
+    for note in derived.notes:
+        print(f"  note: {note}")
+    _print_memory(plans, derived, parent)
+
+
+def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
+    """nnU-Net's estimate for parent and child; where torch or the network is missing, why there is none."""
+    from nnunet_ext.configurations.memory import estimate_gb
+    from nnunet_ext.labels import read_dataset
+
+    path = plans.path.parent / "dataset.json"
+    n_labels = len(read_dataset(path).labels)
+    n_channels = len(derived.resolved.get("normalization_schemes", [0]))
+    try:
+        before, after = (
+            estimate_gb(one, n_channels, n_labels) for one in (plans.resolve(parent), derived.resolved)
+        )
+    except Exception as error:  # a network refuses what it is given in its own way
+        raise UsageError(
+            f"The network of {derived.name} cannot be built: {type(error).__name__}: {error}"
+        ) from error
+    if before and after:
+        print(f"  GPU memory as nnU-Net's planner counts: {before:.1f} GB -> {after:.1f} GB")
+
+
+def _write(plans: Plans, derived: Derived) -> None:
+    from nnunet_ext.files import write_json
+
+    content = dict(plans.content)
+    content["configurations"] = {**plans.configurations, derived.name: derived.entry}
+    write_json(content, plans.path)
+    print(f"written to {plans.path}")
+
+
+def _print_commands(args: argparse.Namespace, derived: Derived, folder: Path) -> None:
+    plans = "" if args.p == "nnUNetPlans" else f" -p {args.p}"
+    if not (folder / str(derived.resolved["data_identifier"])).is_dir():
+        print(f"  nnUNetv2_preprocess -d {args.d} -c {derived.name}{plans.replace(' -p', ' -plans_name')}")
+    print(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}")

@@ -1,0 +1,1 @@
+"""Configurations of a plans file: read, compared, and derived from each other."""

@@ -1,0 +1,126 @@
+"""A plans file of nnU-Net, and its configurations with what they inherit."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError, joined_faults
+
+
+@dataclass(frozen=True)
+class Plans:
+    """A plans file.
+
+    Attributes:
+        path: the file.
+        content: all of it, as parsed.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`nnUNetPlans`, as nnU-Net's `-p` takes it."""
+        return str(self.content.get("plans_name", self.path.stem))
+
+    @property
+    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
+        """The entries by name, without what they inherit."""
+        return dict(self.content["configurations"])
+
+    def resolve(self, name: str) -> dict[str, Any]:
+        """A configuration with all that it inherits; a copy.
+
+        Raises:
+            UsageError: there is none of that name, its parent is missing, or it inherits from itself.
+
+        Source: nnU-Net's `PlansManager`.
+        """
+        seen = [name]
+        chain = [self._entry(name)]
+        while "inherits_from" in chain[-1]:
+            parent = str(chain[-1]["inherits_from"])
+            if parent in seen:
+                raise UsageError(f"{self.path}: {' inherits from '.join([*seen, parent])}, in a circle.")
+            seen.append(parent)
+            chain.append(self._entry(parent))
+        resolved: dict[str, Any] = {}
+        for entry in reversed(chain):
+            resolved.update(copy.deepcopy(dict(entry)))
+        return resolved
+
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        if name not in self.configurations:
+            raise UsageError(
+                f"{self.path} has no configuration {name!r}; it has {', '.join(self.configurations)}."
+            )
+        return self.configurations[name]
+
+
+def read_plans(path: Path) -> Plans:
+    """Read a plans file.
+
+    Raises:
+        UsageError: it does not exist.
+        DatasetError: it is no plans file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*Plans*.json"))) or "none"
+        raise UsageError(f"{path} does not exist; plans there: {there}. Name one with -p.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("configurations"), dict):
+        raise DatasetError(f"{path} is no plans file: it has no configurations.")
+    return Plans(path, content)
+
+
+def find_plans(folder: Path) -> list[Plans]:
+    """All plans files of a preprocessed folder, by name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read_plans(path))
+        except DatasetError:  # splits, fingerprint and the like
+            continue
+    if not found:
+        raise UsageError(f"{folder} holds no plans. Run nnUNetv2_plan_and_preprocess first.")
+    return found
+
+
+def compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The entries in which two resolved configurations differ, as `(key, one, other)`, nested ones dotted."""
+    mine, its = _flat(one), _flat(other)
+    keys = [key for key in dict.fromkeys([*mine, *its]) if mine.get(key) != its.get(key)]
+    return [(key, mine.get(key, "-"), its.get(key, "-")) for key in keys if key != "inherits_from"]
+
+
+def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value)
+    return flat
+
+
+def refuse(head: str, faults: list[str]) -> None:
+    """Raise one error of all faults, if there are any.
+
+    Raises:
+        UsageError: there are.
+    """
+    if faults:
+        raise UsageError(joined_faults(head, faults))

@@ -1,0 +1,1 @@
+"""Faults of a data set, raw, preprocessed and trained on, and their repair."""

@@ -1,0 +1,74 @@
+"""New files in the place of faulty ones, made in a worker."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.integrity.repairs import CopyFile, CopyGrid, Preprocess, RoundLabels
+from nnunet_ext.volumes import as_labels, read_segmentation, write_segmentation
+
+Making = CopyGrid | RoundLabels | CopyFile | Preprocess
+
+
+@dataclass(frozen=True)
+class MakeJob:
+    """One making.
+
+    Attributes:
+        repair: what to make.
+        staging: an empty folder to make it in.
+        images: of the case, channel by channel, where it is preprocessed.
+        label: of the case, likewise.
+        dataset_json: likewise.
+        as_npz: preprocess into the files of older versions of nnU-Net.
+    """
+
+    repair: Making
+    staging: Path
+    images: tuple[Path, ...] = ()
+    label: Path | None = None
+    dataset_json: Path | None = None
+    as_npz: bool = False
+
+
+def make(job: MakeJob) -> tuple[Path, ...]:
+    """Make the files of one repair.
+
+    Returns:
+        The new files in the staging folder, under the names that they shall have.
+
+    Raises:
+        SegmentationError: a label cannot be read, or holds what is no label.
+    """
+    repair = job.repair
+    if isinstance(repair, Preprocess):
+        from nnunet_ext.integrity.preprocessing import preprocess_case  # torch and nnU-Net come with it
+
+        preprocess_case(job)
+        return tuple(sorted(job.staging.iterdir()))
+    target = job.staging / repair.path.name
+    if isinstance(repair, CopyFile):
+        shutil.copy2(repair.source, target)
+    elif isinstance(repair, RoundLabels):
+        array, geometry = read_segmentation(repair.path)
+        labels = as_labels(array, str(repair.path))
+        write_segmentation(
+            labels, geometry, target, wide=bool(labels.max(initial=0) > np.iinfo(np.uint8).max)
+        )
+    else:
+        _copy_grid(repair, target)
+    return (target,)
+
+
+def _copy_grid(repair: CopyGrid, target: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(repair.path))
+    image.SetSpacing(repair.geometry.spacing[::-1])
+    image.SetOrigin(repair.geometry.origin)
+    image.SetDirection(repair.geometry.direction)
+    sitk.WriteImage(image, str(target), True)

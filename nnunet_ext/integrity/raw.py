@@ -1,0 +1,155 @@
+"""What lies in the folder of a raw data set, by case."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.files import PART_MARK, is_junk
+
+IMAGE_FOLDERS = ("imagesTr", "imagesTs")
+LABEL_FOLDERS = ("labelsTr", "labelsTs")
+QUARANTINE = "quarantine"
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff", ".jpg")
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """The files of one case.
+
+    Attributes:
+        case_id: its name.
+        part: `Tr` for training, `Ts` for test.
+        channels: its images by channel.
+        label: its label; None where there is none.
+    """
+
+    case_id: str
+    part: str
+    channels: Mapping[int, Path]
+    label: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it has."""
+        return (*self.channels.values(), *([self.label] if self.label else []))
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A raw data set as it lies on disk.
+
+    Attributes:
+        folder: its own.
+        content: its dataset.json; empty where that cannot be read.
+        json_fault: why it cannot.
+        cases: of training and test.
+        junk: files that systems and killed processes leave, with whether nnU-Net takes one for a case.
+        strangers: files in the folders of images and labels that nnU-Net does not read.
+    """
+
+    folder: Path
+    content: Mapping[str, Any]
+    json_fault: str | None
+    cases: tuple[RawCase, ...]
+    junk: tuple[tuple[Path, bool], ...]
+    strangers: tuple[Path, ...]
+
+    @property
+    def file_ending(self) -> str:
+        """Of its images; nnU-Net's usual one where dataset.json has none."""
+        return str(self.content.get("file_ending") or ".nii.gz")
+
+    @property
+    def training(self) -> tuple[RawCase, ...]:
+        """The cases to train with."""
+        return tuple(case for case in self.cases if case.part == "Tr")
+
+
+def n_channels_of(content: Mapping[str, Any]) -> int | None:
+    """How many channels a dataset.json names; None where it names none."""
+    names = content.get("channel_names") or content.get("modality")
+    return len(names) if isinstance(names, (dict, list)) else None
+
+
+def survey_raw(folder: Path) -> RawDataset:
+    """Find what lies in the folder of a raw data set; no image is opened."""
+    content, fault = _read_json(folder / "dataset.json")
+    ending = str(content.get("file_ending") or ".nii.gz")
+    junk = tuple(find_junk(folder, ending))
+    junk_paths = {path for path, _ in junk}
+    files = {
+        sub: [p for p in _files(folder / sub) if p not in junk_paths]
+        for sub in (*IMAGE_FOLDERS, *LABEL_FOLDERS)
+    }
+    listed = content.get("dataset")
+    if isinstance(listed, dict):
+        cases = tuple(_listed_case(folder, name, entry) for name, entry in listed.items())
+        return RawDataset(folder, content, fault, cases + tuple(_cases(files, ending, ["Ts"])), junk, ())
+    cases = tuple(_cases(files, ending, ["Tr", "Ts"]))
+    known = {path for case in cases for path in case.files}
+    strangers = tuple(path for found in files.values() for path in found if path not in known)
+    return RawDataset(folder, content, fault, cases, junk, strangers)
+
+
+def find_junk(folder: Path, ending: str) -> Iterator[tuple[Path, bool]]:
+    """Junk below a folder, with whether it would be taken for data by its ending."""
+    for base, folders, names in os.walk(folder):
+        in_junk = [name for name in folders if is_junk(name)]
+        folders[:] = sorted(name for name in folders if name != QUARANTINE and name not in in_junk)
+        for name in sorted(names + in_junk):
+            if is_junk(name) or _is_left_part(name):
+                yield Path(base, name), name.endswith(ending)
+
+
+def _is_left_part(name: str) -> bool:
+    """Whether a killed process left this half-written file; the part of one that lives is none."""
+    if not name.startswith(PART_MARK):
+        return False
+    import psutil
+
+    writer = name.removeprefix(PART_MARK).partition("-")[0]
+    return not (writer.isdecimal() and psutil.pid_exists(int(writer)))
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, "it does not exist"
+    except (OSError, ValueError) as error:
+        return {}, f"it cannot be read as JSON: {error}"
+    return (content, None) if isinstance(content, dict) else ({}, "it holds no object with entries")
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(PART_MARK))
+
+
+def _cases(files: Mapping[str, list[Path]], ending: str, parts: list[str]) -> Iterator[RawCase]:
+    for part in parts:
+        channels: dict[str, dict[int, Path]] = {}
+        for path in files[f"images{part}"]:
+            match = CHANNEL.fullmatch(path.name.removesuffix(ending)) if path.name.endswith(ending) else None
+            if match:
+                channels.setdefault(match[1], {})[int(match[2])] = path
+        labels = {p.name.removesuffix(ending): p for p in files[f"labels{part}"] if p.name.endswith(ending)}
+        for case_id in sorted({*channels, *labels}):
+            yield RawCase(case_id, part, channels.get(case_id, {}), labels.get(case_id))
+
+
+def _listed_case(folder: Path, name: str, entry: Any) -> RawCase:
+    """A case whose files dataset.json lists, relative to its folder or not."""
+    paths = [folder / os.path.expandvars(str(image)) for image in entry.get("images", [])]
+    label = entry.get("label")
+    return RawCase(
+        name, "Tr", dict(enumerate(paths)), folder / os.path.expandvars(str(label)) if label else None
+    )

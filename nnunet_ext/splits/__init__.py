@@ -1,0 +1,1 @@
+"""Which cases train and which validate: by subject, balanced, and audited."""

@@ -1,0 +1,157 @@
+"""What is wrong with splits, whoever made them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nnunet_ext.splits.contents import CaseContent
+from nnunet_ext.splits.making import Split
+from nnunet_ext.splits.subjects import Origin
+
+FEW = 2
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with splits.
+
+    Attributes:
+        severity: `error` makes results wrong or trainings fail; `warning` makes them uncertain.
+        kind: a word for it that does not change: `subject`, `copy`, `unknown`, `missing`, `twice`, …
+        message: with fold, cases and labels.
+    """
+
+    severity: Literal["error", "warning"]
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How splits stand.
+
+    Attributes:
+        faults: the gravest first.
+        n_train: training cases of each fold.
+        n_val: validation cases of each fold.
+        holding: by label, the validation cases of each fold that hold it.
+        volumes_ml: by label, its mean volume in those cases, in ml; 0 where there is none.
+    """
+
+    faults: tuple[Fault, ...]
+    n_train: tuple[int, ...]
+    n_val: tuple[int, ...]
+    holding: Mapping[str, tuple[int, ...]]
+    volumes_ml: Mapping[str, tuple[float, ...]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fault is an error."""
+        return all(fault.severity != "error" for fault in self.faults)
+
+
+def audit(
+    splits: Sequence[Split],
+    origins: Sequence[Origin],
+    contents: Sequence[CaseContent],
+    labels: Mapping[str, tuple[int, ...]],
+) -> Audit:
+    """Judge splits.
+
+    Args:
+        splits: with `train` and `val` each.
+        origins: whose each case of the data set is.
+        contents: what each case holds, in the same order.
+        labels: values that each label or region covers, by name.
+    """
+    by_case = {content.case_id: content for content in contents}
+    subjects = {origin.case_id: origin.subject for origin in origins}
+    holding, volumes = {}, {}
+    for name, covered in labels.items():
+        of_fold = [[by_case[c].volume_mm3(covered) for c in s["val"] if c in by_case] for s in splits]
+        held = [[volume for volume in fold if volume > 0] for fold in of_fold]
+        holding[name] = tuple(map(len, held))
+        volumes[name] = tuple(sum(fold) / len(fold) / 1000 if fold else 0.0 for fold in held)
+    faults = [
+        *_shared_subjects(splits, subjects),
+        *_copies(splits, by_case),
+        *_wrong_cases(splits, list(by_case)),
+        *_rare_labels(holding, {name: _n_holding(contents, covered) for name, covered in labels.items()}),
+    ]
+    return Audit(
+        tuple(sorted(faults, key=lambda fault: fault.severity != "error")),
+        tuple(len(split["train"]) for split in splits),
+        tuple(len(split["val"]) for split in splits),
+        holding,
+        volumes,
+    )
+
+
+def _n_holding(contents: Sequence[CaseContent], covered: tuple[int, ...]) -> int:
+    return sum(content.volume_mm3(covered) > 0 for content in contents)
+
+
+def _shared_subjects(splits: Sequence[Split], subjects: Mapping[str, str]) -> Iterator[Fault]:
+    for fold, split in enumerate(splits):
+        both = sorted(set(split["train"]) & set(split["val"]))
+        if both:
+            yield Fault("error", "both_sides", f"fold {fold} trains on {_shown(both)}, which it validates")
+        of_val = {subjects[case]: case for case in split["val"] if case in subjects}
+        trained = {subjects[case]: case for case in split["train"] if case in subjects and case not in both}
+        for subject in sorted(set(trained) & set(of_val)):
+            pair = f"{trained[subject]} trains, {of_val[subject]} validates"
+            yield Fault("error", "subject", f"fold {fold} has subject {subject} on both sides: {pair}")
+
+
+def _copies(splits: Sequence[Split], by_case: Mapping[str, CaseContent]) -> Iterator[Fault]:
+    same: dict[str, list[str]] = defaultdict(list)
+    for content in by_case.values():
+        for digest in set(content.digests):
+            same[digest].append(content.case_id)
+    pairs = sorted({tuple(sorted(cases)) for cases in same.values() if len(cases) > 1})
+    for cases in pairs:
+        for fold, split in enumerate(splits):
+            train, val = ([c for c in cases if c in split[part]] for part in ("train", "val"))
+            if train and val:
+                message = f"fold {fold} trains on {_shown(train)} and validates {_shown(val)}: the same image"
+                yield Fault("error", "copy", message)
+
+
+def _wrong_cases(splits: Sequence[Split], known: Sequence[str]) -> Iterator[Fault]:
+    named = {case for split in splits for part in ("train", "val") for case in split[part]}
+    if unknown := sorted(named - set(known)):
+        yield Fault("error", "unknown", f"{len(unknown)} cases are none of the data set: {_shown(unknown)}")
+    validated = Counter(case for split in splits for case in split["val"])
+    if missing := sorted(set(known) - set(validated)):
+        yield Fault("warning", "missing", f"{len(missing)} cases are never validated: {_shown(missing)}")
+    if unused := sorted(set(known) - named):
+        yield Fault("warning", "unused", f"{len(unused)} cases are in no fold: {_shown(unused)}")
+    for fold, split in enumerate(splits):
+        for part in ("train", "val"):
+            if twice := [case for case, n in Counter(split[part]).items() if n > 1]:
+                yield Fault("error", "twice", f"fold {fold} names {_shown(twice)} twice in {part}")
+    if validated and len(set(validated.values())) > 1:
+        most = max(validated.values())
+        often = [case for case, n in validated.items() if n == most]
+        message = f"{len(often)} cases are validated {most} times, others less often: {_shown(often)}"
+        yield Fault("error" if min(validated.values()) == 1 else "warning", "uneven", message)
+
+
+def _rare_labels(holding: Mapping[str, tuple[int, ...]], n_cases: Mapping[str, int]) -> Iterator[Fault]:
+    for name, counts in holding.items():
+        if none := [str(fold) for fold, n in enumerate(counts) if n == 0]:
+            message = (
+                f"no validation case of fold {', '.join(none)} holds {name} ({n_cases[name]} cases do in all)"
+            )
+            yield Fault("warning", "no_label", message)
+        elif few := [f"{fold} ({n})" for fold, n in enumerate(counts) if n < FEW]:
+            message = f"few validation cases hold {name} in fold {', '.join(few)} ({n_cases[name]} do in all)"
+            yield Fault("warning", "few_of_label", message)
+
+
+def _shown(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:SHOWN]) + (f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else "")

@@ -1,0 +1,88 @@
+"""What the labels of each case hold, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.errors import SegmentationError, joined_faults
+from nnunet_ext.labels import Labels
+from nnunet_ext.voxels.image import read_image_facts
+from nnunet_ext.workers import default_processes, run_jobs
+
+OnCase = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of a case: its label, and the images that copies are found by."""
+
+    case_id: str
+    label: Path
+    images: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseContent:
+    """What a case holds.
+
+    Attributes:
+        case_id: its name.
+        volumes_mm3: by the value in its label file; only values that occur.
+        digests: of its images' voxels.
+    """
+
+    case_id: str
+    volumes_mm3: Mapping[int, float]
+    digests: tuple[str, ...]
+
+    def volume_mm3(self, covered: tuple[int, ...]) -> float:
+        """Volume of a label or region."""
+        return sum(self.volumes_mm3.get(value, 0.0) for value in covered)
+
+
+def foreground_of(labels: Labels) -> dict[str, tuple[int, ...]]:
+    """The values that each foreground label or region covers, by its name."""
+    return {labels.names[i]: labels.covered[i] for i in labels.foreground}
+
+
+def read_content(files: CaseFiles) -> CaseContent:
+    """Read a case's label, and the images for their digests.
+
+    Raises:
+        DamagedFile: a file is truncated or damaged.
+        SegmentationError: the label holds more values than a segmentation has.
+    """
+    facts = read_image_facts(files.label, is_label=True)
+    if facts.content.counts is None:
+        raise SegmentationError(f"{files.label} holds too many values for a segmentation.")
+    voxel_mm3 = facts.geometry.voxel_mm3 if facts.geometry else 1.0
+    volumes = {round(value): n * voxel_mm3 for value, n in facts.content.counts.items()}
+    digests = tuple(read_image_facts(path, is_label=False).content.digest for path in files.images)
+    return CaseContent(files.case_id, volumes, digests)
+
+
+def _say_nothing(case_id: str, n_cases: int) -> None:
+    """For callers who want no progress."""
+
+
+def read_contents(
+    files: list[CaseFiles], n_processes: int | None = None, on_case: OnCase = _say_nothing
+) -> list[CaseContent]:
+    """Read all cases, in their order.
+
+    Raises:
+        SegmentationError: cases cannot be read; all of them are named.
+    """
+    found, faults = {}, []
+    for outcome in run_jobs(read_content, files, default_processes() if n_processes is None else n_processes):
+        on_case(outcome.job.case_id, len(files))
+        if outcome.result is None:
+            faults.append(f"{outcome.job.case_id}: {outcome.reason}")
+        else:
+            found[outcome.job.case_id] = outcome.result
+    if faults:
+        head = f"{len(faults)} of {len(files)} cases cannot be read; nnunet_ext check tells more:"
+        raise SegmentationError(joined_faults(head, sorted(faults)))
+    return [found[one.case_id] for one in files]

@@ -1,0 +1,105 @@
+"""Where splits and the cases that they split lie, and writing without losing what was there."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.files import write_json
+from nnunet_ext.labels import Labels, read_dataset
+from nnunet_ext.paths import DatasetFolders
+from nnunet_ext.splits.contents import CaseFiles
+from nnunet_ext.splits.making import Split
+from nnunet_ext.volumes import CHANNEL_SUFFIX, find_images
+
+SPLITS = "splits_final.json"
+
+
+def find_cases(folders: DatasetFolders, *, with_images: bool) -> tuple[list[CaseFiles], Labels]:
+    """The training cases of a data set, sorted, and its labels.
+
+    Args:
+        folders: of the data set; without raw data nnU-Net's copies of the labels do.
+        with_images: also their images, to find copies by.
+
+    Raises:
+        DatasetError: there is no dataset.json, or it is not nnU-Net's.
+        UsageError: there are no labels.
+    """
+    home = folders.raw or folders.preprocessed
+    if home is None:
+        raise UsageError(
+            f"{folders.name} has neither raw nor preprocessed data; splits are made from labels."
+        )
+    dataset = read_dataset(home / "dataset.json")
+    found = find_images(_labels_folder(folders, home), dataset.file_ending, scans=False)
+    images: dict[str, list[Path]] = {case: [] for case in found}
+    if with_images and folders.raw:
+        for path in sorted((folders.raw / "imagesTr").glob(f"*{dataset.file_ending}")):
+            case = CHANNEL_SUFFIX.sub("", path.name.removesuffix(dataset.file_ending))
+            images.get(case, []).append(path)
+    is_raw = any(images.values())  # nnU-Net trains on cases that have images
+    cases = [
+        CaseFiles(c, path, tuple(images[c])) for c, path in sorted(found.items()) if images[c] or not is_raw
+    ]
+    return cases, dataset.labels
+
+
+def _labels_folder(folders: DatasetFolders, home: Path) -> Path:
+    """Where the labels lie: raw, or nnU-Net's copies where dataset.json lists files that lie elsewhere."""
+    raw = home / "labelsTr"
+    copies = folders.preprocessed / "gt_segmentations" if folders.preprocessed else raw
+    return raw if raw.is_dir() or not copies.is_dir() else copies
+
+
+def read_splits(path: Path) -> list[Split]:
+    """Read a splits_final.json.
+
+    Raises:
+        UsageError: it does not exist.
+        DatasetError: it is no list of folds with `train` and `val`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist. Without --audit, splits are made.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
+    is_one = isinstance(content, list) and all(
+        isinstance(split, dict)
+        and isinstance(split.get("train"), list)
+        and isinstance(split.get("val"), list)
+        for split in content
+    )
+    if not is_one:
+        raise DatasetError(f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is.")
+    return content
+
+
+def write_splits(splits: list[Split], path: Path) -> Path | None:
+    """Write splits, and keep a file that was there under a name with its date.
+
+    Returns:
+        Where the old file lies now; None where there was none, or it held the same.
+    """
+    kept = None
+    if path.exists():
+        old = path.read_bytes()
+        changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
+        kept = path.with_name(f"{path.stem}_{changed}.json")
+        n = 0
+        while kept.exists() and kept.read_bytes() != old:
+            n += 1
+            kept = path.with_name(f"{path.stem}_{changed}_{n}.json")
+        kept.write_bytes(old)
+    write_json(splits, path)
+    return kept
+
+
+def trained_folds(results: Path | None) -> list[Path]:
+    """Folders of folds that hold checkpoints: they were trained on the splits that there are."""
+    if results is None:
+        return []
+    return sorted({path.parent for path in results.glob("*/fold_*/checkpoint_*.pth")})

@@ -1,0 +1,104 @@
+"""An image file, read wholly: its grid as nnU-Net's reader sees it, and what its voxels are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.voxels.content import Content, ContentReader
+from nnunet_ext.voxels.nifti import read_content
+
+NIFTI_ENDINGS = (".nii.gz", ".nii")
+CHUNK_VOXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What there is to know of an image file.
+
+    Attributes:
+        content: its voxels; components, such as colours, are the last axis.
+        geometry: its grid; None where it has more than three axes.
+        components: numbers a voxel; 3 in RGB.
+        n_axes: axes of the grid.
+    """
+
+    content: Content
+    geometry: Geometry | None
+    components: int
+    n_axes: int
+
+
+def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
+    """Read every byte of an image.
+
+    NIfTI is streamed; other formats are read whole by SimpleITK, which checks what they allow.
+
+    Args:
+        path: the image.
+        is_label: count the voxels of each value.
+
+    Raises:
+        DamagedFile: it is empty, truncated, fails a check sum, or cannot be read.
+    """
+    if path.stat().st_size == 0:
+        raise DamagedFile(f"{path} is empty (0 bytes).")
+    if path.name.endswith(NIFTI_ENDINGS):
+        content = read_content(path, with_counts=is_label)
+        geometry, components, n_axes = _header_of(path)
+        return ImageFacts(content, geometry, components, n_axes)
+    return _read_by_itk(path, is_label)
+
+
+def _header_of(path: Path) -> tuple[Geometry | None, int, int]:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise DamagedFile(f"{path} cannot be read as an image: {_last_line(error)}") from error
+    return _grid(reader), reader.GetNumberOfComponents(), reader.GetDimension()
+
+
+def _read_by_itk(path: Path, is_label: bool) -> ImageFacts:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise DamagedFile(f"{path} cannot be read as an image: {_last_line(error)}") from error
+    array = sitk.GetArrayViewFromImage(image)
+    reader = ContentReader(array.shape, array.dtype, with_counts=is_label)
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, CHUNK_VOXELS):
+        reader.add(flat[start : start + CHUNK_VOXELS])
+    return ImageFacts(
+        reader.finish(), _grid(image), image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+    )
+
+
+def _grid(image: object) -> Geometry | None:
+    size = image.GetSize()  # type: ignore[attr-defined]
+    if len(size) not in (2, 3):
+        return None
+    geometry = Geometry(
+        tuple(size[::-1]),
+        tuple(image.GetSpacing()[::-1]),  # type: ignore[attr-defined]
+        tuple(image.GetOrigin()),  # type: ignore[attr-defined]
+        tuple(image.GetDirection()),  # type: ignore[attr-defined]
+    )
+    if not np.isfinite((*geometry.spacing, *geometry.origin, *geometry.direction)).all():
+        raise DamagedFile(f"its header holds numbers that are not finite: {geometry}")
+    return geometry
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1]

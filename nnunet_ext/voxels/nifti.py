@@ -1,0 +1,147 @@
+"""The voxels of a NIfTI file, streamed.
+
+Source: the headers nifti1.h and nifti2.h of the NIfTI data format working group.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.voxels.content import Content, ContentReader, Scale
+from nnunet_ext.voxels.inflate import Bytes, plain_blocks
+
+NUMBERS = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+COLOURS = {128: 3, 2304: 4}  # RGB and RGBA, bytes
+COMPLEX = {32: "c8", 1792: "c16"}
+N_DIMENSIONS = range(1, 8)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What of a header tells where the voxels are, and what their numbers mean.
+
+    Attributes:
+        shape: in the file's order, x first; axes of one voxel at the end are left out beyond three.
+        dtype: of a number.
+        components: numbers a voxel: 3 in RGB, 4 in RGBA.
+        offset: bytes from the beginning of the file to the first voxel.
+        scale: what makes values of the numbers.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    components: int
+    offset: int
+    scale: Scale
+
+
+def read_content(path: Path, *, with_counts: bool = False) -> Content:
+    """Read all voxels of a `.nii` or `.nii.gz`.
+
+    Args:
+        path: the file.
+        with_counts: count each value's voxels, for segmentations.
+
+    Returns:
+        What it holds; the shape in the array's order, `(z, y, x)`, with components last.
+
+    Raises:
+        DamagedFile: it is empty, truncated, fails its check sum, or is no NIfTI.
+    """
+    stream = Bytes(plain_blocks(path))
+    start = stream.read(4)
+    rest = stream.read(_header_bytes(start, path) - 4)
+    header = parse_header(start + rest, path)
+    stream.read(header.offset - len(start + rest))
+    shape = header.shape[::-1] + ((header.components,) if header.components > 1 else ())
+    reader = ContentReader(shape, header.dtype, header.scale, with_counts=with_counts)
+    n_wanted, n_read = math.prod(shape), 0
+    for block in stream.arrays(header.dtype, n_wanted):
+        reader.add(block)
+        n_read += block.size
+    if n_read < n_wanted:
+        raise DamagedFile(f"{path} is truncated: it holds {n_read} of {n_wanted} voxels.")
+    stream.drain()
+    return reader.finish()
+
+
+def parse_header(data: bytes, path: Path) -> Header:
+    """What a header of 348 (NIfTI-1) or 540 bytes (NIfTI-2) says.
+
+    Raises:
+        DamagedFile: it is cut short or says what cannot be.
+    """
+    order = _byte_order(data[:4])
+    if order is None or len(data) < struct.unpack(f"{order}i", data[:4])[0]:
+        raise DamagedFile(f"{path} is truncated within its header.")
+    if len(data) == 348:
+        n, *sizes = struct.unpack_from(f"{order}8h", data, 40)
+        code, offset = (
+            struct.unpack_from(f"{order}h", data, 70)[0],
+            struct.unpack_from(f"{order}f", data, 108)[0],
+        )
+        slope, inter = struct.unpack_from(f"{order}2f", data, 112)
+    else:
+        n, *sizes = struct.unpack_from(f"{order}8q", data, 16)
+        code, offset = (
+            struct.unpack_from(f"{order}h", data, 12)[0],
+            struct.unpack_from(f"{order}q", data, 168)[0],
+        )
+        slope, inter = struct.unpack_from(f"{order}2d", data, 176)
+    shape = tuple(sizes[:n]) if n in N_DIMENSIONS else ()
+    if not shape or min(shape) < 1 or not math.isfinite(offset):
+        raise DamagedFile(f"{path} is damaged: its header gives {n} axes of {tuple(sizes)} voxels.")
+    return Header(
+        _without_ones(shape), *_type_of(code, order, path), max(int(offset), len(data)), _scale(slope, inter)
+    )
+
+
+def _header_bytes(start: bytes, path: Path) -> int:
+    order = _byte_order(start)
+    if order is None:
+        raise DamagedFile(f"{path} is no NIfTI file: it begins with {start!r}.")
+    return int(struct.unpack(f"{order}i", start)[0])
+
+
+def _byte_order(start: bytes) -> str | None:
+    for order in "<>":
+        if len(start) == 4 and struct.unpack(f"{order}i", start)[0] in (348, 540):
+            return order
+    return None
+
+
+def _type_of(code: int, order: str, path: Path) -> tuple[np.dtype, int]:
+    if code in COLOURS:
+        return np.dtype("u1"), COLOURS[code]
+    name = NUMBERS.get(code) or COMPLEX.get(code)
+    if name is None:
+        raise DamagedFile(f"{path} holds voxels of NIfTI's type {code}, which nnU-Net's readers do not know.")
+    return np.dtype(order + name), 1
+
+
+def _scale(slope: float, inter: float) -> Scale:
+    is_set = math.isfinite(slope) and slope != 0.0
+    return Scale(slope, inter if math.isfinite(inter) else 0.0) if is_set else Scale()
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
