@@ -25,6 +25,7 @@ setup(
         "isal>=1.5",
         "connected-components-3d>=3.12",
         "fill-voids>=2.0",
+        "surface-distance>=0.1",
         "PyYAML>=6",
         "pydantic>=2.6",
         "timm>=1.0.12",

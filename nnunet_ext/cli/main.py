@@ -15,6 +15,7 @@ VERBS = {
     "train": "train with settings as options, by nnU-Net's own function",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "postprocess": "keep largest components, remove small ones, fill holes",
+    "evaluate": "Dice, surfaces and intervals of predictions against references, and paired differences",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",

@@ -11,8 +11,11 @@ import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
-GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation"}
+GROUND = {
+    "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers",
+    "overlap", "objective",
+}  # fmt: skip
+ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "installation", "evaluation"}
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(ROOMS, 1), "workflow": 2, "demo": 3, "cli": 4}
 WITH_TORCH = {
     "trainers/averaging.py",
