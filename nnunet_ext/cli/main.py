@@ -16,6 +16,7 @@ VERBS = {
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "postprocess": "keep largest components, remove small ones, fill holes",
     "evaluate": "Dice, surfaces and intervals of predictions against references, and paired differences",
+    "tune": "learn weights and post-processing from cross-validation, and say what they are worth",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",

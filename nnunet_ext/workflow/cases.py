@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nnunet_ext.labels import Dataset
 from nnunet_ext.postprocess.steps import Step, apply_steps
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
-from nnunet_ext.probabilities.stream import checked
+from nnunet_ext.probabilities.stream import Block, Layout, checked
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
 
 
@@ -119,15 +119,10 @@ def fuse_case(job: FuseJob) -> CaseRecord:
     """
     started = time.perf_counter()
     labels = job.dataset.labels
-    files = [NpzProbabilities(source.npz) for source in job.case.sources]
-    _check_agreement(job, files)
+    files = open_sources(job)
     layout = files[0].layout()
     weights = np.array([np.array(job.weights[source.member]) * source.share for source in job.case.sources])
-    streams = [
-        checked(file.blocks(), layout, sums_to_one=not labels.is_regions, what=job.name(source))
-        for file, source in zip(files, job.case.sources, strict=True)
-    ]
-    segmentation = decide(fuse(streams, weights, layout), labels, layout)
+    segmentation = decide(fuse(streams_of(job, files, layout), weights, layout), labels, layout)
     grid = find_grid(job, layout.shape)
     applied = apply_steps(segmentation, job.steps, grid.geometry)
     write_segmentation(applied.segmentation, grid.geometry, job.target, wide=job.wide)
@@ -140,6 +135,27 @@ def fuse_case(job: FuseJob) -> CaseRecord:
         notes=grid.notes,
         elapsed_s=round(time.perf_counter() - started, 3),
     )
+
+
+def open_sources(job: FuseJob) -> list[NpzProbabilities]:
+    """The case's files, which agree with each other and with the data set.
+
+    Raises:
+        ProbabilitiesError: a file is damaged or has other labels.
+        GeometryMismatch: two of them have other shapes.
+    """
+    files = [NpzProbabilities(source.npz) for source in job.case.sources]
+    _check_agreement(job, files)
+    return files
+
+
+def streams_of(job: FuseJob, files: Sequence[NpzProbabilities], layout: Layout) -> list[Iterator[Block]]:
+    """The files' blocks from their beginning, checked while they are read."""
+    sums_to_one = not job.dataset.labels.is_regions
+    return [
+        checked(file.blocks(), layout, sums_to_one=sums_to_one, what=job.name(source))
+        for file, source in zip(files, job.case.sources, strict=True)
+    ]
 
 
 def postprocess_case(job: PostprocessJob) -> CaseRecord:
