@@ -21,6 +21,7 @@ _HOMES = {
     "run_ensemble": "nnunet_ext.workflow.runs",
     "run_evaluation": "nnunet_ext.workflow.evaluations",
     "run_postprocess": "nnunet_ext.workflow.runs",
+    "run_tuning": "nnunet_ext.workflow.tuning",
     "submit_folder": "nnunet_ext.submission.submit",
     "verify_archive": "nnunet_ext.submission.verify",
 }

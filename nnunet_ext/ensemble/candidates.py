@@ -48,7 +48,11 @@ class Candidate:
 
 
 def make_candidates(
-    scorer: Scorer, objective: Objective, folds: Sequence[str], names: Sequence[str]
+    scorer: Scorer,
+    objective: Objective,
+    folds: Sequence[str],
+    names: Sequence[str],
+    search: Scorer | None = None,
 ) -> tuple[Candidate, ...]:
     """Each member alone, equal weights, one weight a member, and weights per label.
 
@@ -57,12 +61,14 @@ def make_candidates(
         objective: what to raise.
         folds: of each case, in the scorer's order; fitted weights are scored fold by fold.
         names: of the members.
+        search: of the same cases, where weights are looked for; every score is the first one's.
 
     Returns:
         From simple to complex; a single member makes a single candidate. Labels with few positive
         cases keep the weights per member.
     """
     n_members, n_labels = len(names), len(scorer.labels)
+    search = search or scorer
     every = np.arange(scorer.n_cases)
     training = {fold: np.flatnonzero(np.array(folds) != fold) for fold in dict.fromkeys(folds)}
 
@@ -74,10 +80,10 @@ def make_candidates(
         )
 
     def fit_members(rows: Rows) -> Weights:
-        return fit_member_weights(scorer, objective, rows, n_members)
+        return fit_member_weights(search, objective, rows, n_members)
 
     def fit_labels(rows: Rows) -> Weights:
-        return fit_label_weights(scorer, objective, rows, fit_members(rows), free)
+        return fit_label_weights(search, objective, rows, fit_members(rows), free)
 
     singles = [single_weights(member, n_members, n_labels) for member in range(n_members)]
     made = [candidate(name, SINGLE, _always(weights)) for name, weights in zip(names, singles, strict=True)]

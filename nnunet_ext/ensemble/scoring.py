@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class ScoredCase:
         values: of the contested voxels, `(L, sources, voxels)`.
         reference: labels of the contested voxels.
         settled: counts of pairs of all other voxels, `(n, n)`, prediction before reference.
+        stands_for: voxels that each of the contested ones counts for; 1 is exact.
     """
 
     case_id: str
@@ -41,22 +42,45 @@ class ScoredCase:
     values: NDArray[np.float32]
     reference: NDArray[np.integer[Any]]
     settled: Joint
+    stands_for: int = 1
+
+    def thinned(self, n_voxels: int) -> ScoredCase:
+        """About the same case for a search: no more than so many contested voxels, evenly picked."""
+        step = -(-self.values.shape[2] // n_voxels)
+        if step <= 1:
+            return self
+        return replace(
+            self,
+            values=self.values[:, :, ::step],
+            reference=self.reference[::step],
+            stands_for=self.stands_for * step,
+        )
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What cases must share to be scored together."""
+
+    members: tuple[int, ...]
+    shares: tuple[float, ...]
+    stands_for: int
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Cases with sources of the same members and shares, their contested voxels in one row."""
+    """Cases of one kind, their contested voxels in one row; `places` tells where each case's lie."""
 
-    rows: tuple[int, ...]
-    members: tuple[int, ...]
-    shares: tuple[float, ...]
+    kind: _Kind
+    places: dict[int, slice]
     values: NDArray[np.float32]
     cells: NDArray[np.int64]  # of the counts, for a predicted 0: each voxel's case and reference
 
     def weights(self, weights: Weights) -> Weights:
         """Weights of the sources `(sources, L)`, as an ensemble gives them."""
         normal = weights / weights.sum(axis=0)
-        return np.array([normal[m] * share for m, share in zip(self.members, self.shares, strict=True)])
+        return np.array(
+            [normal[m] * share for m, share in zip(self.kind.members, self.kind.shares, strict=True)]
+        )
 
     @property
     def chunks(self) -> list[slice]:
@@ -101,7 +125,7 @@ class Scorer:
             for group in self._groups:
                 for chunk in group.chunks:
                     winners = self._decide(group, group.values[:, :, chunk], weights).astype(np.int64)
-                    cells += self._histogram(group.cells[chunk] + winners * self.n_values)
+                    cells += self._histogram(group, group.cells[chunk] + winners * self.n_values)
             found = self._counted(cells)
             self._keep({key: found})
         return found
@@ -120,9 +144,8 @@ class Scorer:
     def decided(self, case: int, weights: Weights) -> Segmentation:
         """The labels of one case's contested voxels."""
         for group in self._groups:
-            if case in group.rows:
-                of_case = group.cells // self.n_values**2 == case
-                return self._decide(group, group.values[:, :, of_case], weights)
+            if case in group.places:
+                return self._decide(group, group.values[:, :, group.places[case]], weights)
         raise IndexError(case)
 
     def _count_columns(
@@ -136,13 +159,14 @@ class Scorer:
                 values, cells = group.values[:, :, chunk], group.cells[chunk]
                 rest = self._without(group, values, weights, label)
                 before = cells + rest.winners * self.n_values
-                base = self._histogram(before)
+                base = self._histogram(group, before)
                 for key, one in missing.items():
                     relative = relative_weights(group.weights(one))[:, label]
                     score = weighted_mean(list(values[label]), relative)
                     wins = np.flatnonzero((score > rest.lower) & (score >= rest.upper))
                     after = cells[wins] + value * self.n_values
-                    tables[key] += base - self._histogram(before[wins]) + self._histogram(after)
+                    changed = self._histogram(group, after) - self._histogram(group, before[wins])
+                    tables[key] += base + changed
         found = {key: self._counted(cells) for key, cells in tables.items()}
         self._keep(found)
         return found
@@ -184,29 +208,25 @@ class Scorer:
         streams = [iter(values[:, source]) for source in range(values.shape[1])]
         return decide(fuse(streams, group.weights(weights), layout), self.labels, layout)
 
-    def _histogram(self, cells: NDArray[np.int64]) -> Joint:
-        return np.bincount(cells, minlength=self._settled.size)
+    def _histogram(self, group: _Group, cells: NDArray[np.int64]) -> Joint:
+        return np.bincount(cells, minlength=self._settled.size) * group.kind.stands_for
 
     def _counted(self, cells: Joint) -> Counts:
         joint = cells.reshape(self._settled.shape)
         return label_counts(without_ignored(joint, self._ignore), self.labels)
 
     def _grouped(self, cases: Sequence[ScoredCase]) -> list[_Group]:
-        kinds: dict[tuple[tuple[int, ...], tuple[float, ...]], list[int]] = {}
+        kinds: dict[_Kind, list[int]] = {}
         for row, case in enumerate(cases):
-            kinds.setdefault((case.members, case.shares), []).append(row)
-        return [
-            _Group(
-                tuple(rows),
-                members,
-                shares,
-                np.concatenate([cases[row].values for row in rows], axis=2),
-                np.concatenate(
-                    [row * self.n_values**2 + cases[row].reference.astype(np.int64) for row in rows]
-                ),
-            )
-            for (members, shares), rows in kinds.items()
-        ]
+            kinds.setdefault(_Kind(case.members, case.shares, case.stands_for), []).append(row)
+        return [self._group(kind, rows, cases) for kind, rows in kinds.items()]
+
+    def _group(self, kind: _Kind, rows: Sequence[int], cases: Sequence[ScoredCase]) -> _Group:
+        ends = np.cumsum([len(cases[row].reference) for row in rows]).tolist()
+        places = {row: slice(start, end) for row, start, end in zip(rows, [0, *ends], ends, strict=False)}
+        values = np.concatenate([cases[row].values for row in rows], axis=2)
+        cells = [row * self.n_values**2 + cases[row].reference.astype(np.int64) for row in rows]
+        return _Group(kind, places, values, np.concatenate(cells))
 
 
 def _padded(joint: Joint, n_values: int) -> Joint:

@@ -28,6 +28,7 @@ Entry = Mapping[str, Mapping[str, Any]]
 Entries = tuple[Entry, ...]
 Tables = Sequence[CaseTable]
 Rows = NDArray[np.intp]
+Place = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,39 @@ class Learnt:
     Attributes:
         entries: the steps learnt on all cases, as a plan writes them.
         by_fold: those learnt without the cases of each fold.
-        fitted: counts of all cases after `entries`.
         held_out: counts of each case after the steps of its fold.
         accepted: whether, on held-out cases, no label's score falls and one rises.
     """
 
     entries: Entries
     by_fold: Mapping[str, Entries]
-    fitted: Counts
     held_out: Counts
     accepted: bool
 
 
+@dataclass
+class _Fit:
+    """Steps on their way: learnt for one subject on the cases of `rows`."""
+
+    subject: int
+    rows: Rows
+    entries: Entries = ()
+    counts: Counts | None = None
+    is_done: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Whose segmentations after which steps come next."""
+        return self.subject, json.dumps(self.entries)
+
+
 class StepTuner:
-    """Learns steps for the segmentations of all cases.
+    """Learns steps for several ways to segment the same cases.
 
     Args:
-        tables_after: the cases' tables after some steps; called once for each list of steps.
-        sizes: of the references, in the same order.
+        tables_after: for each subject and steps, the tables of all cases after them. All that are
+            wanted next are asked for at once, and each once only.
+        sizes: of the references, in the order of the cases.
         labels: those of the data set.
         objective: what to raise.
         ignore: value of voxels in the references that do not count.
@@ -75,7 +91,7 @@ class StepTuner:
 
     def __init__(
         self,
-        tables_after: Callable[[tuple[Step, ...]], Tables],
+        tables_after: Callable[[Sequence[tuple[int, tuple[Step, ...]]]], Sequence[Tables]],
         sizes: Sequence[ReferenceSizes],
         labels: Labels,
         objective: Objective,
@@ -86,58 +102,71 @@ class StepTuner:
         self._labels = labels
         self._objective = objective
         self._ignore = ignore
-        self._tables: dict[str, Tables] = {}
-        self._trial_counts: dict[str, Counts] = {}
+        self._tables: dict[Place, Tables] = {}
+        self._trial_counts: dict[tuple[Place, str], Counts] = {}
 
-    def learn(self, folds: Sequence[str]) -> Learnt:
-        """Learn on all cases, and fold by fold on the cases of the others."""
+    def learn(self, folds: Sequence[str], n_subjects: int = 1) -> list[Learnt]:
+        """Learn on all cases, and for each fold on the cases of the others; one result a subject."""
         every = np.arange(len(folds))
-        entries, fitted = self.fit(every)
-        by_fold, held_out = {}, np.empty_like(fitted)
-        for fold in dict.fromkeys(folds):
-            own = np.flatnonzero(np.array(folds) == fold)
-            by_fold[fold], counts = self.fit(np.setdiff1d(every, own))
-            held_out[own] = counts[own]
-        before = self._counts(self._after(()))
-        return Learnt(entries, by_fold, fitted, held_out, bool(entries) and self._helps(before, held_out))
-
-    def fit(self, rows: Rows) -> tuple[Entries, Counts]:
-        """Add the step that raises the score of some cases most, as long as no label's score falls.
-
-        Returns:
-            The steps in order, and the counts of all cases after them.
-        """
-        entries: Entries = ()
-        tables = self._after(entries)
-        counts = self._counts(tables)
-        while len(entries) < MAX_STEPS:
-            found = self._best_trial(entries, tables, counts, rows)
-            if found is None:
-                break
-            entries, counts = (*entries, found[0]), found[1]
-            if len(entries) < MAX_STEPS:
-                tables = self._after(entries)
-        return entries, counts
+        own = {fold: np.flatnonzero(np.array(folds) == fold) for fold in dict.fromkeys(folds)}
+        whole = [_Fit(subject, every) for subject in range(n_subjects)]
+        parts = [
+            {fold: _Fit(subject, np.setdiff1d(every, rows)) for fold, rows in own.items()}
+            for subject in range(n_subjects)
+        ]
+        self._run([*whole, *(fit for of_subject in parts for fit in of_subject.values())])
+        return [self._learnt(fit, of_folds, own) for fit, of_folds in zip(whole, parts, strict=True)]
 
     def steps(self, entries: Entries) -> tuple[Step, ...]:
         """The steps that some entries stand for."""
         return resolve_steps(entries, self._labels)
 
-    def _best_trial(
-        self, entries: Entries, tables: Tables, counts: Counts, rows: Rows
-    ) -> tuple[Entry, Counts] | None:
+    def _learnt(self, whole: _Fit, parts: Mapping[str, _Fit], own: Mapping[str, Rows]) -> Learnt:
+        before = self._counts(self._tables[_Fit(whole.subject, whole.rows).place])
+        held_out = before.copy()
+        for fold, fit in parts.items():
+            if fit.counts is not None:
+                held_out[own[fold]] = fit.counts[own[fold]]
+        return Learnt(
+            whole.entries,
+            {fold: fit.entries for fold, fit in parts.items()},
+            held_out,
+            bool(whole.entries) and self._helps(before, held_out),
+        )
+
+    def _run(self, fits: Sequence[_Fit]) -> None:
+        """All fits side by side, a step at a time."""
+        while going := [fit for fit in fits if not fit.is_done]:
+            wanted = {fit.place: fit for fit in going if fit.place not in self._tables}
+            asked = [(fit.subject, self.steps(fit.entries)) for fit in wanted.values()]
+            if asked:
+                self._tables |= dict(zip(wanted, self._tables_after(asked), strict=True))
+            for fit in going:
+                self._advance(fit)
+
+    def _advance(self, fit: _Fit) -> None:
+        """Add the step that raises the score of the fit's cases most, as long as no label's score falls."""
+        tables = self._tables[fit.place]
+        counts = self._counts(tables) if fit.counts is None else fit.counts
+        found = self._best_trial(fit, tables, counts)
+        if found is not None:
+            fit.entries, counts = (*fit.entries, found[0]), found[1]
+        fit.counts = counts
+        fit.is_done = found is None or len(fit.entries) == MAX_STEPS
+
+    def _best_trial(self, fit: _Fit, tables: Tables, counts: Counts) -> tuple[Entry, Counts] | None:
         best, best_gain = None, SMALLEST_GAIN
-        before = self._objective.score(counts[rows])
-        for entry in self._trials(rows):
-            after = self._tried(entries, entry, tables)
-            gain = self._objective.score(after[rows]) - before
-            if gain > best_gain + ROUNDING and self._spares_all(counts[rows], after[rows]):
+        before = self._objective.score(counts[fit.rows])
+        for entry in self._trials(fit.rows):
+            after = self._tried(fit.place, entry, tables)
+            gain = self._objective.score(after[fit.rows]) - before
+            if gain > best_gain + ROUNDING and self._spares_all(counts[fit.rows], after[fit.rows]):
                 best, best_gain = (entry, after), gain
         return best
 
-    def _tried(self, entries: Entries, entry: Entry, tables: Tables) -> Counts:
+    def _tried(self, place: Place, entry: Entry, tables: Tables) -> Counts:
         """Counts of all cases after one more step; folds try much the same ones."""
-        key = json.dumps([*entries, entry])
+        key = place, json.dumps(entry)
         if key not in self._trial_counts:
             (step,) = self.steps((entry,))
             self._trial_counts[key] = self._count([table.after(step) for table in tables])
@@ -147,7 +176,7 @@ class StepTuner:
         """Every step to try, from simple to complex; sizes are those of the references of `rows`."""
         for names in trial_labels(self._labels):
             options: dict[str, Any] = {"labels": names} | ({"union": True} if len(names) > 1 else {})
-            (group,) = resolve_steps([{"keep_largest": options}], self._labels)[0].groups
+            (group,) = self.steps(({"keep_largest": options},))[0].groups
             yield {"keep_largest": options}
             yield {"fill_holes": options}
             for kind, volumes in (
@@ -157,12 +186,6 @@ class StepTuner:
                 known = [volume for volume in volumes if volume]
                 for share in SHARES if known else ():
                     yield {kind: options | {"min_volume_mm3": _rounded_down(share * min(known))}}
-
-    def _after(self, entries: Entries) -> Tables:
-        key = json.dumps(entries)
-        if key not in self._tables:
-            self._tables[key] = self._tables_after(self.steps(entries))
-        return self._tables[key]
 
     def _counts(self, tables: Tables) -> Counts:
         return self._count([table.joint for table in tables])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,9 @@ from nnunet_ext.workers import default_processes, run_jobs
 from nnunet_ext.workflow.cases import FuseJob
 from nnunet_ext.workflow.tuning_cases import CaseVolume, ReadJob, TableJob, TuningCase, read_case, table_of
 from nnunet_ext.workflow.validation import Validation, find_validation
+
+WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
+SEARCH_VOXELS = 1 << 14  # contested ones of each case that a search looks at
 
 OnCase = Callable[[str, str | None, int], None]
 
@@ -153,18 +156,29 @@ def run_tuning(
     n_contested = sum(len(case.volume.voxels) for case in cases)
     kept_bytes = sum(case.scored.values.nbytes for case in cases)
     names = [member.name for member in validation.plan.members]
-    candidates = make_candidates(scorer, objective, validation.folds, names)
+    search = Scorer([case.scored.thinned(SEARCH_VOXELS) for case in cases], data.labels, data.ignore)
+    candidates = make_candidates(scorer, objective, validation.folds, names, search)
     sizes, volumes = [case.sizes for case in cases], [case.volume for case in cases]
-    del cases
+    del cases, search
     desk = _Desk(scorer, volumes, validation.folds, data, n_processes)
-    rows = [_bare(candidate) for candidate in candidates]
-    for candidate in _worth_processing(candidates, objective):
-        tables = partial(desk.held_out_tables, candidate)
-        tuner = StepTuner(tables, sizes, data.labels, objective, data.ignore)
-        learnt = tuner.learn(validation.folds)
-        if learnt.entries:
-            fitted = desk.plan_counts(candidate.weights, tuner.steps(learnt.entries))
-            rows.append(Row(candidate, _UNRATED, learnt, fitted, learnt.held_out))
+    processed = _worth_processing(candidates, objective)
+    tuner = StepTuner(
+        lambda asked: desk.held_out_tables([(processed[number], steps) for number, steps in asked]),
+        sizes,
+        data.labels,
+        objective,
+        data.ignore,
+    )
+    learnt = [
+        (candidate, one)
+        for candidate, one in zip(processed, tuner.learn(validation.folds, len(processed)), strict=True)
+        if one.entries
+    ]
+    plans = [(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt]
+    rows = [_bare(candidate) for candidate in candidates] + [
+        Row(candidate, _UNRATED, one, fitted, one.held_out)
+        for (candidate, one), fitted in zip(learnt, desk.plan_counts(plans), strict=True)
+    ]
     rows.sort(key=lambda row: row.complexity)
     rated = rate([row.held_out for row in rows], objective, [row.eligible for row in rows])
     rows = [replace(row, rated=one) for row, one in zip(rows, rated, strict=True)]
@@ -212,30 +226,35 @@ class _Desk:
         self._dataset, self._n_processes = dataset, n_processes
         self._groups = tuple(trial_groups(dataset.labels))
 
-    def held_out_tables(self, candidate: Candidate, steps: tuple[Step, ...]) -> list[CaseTable]:
+    def held_out_tables(self, asked: Sequence[tuple[Candidate, tuple[Step, ...]]]) -> list[list[CaseTable]]:
         """Tables of each case as the weights fitted without its fold segment it, after some steps."""
-        return self._tables([candidate.by_fold[fold] for fold in self._folds], steps, self._groups)
+        plans = [([one.by_fold[fold] for fold in self._folds], steps) for one, steps in asked]
+        return self._tables(plans, self._groups)
 
-    def plan_counts(self, weights: Weights, steps: tuple[Step, ...]) -> Counts:
-        """Counts of all cases under a plan."""
-        tables = self._tables([weights] * len(self._folds), steps, ())
-        joints = np.stack([table.joint for table in tables])
-        return label_counts(without_ignored(joints, self._dataset.ignore), self._dataset.labels)
+    def plan_counts(self, plans: Sequence[tuple[Weights, tuple[Step, ...]]]) -> list[Counts]:
+        """Counts of all cases under each plan."""
+        tables = self._tables([([weights] * len(self._folds), steps) for weights, steps in plans], ())
+        joints = [np.stack([table.joint for table in of_plan]) for of_plan in tables]
+        return [label_counts(without_ignored(j, self._dataset.ignore), self._dataset.labels) for j in joints]
 
     def _tables(
-        self, weights: Sequence[Weights], steps: tuple[Step, ...], groups: tuple[Group, ...]
-    ) -> list[CaseTable]:
-        n_values = self._scorer.n_values
+        self, plans: Sequence[tuple[Sequence[Weights], tuple[Step, ...]]], groups: tuple[Group, ...]
+    ) -> list[list[CaseTable]]:
+        """For each plan, with weights of each case, the tables of all cases."""
+        n_values, n_cases = self._scorer.n_values, len(self._volumes)
         jobs = [
-            TableJob(number, volume, self._scorer.decided(number, own), steps, groups, n_values)
-            for number, (volume, own) in enumerate(zip(self._volumes, weights, strict=True))
+            TableJob(plan * n_cases + case, volume, self._scorer.decided(case, own), steps, groups, n_values)
+            for plan, (weights, steps) in enumerate(plans)
+            for case, (volume, own) in enumerate(zip(self._volumes, weights, strict=True))
         ]
+        n_voxels = len(plans) * sum(math.prod(volume.settled.shape) for volume in self._volumes)
+        n_processes = self._n_processes if n_voxels > WORTH_PROCESSES else 0
         tables: dict[int, CaseTable] = {}
-        for outcome in run_jobs(table_of, jobs, self._n_processes):
+        for outcome in run_jobs(table_of, jobs, n_processes):
             if outcome.result is None:
                 raise WorkerDied(f"post-processing could not be tried: {outcome.reason}")
             tables[outcome.job.number] = outcome.result
-        return [tables[number] for number in range(len(jobs))]
+        return [[tables[plan * n_cases + case] for case in range(n_cases)] for plan in range(len(plans))]
 
 
 def read_cases(

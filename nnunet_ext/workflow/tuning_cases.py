@@ -145,7 +145,7 @@ class TableJob:
     """One case to tabulate after some steps.
 
     Attributes:
-        number: of the case.
+        number: by which the result is told from others.
         volume: its labels.
         decided: labels of its contested voxels.
         steps: to do first.

@@ -51,6 +51,7 @@ def test_the_commands_from_fold_outputs_to_a_zip_run(fold_outputs, capsys):
         "ensemble",
         "verify",
         "ensemble",
+        "ensemble",
         "postprocess",
         "submit",
         "verify",
