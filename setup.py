@@ -26,6 +26,7 @@ setup(
         "blosc2>=3.3.2",
         "connected-components-3d>=3.12",
         "fill-voids>=2.0",
+        "surface-distance>=0.1",
         "PyYAML>=6",
         "pydantic>=2.6",
         "timm>=1.0.12",

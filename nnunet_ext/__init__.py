@@ -17,8 +17,11 @@ _HOMES = {
     "read_dataset": "nnunet_ext.labels",
     "read_plan": "nnunet_ext.ensemble.plan_file",
     "remove_small": "nnunet_ext.postprocess.components",
+    "run_comparison": "nnunet_ext.workflow.evaluations",
     "run_ensemble": "nnunet_ext.workflow.runs",
+    "run_evaluation": "nnunet_ext.workflow.evaluations",
     "run_postprocess": "nnunet_ext.workflow.runs",
+    "run_tuning": "nnunet_ext.workflow.tuning",
     "submit_folder": "nnunet_ext.submission.submit",
     "verify_archive": "nnunet_ext.submission.verify",
 }

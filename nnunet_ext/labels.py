@@ -63,10 +63,17 @@ class Labels:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What this package needs of a dataset.json: its labels, and the ending of its segmentations."""
+    """What this package needs of a dataset.json.
+
+    Attributes:
+        labels: what networks put out.
+        file_ending: of its images and segmentations.
+        ignore: value of voxels in references that do not count; None where there is none.
+    """
 
     labels: Labels
     file_ending: str
+    ignore: int | None = None
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -82,7 +89,10 @@ def read_dataset(path: Path) -> Dataset:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
     try:
-        return Dataset(labels_of(content), str(content["file_ending"]))
+        ignore = content["labels"].get("ignore")
+        return Dataset(
+            labels_of(content), str(content["file_ending"]), None if ignore is None else int(ignore)
+        )
     except KeyError as error:
         raise DatasetError(f"{path} has no entry {error}, which nnU-Net's dataset.json needs.") from error
     except DatasetError as error:

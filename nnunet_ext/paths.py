@@ -13,6 +13,21 @@ FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINER_VARIABLE = "nnUNet_extTrainer"
 
 
+def dataset_folder(variable: str, dataset: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """A data set's folder below the one that a variable names; None where there is none.
+
+    Args:
+        variable: one of nnU-Net's three.
+        dataset: its number or name, as nnU-Net's `-d` takes them.
+        environment: where the variable stands.
+    """
+    base = environment.get(variable)
+    if not base or not Path(base).is_dir():
+        return None
+    pattern = f"Dataset{int(dataset):03}_*" if dataset.isdecimal() else dataset
+    return next((path for path in sorted(Path(base).glob(pattern)) if path.is_dir()), None)
+
+
 def discovery_folder() -> Path:
     """The folder whose one file shows our trainers to nnU-Net."""
     return Path(__file__).resolve().parent / "trainers" / "discovery"

@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, print_report
-from nnunet_ext.ensemble.plan import Plan, equal_plan, expand_folder
-from nnunet_ext.errors import PlanError
+from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, member_folders, print_report
+from nnunet_ext.ensemble.plan import Plan, equal_plan
+from nnunet_ext.errors import UsageError
 from nnunet_ext.workflow.runs import run_ensemble
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="YAML plan: members, weights, post-processing"
     )
-    what.add_argument(
+    parser.add_argument(
         "-i",
         nargs="+",
         metavar="NAME=FOLDER",
-        help="members of equal weight; a name given twice has two folds; a bare folder is its own name",
+        help="members of equal weight, or beside --plan the folders of its members; a name given twice has "
+        "two folds; a bare folder is its own name",
     )
     parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the segmentations")
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    plan = args.plan if args.plan else _plan_of(args.i)
+    plan = _plan_of(args)
     with case_progress("ensemble") as on_case:
         report = run_ensemble(
             plan,
@@ -54,12 +54,14 @@ def run(args: argparse.Namespace) -> int:
     return print_report(report)
 
 
-def _plan_of(entries: list[str]) -> Plan:
-    folders: dict[str, list[Path]] = {}
-    for entry in entries:
-        name, equals, pattern = entry.partition("=")
-        matches = expand_folder(pattern if equals else name, Path.cwd())
-        if not matches:
-            raise PlanError(f"-i {entry}: there is no folder {pattern if equals else name}.")
-        folders.setdefault(name, []).extend(matches)
-    return equal_plan(folders)
+def _plan_of(args: argparse.Namespace) -> Plan | Path:
+    if not args.i:
+        if not args.plan:
+            raise UsageError("Nothing to fuse: name members with -i, or a plan with --plan.")
+        return Path(args.plan)
+    folders = member_folders(args.i, "-i")
+    if not args.plan:
+        return equal_plan(folders)
+    from nnunet_ext.ensemble.plan_file import read_plan
+
+    return read_plan(args.plan, folders)

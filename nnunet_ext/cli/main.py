@@ -20,6 +20,8 @@ VERBS = {
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "probabilities": "keep probabilities in a fraction of their space, and look into their files",
     "postprocess": "keep largest components, remove small ones, fill holes",
+    "evaluate": "Dice, surfaces and intervals of predictions against references, and paired differences",
+    "tune": "learn weights and post-processing from cross-validation, and say what they are worth",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "results": "tell how every trained model and fold stands, with the Dice of each label",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from nnunet_ext.ensemble.plan import expand_folder
+from nnunet_ext.errors import PlanError
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.record import Report
 
@@ -27,6 +30,22 @@ def add_uint16(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uint16", action="store_true", help="write uint16 instead of uint8, for labels above 255"
     )
+
+
+def member_folders(entries: Sequence[str], option: str) -> dict[str, list[Path]]:
+    """The folders of each member from `NAME=FOLDER`; a bare folder is its own name.
+
+    Raises:
+        PlanError: a folder is not there.
+    """
+    folders: dict[str, list[Path]] = {}
+    for entry in entries:
+        name, equals, pattern = entry.partition("=")
+        matches = expand_folder(pattern if equals else name, Path.cwd())
+        if not matches:
+            raise PlanError(f"{option} {entry}: there is no folder {pattern if equals else name}.")
+        folders.setdefault(name, []).extend(matches)
+    return folders
 
 
 def _count(text: str) -> int:

@@ -25,7 +25,7 @@ class _AddStep(argparse.Action):
         name = (option_string or "").lstrip("-")
         options: dict[str, Any] = {}
         labels = list(values or ())
-        if name == "remove_small":
+        if name in ("remove_small", "volume_floor"):
             options["min_volume_mm3"] = labels.pop(0)
         if labels:
             options["labels"] = labels
@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar=("MM3", "LABEL"),
         help="remove components below a volume",
+        **shared,
+    )
+    step.add_argument(
+        "--volume_floor",
+        nargs="+",
+        metavar=("MM3", "LABEL"),
+        help="remove labels that have less than a volume in all",
         **shared,
     )
     step.add_argument("--fill_holes", nargs="*", metavar="LABEL", help="fill enclosed background", **shared)

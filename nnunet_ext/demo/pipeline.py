@@ -14,7 +14,8 @@ from nnunet_ext.demo.steps import Step, Training, model_steps
 from nnunet_ext.errors import StepFailed
 from nnunet_ext.files import written_whole
 from nnunet_ext.labels import Labels, read_dataset
-from nnunet_ext.report.dice import DiceSummary, LabelDice, case_dice, summarize
+from nnunet_ext.overlap import Overlap
+from nnunet_ext.report.dice import DiceSummary, case_dice, summarize
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 from nnunet_ext.volumes import read_segmentation
 from nnunet_ext.workflow.runs import run_ensemble
@@ -137,7 +138,7 @@ def _labels(folder: DemoFolder) -> Labels:
     return read_dataset(folder.dataset / "dataset.json").labels
 
 
-def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, LabelDice]]:
+def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, Overlap]]:
     """Each test case's Dice against its reference."""
     labels, found = _labels(folder), {}
     for case in cases_to_predict():
@@ -153,7 +154,7 @@ def _draw(folder: DemoFolder) -> None:
     draw_overlays(cases, {labels.values[i]: labels.names[i] for i in labels.foreground}, folder.picture)
 
 
-def _drawn(folder: DemoFolder, case: str, dice: dict[str, LabelDice]) -> OverlayCase:
+def _drawn(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:
     scan, geometry = read_segmentation(folder.dataset / "imagesTs" / f"{case}_0000{FILE_ENDING}")
     prediction, _ = read_segmentation(folder.segmentations(ENSEMBLE) / f"{case}{FILE_ENDING}")
     reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
@@ -161,11 +162,11 @@ def _drawn(folder: DemoFolder, case: str, dice: dict[str, LabelDice]) -> Overlay
     return OverlayCase(f"{case}    {_in_words(dice)}", scan, prediction, (z, y, x), reference)
 
 
-def _in_words(dice: dict[str, LabelDice]) -> str:
+def _in_words(dice: dict[str, Overlap]) -> str:
     return "   ".join(f"{name.replace('_', ' ')} {_verdict(one)}" for name, one in dice.items())
 
 
-def _verdict(one: LabelDice) -> str:
+def _verdict(one: Overlap) -> str:
     if one.dice is not None:
         return f"{one.dice:.2f}"
     return "false alarm" if one.is_false_alarm else "rightly absent"

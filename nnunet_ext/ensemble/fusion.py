@@ -39,12 +39,18 @@ def fuse(
     """
     if weights.shape != (len(members), layout.n_labels):
         raise ValueError(f"weights have shape {weights.shape}, not {(len(members), layout.n_labels)}.")
-    relative = (weights / weights.max(axis=0)).astype(np.float32)
+    relative = relative_weights(weights)
     for piece, *blocks in zip(layout.pieces(), *members, strict=True):
-        yield Scores(piece, _weighted_mean(blocks, relative[:, piece.label]))
+        yield Scores(piece, weighted_mean(blocks, relative[:, piece.label]))
 
 
-def _weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
+def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Weights `(M, L)` relative to each label's largest, which is then exactly 1."""
+    return (weights / weights.max(axis=0)).astype(np.float32)
+
+
+def weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
+    """Mean of some voxels' values of one label; members of weight 0 are not looked at."""
     used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
     (first, weight), *rest = used
     total = first.copy() if weight == 1 else first * weight

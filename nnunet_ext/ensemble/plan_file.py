@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from nnunet_ext.ensemble.plan import Member, Plan, expand_folder
 from nnunet_ext.errors import PlanError, joined_faults
+from nnunet_ext.files import written_whole
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -51,22 +54,72 @@ class _PlanFile(_Strict):
     postprocess: list[Any] = []
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -> Plan:
     """Read the YAML plan of an ensemble; its folders are relative to the file, `*` stands for any name.
 
+    Args:
+        path: the file.
+        folders: by the name of a member, what to read instead of the folders that the plan names,
+            such as predictions of new cases; all of a member's folders then weigh the same.
+
     Raises:
-        PlanError: the file is missing, no YAML, or not of a plan's form; all faults at once.
+        PlanError: the file is missing, no YAML, or not of a plan's form, or `folders` names a member
+            that it does not; all faults at once.
     """
     content = read_yaml(path)
     try:
         file = _PlanFile.model_validate(content)
     except ValidationError as error:
         raise PlanError(joined_faults(f"{path} is no plan of an ensemble:", _readable(error))) from None
+    folders = folders or {}
+    unknown = [name for name in folders if name not in file.members]
+    if unknown:
+        raise PlanError(f"{path} has no members {unknown}; its members are {list(file.members)}.")
     faults: list[str] = []
-    members = tuple(_member(name, member, path.parent, faults) for name, member in file.members.items())
+    members = tuple(
+        Member(name, tuple(folders[name]), (1.0,) * len(folders[name]))
+        if name in folders
+        else _member(name, member, path.parent, faults)
+        for name, member in file.members.items()
+    )
     if faults:
         raise PlanError(joined_faults(f"{path} names folders that are not there:", faults))
     return Plan(members, file.weights.default, file.weights.labels, tuple(file.postprocess), file=path)
+
+
+def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
+    """Write a plan as a YAML file that `read_plan` reads back the same, whole or not at all.
+
+    Args:
+        plan: to write; folders are written relative to the file where that is possible.
+        path: the file.
+        comment: lines to begin with.
+    """
+    members: dict[str, Any] = {}
+    for member in plan.members:
+        folders = [_relative(folder, path.parent) for folder in member.folders]
+        alike = len(set(member.folder_weights)) <= 1
+        weights = {} if alike else {"weights": list(member.folder_weights)}
+        members[member.name] = {"folders": folders, **weights}
+    content: dict[str, Any] = {"members": members}
+    weights_of: dict[str, Any] = {"default": dict(plan.default_weights)} if plan.default_weights else {}
+    if plan.label_weights:
+        weights_of["labels"] = {label: dict(weights) for label, weights in plan.label_weights.items()}
+    if weights_of:
+        content["weights"] = weights_of
+    if plan.postprocess:
+        content["postprocess"] = list(plan.postprocess)
+    head = "".join(f"# {line}\n" for line in comment)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    with written_whole(path) as part:
+        part.write_text(head + text, encoding="utf-8")
+
+
+def _relative(folder: Path, base: Path) -> str:
+    try:
+        return Path(os.path.relpath(folder.absolute(), base.absolute())).as_posix()
+    except ValueError:  # another drive of Windows
+        return folder.absolute().as_posix()
 
 
 def read_yaml(path: Path) -> Any:

@@ -1,8 +1,9 @@
-"""Connected components: keep the largest, remove the small."""
+"""Connected components: keep the largest, remove the small; and labels too small to be there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -13,7 +14,7 @@ from nnunet_ext.labels import BACKGROUND
 Group = tuple[int, ...]
 Segmentation = NDArray[np.integer]
 # Sizes in voxels and group of each component -> which components stay.
-Choice = Callable[[NDArray[np.int64], NDArray[np.integer]], NDArray[np.bool_]]
+Choice = Callable[[NDArray[np.int64], NDArray[np.integer]], Any]
 
 
 def keep_largest(segmentation: Segmentation, groups: Sequence[Group], connectivity: int = 26) -> Segmentation:
@@ -30,13 +31,7 @@ def keep_largest(segmentation: Segmentation, groups: Sequence[Group], connectivi
 
     Source: `remove_all_but_largest_component_from_segmentation` of nnU-Net.
     """
-
-    def largest(sizes: NDArray[np.int64], group_of: NDArray[np.integer]) -> NDArray[np.bool_]:
-        maxima = np.zeros(int(group_of.max(initial=0)) + 1, np.int64)
-        np.maximum.at(maxima, group_of, sizes)
-        return sizes == maxima[group_of]
-
-    return _keep(segmentation, groups, connectivity, largest)
+    return _keep(segmentation, groups, connectivity, are_largest)
 
 
 def remove_small(
@@ -53,8 +48,58 @@ def remove_small(
     Returns:
         A new array.
     """
-    smallest = min_voxels * (1 - 1e-9)  # a component of exactly that volume stays, whatever the rounding
-    return _keep(segmentation, groups, connectivity, lambda sizes, _: sizes >= smallest)
+    return _keep(segmentation, groups, connectivity, lambda sizes, _: are_as_large(sizes, min_voxels))
+
+
+def drop_below(segmentation: Segmentation, groups: Sequence[Group], min_voxels: float) -> Segmentation:
+    """Turn a group of labels into background where all of it together has fewer than `min_voxels` voxels.
+
+    Args:
+        segmentation: labels, in any shape.
+        groups: as for `keep_largest`.
+        min_voxels: smallest number that stays; need not be whole.
+
+    Returns:
+        A new array.
+    """
+    result = segmentation.copy()
+    for group in groups:
+        inside = np.isin(result, group)
+        if not are_as_large(int(np.count_nonzero(inside)), min_voxels):
+            result[inside] = BACKGROUND
+    return result
+
+
+def are_largest(sizes: NDArray[np.int64], group_of: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which components are as large as the largest of their group."""
+    maxima = np.zeros(int(group_of.max(initial=0)) + 1, np.int64)
+    np.maximum.at(maxima, group_of, sizes)
+    return sizes == maxima[group_of]
+
+
+def are_as_large(sizes: NDArray[np.int64] | int, min_voxels: float) -> NDArray[np.bool_] | bool:
+    """Which sizes reach a smallest one; exactly that size does, whatever the rounding of its volume."""
+    return sizes >= min_voxels * (1 - 1e-9)
+
+
+def find_components(
+    segmentation: Segmentation, groups: Sequence[Group], connectivity: int = 26
+) -> tuple[NDArray[np.integer], NDArray[np.int64], NDArray[np.integer]]:
+    """Connected components of groups that share no label.
+
+    Returns:
+        The number of each voxel's component, 0 for none; each component's voxels; and the number of
+        its group, from 1.
+    """
+    flat = _as_plane(segmentation)
+    grouped = group_image(flat, groups)
+    components, n_components = cc3d.connected_components(
+        grouped, connectivity=_connectivity(connectivity, flat.ndim), return_N=True
+    )
+    sizes = np.bincount(components.ravel(), minlength=n_components + 1)
+    group_of = np.zeros(n_components + 1, grouped.dtype)
+    group_of[components.ravel()] = grouped.ravel()
+    return components.reshape(segmentation.shape), sizes, group_of
 
 
 def group_image(segmentation: Segmentation, groups: Sequence[Group]) -> NDArray[np.uint16]:
@@ -70,18 +115,11 @@ def _keep(
     segmentation: Segmentation, groups: Sequence[Group], connectivity: int, choice: Choice
 ) -> Segmentation:
     result = segmentation.copy()
-    flat = _as_plane(result)
     for batch in _disjoint_batches(groups):
-        grouped = group_image(flat, batch)
-        components, n_components = cc3d.connected_components(
-            grouped, connectivity=_connectivity(connectivity, flat.ndim), return_N=True
-        )
-        sizes = np.bincount(components.ravel(), minlength=n_components + 1)
-        group_of = np.zeros(n_components + 1, grouped.dtype)
-        group_of[components.ravel()] = grouped.ravel()
+        components, sizes, group_of = find_components(result, batch, connectivity)
         stays = choice(sizes, group_of)
         stays[0] = True
-        flat[~stays[components]] = BACKGROUND
+        result[~stays[components]] = BACKGROUND
     return result
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nnunet_ext.errors import PlanError, joined_faults
 from nnunet_ext.labels import BACKGROUND, Labels
 from nnunet_ext.postprocess.components import Group
-from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, Step
+from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, Step, VolumeFloor
 
 
 class _Options(BaseModel):
@@ -45,10 +45,18 @@ class _FillHoles(_Options):
         return FillHoles(groups, self.slice_by_slice)
 
 
+class _VolumeFloor(_Options):
+    min_volume_mm3: float = Field(gt=0, allow_inf_nan=False)
+
+    def step(self, groups: tuple[Group, ...]) -> Step:
+        return VolumeFloor(groups, self.min_volume_mm3)
+
+
 KINDS: dict[str, type[_Options]] = {
     "keep_largest": _KeepLargest,
     "remove_small": _RemoveSmall,
     "fill_holes": _FillHoles,
+    "volume_floor": _VolumeFloor,
 }
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunet_ext.geometry import Geometry
-from nnunet_ext.postprocess.components import Group, Segmentation, keep_largest, remove_small
+from nnunet_ext.postprocess.components import (
+    Group,
+    Segmentation,
+    drop_below,
+    keep_largest,
+    remove_small,
+)
 from nnunet_ext.postprocess.holes import fill_holes
 
 
@@ -49,7 +55,19 @@ class FillHoles:
         return fill_holes(segmentation, self.groups, self.slice_by_slice)
 
 
-Step = KeepLargest | RemoveSmall | FillHoles
+@dataclass(frozen=True)
+class VolumeFloor:
+    """Take a group of labels for absent in a case that has less than a volume in mm3 of it (in 2D mm2)."""
+
+    groups: tuple[Group, ...]
+    min_volume_mm3: float
+
+    def apply(self, segmentation: Segmentation, voxel_mm3: float) -> Segmentation:
+        """A new segmentation."""
+        return drop_below(segmentation, self.groups, self.min_volume_mm3 / voxel_mm3)
+
+
+Step = KeepLargest | RemoveSmall | FillHoles | VolumeFloor
 
 
 @dataclass(frozen=True)

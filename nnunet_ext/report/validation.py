@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.labels import Labels
-from nnunet_ext.report.dice import DiceSummary, LabelDice, summarize
+from nnunet_ext.overlap import Overlap
+from nnunet_ext.report.dice import DiceSummary, summarize
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
 
@@ -27,7 +28,7 @@ class Validation:
         notes: what could not be read.
     """
 
-    cases: dict[str, dict[str, LabelDice]] = field(default_factory=dict)
+    cases: dict[str, dict[str, Overlap]] = field(default_factory=dict)
     nnunet_mean: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -68,12 +69,12 @@ def label_name(key: str, labels: Labels | None) -> str:
     return next(known, key)
 
 
-def _compared(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, LabelDice]:
+def _compared(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Overlap]:
     return {name: _label_dice(metrics[key]) for key, name in names.items()}
 
 
-def _label_dice(metrics: Mapping[str, Any]) -> LabelDice:
-    return LabelDice(int(metrics["n_ref"]), int(metrics["n_pred"]), int(metrics["TP"]))
+def _label_dice(metrics: Mapping[str, Any]) -> Overlap:
+    return Overlap(int(metrics["n_ref"]), int(metrics["n_pred"]), int(metrics["TP"]))
 
 
 def _case_id(prediction_file: str) -> str:

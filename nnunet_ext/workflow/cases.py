@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from nnunet_ext.postprocess.steps import Step, apply_steps
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
-from nnunet_ext.probabilities.stream import Layout, Probabilities, checked, read_ahead
+from nnunet_ext.probabilities.stream import Block, Layout, Probabilities, checked, read_ahead
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
 
 
@@ -123,14 +123,10 @@ def fuse_case(job: FuseJob) -> CaseRecord:
     """
     started = time.perf_counter()
     labels = job.dataset.labels
-    files = [open_probabilities(source.path, job.n_threads) for source in job.case.sources]
-    _check_agreement(job, files)
+    files = open_sources(job)
     layout = Layout(files[0].shape[0], files[0].shape[1:])
     weights = np.array([np.array(job.weights[source.member]) * source.share for source in job.case.sources])
-    streams = [
-        checked(file.blocks(layout), layout, sums_to_one=not labels.is_regions, what=job.name(source))
-        for file, source in zip(files, job.case.sources, strict=True)
-    ]
+    streams = streams_of(job, files, layout)
     with ThreadPoolExecutor(job.n_threads) as pool:
         if job.n_threads > 1:
             streams = [
@@ -152,6 +148,27 @@ def fuse_case(job: FuseJob) -> CaseRecord:
         notes=grid.notes,
         elapsed_s=round(time.perf_counter() - started, 3),
     )
+
+
+def open_sources(job: FuseJob) -> list[Probabilities]:
+    """The case's files, which agree with each other and with the data set.
+
+    Raises:
+        ProbabilitiesError: a file is damaged or has other labels.
+        GeometryMismatch: two of them have other shapes.
+    """
+    files = [open_probabilities(source.path, job.n_threads) for source in job.case.sources]
+    _check_agreement(job, files)
+    return files
+
+
+def streams_of(job: FuseJob, files: Sequence[Probabilities], layout: Layout) -> list[Iterator[Block]]:
+    """The files' blocks from their beginning, checked while they are read."""
+    sums_to_one = not job.dataset.labels.is_regions
+    return [
+        checked(file.blocks(layout), layout, sums_to_one=sums_to_one, what=job.name(source))
+        for file, source in zip(files, job.case.sources, strict=True)
+    ]
 
 
 def postprocess_case(job: PostprocessJob) -> CaseRecord:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.labels import labels_of
+from nnunet_ext.overlap import Overlap
 from nnunet_ext.pruning.branches import Branch, Branches, find_device
 from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
 from nnunet_ext.pruning.cost import Cost
@@ -17,7 +18,6 @@ from nnunet_ext.pruning.model import Model
 from nnunet_ext.pruning.validation import ValidationCases
 from nnunet_ext.report.dice import (
     DiceSummary,
-    LabelDice,
     Segmentation,
     case_dice,
     mean_over_labels,
@@ -77,7 +77,7 @@ class Comparison:
 
 
 OnCase = Callable[[CaseRecord, int], None]
-_Compared = tuple[dict[str, LabelDice], Cost]
+_Compared = tuple[dict[str, Overlap], Cost]
 
 
 def compare_branches(
@@ -140,7 +140,7 @@ def _compare_case(
 
 def _dice(
     segmentation: Segmentation, reference: Segmentation, dataset: Mapping[str, Any]
-) -> dict[str, LabelDice]:
+) -> dict[str, Overlap]:
     """Dice of each label, voxels of the label `ignore` left out."""
     ignored = dataset["labels"].get("ignore")
     if ignored is not None and segmentation.shape == reference.shape:

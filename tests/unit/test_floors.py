@@ -11,7 +11,10 @@ import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
-GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers"}
+GROUND = {
+    "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
+    "overlap", "objective",
+}  # fmt: skip
 ROOMS = {
     "ensemble",
     "postprocess",
@@ -20,6 +23,7 @@ ROOMS = {
     "trainers",
     "planning",
     "pruning",
+    "evaluation",
     "installation",
     "integrity",
     "splits",

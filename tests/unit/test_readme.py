@@ -53,6 +53,7 @@ def test_the_commands_from_fold_outputs_to_a_zip_run(fold_outputs, capsys):
         "ensemble",
         "probabilities",
         "probabilities",
+        "ensemble",
         "postprocess",
         "submit",
         "verify",

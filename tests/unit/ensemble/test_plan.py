@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from factories import labels
 
-from nnunet_ext.ensemble.plan import Plan, equal_plan, expand_folder, resolve_weights
-from nnunet_ext.ensemble.plan_file import read_plan
+from nnunet_ext.ensemble.plan import Member, Plan, equal_plan, expand_folder, resolve_weights
+from nnunet_ext.ensemble.plan_file import read_plan, write_plan
 from nnunet_ext.errors import PlanError
 
 PLAN = """
@@ -105,3 +105,33 @@ def test_a_star_stands_for_any_folder_and_files_are_no_folders(tmp_path):
         tmp_path / "fold_1",
     ]
     assert expand_folder("fold_2", tmp_path) == []
+
+
+def test_a_plan_that_is_written_reads_back_the_same(tmp_path):
+    read = read_plan(write(tmp_path))
+    target = tmp_path / "deeper" / "tuned.yaml"
+    write_plan(read, target, ["learnt on 12 cases: ä", "second line"])
+    back = read_plan(target)
+    assert target.read_text(encoding="utf-8").startswith("# learnt on 12 cases: ä\n# second line\nmembers:")
+    assert [[f.resolve() for f in m.folders] for m in back.members] == [list(m.folders) for m in read.members]
+    np.testing.assert_array_equal(resolve_weights(back, labels()), resolve_weights(read, labels()))
+    assert back.postprocess == read.postprocess
+
+
+def test_weights_are_written_to_the_last_digit(tmp_path):
+    third = {"a": 1 / 3, "b": 2 / 3}
+    members = tuple(Member(name, (tmp_path,), (1.0,)) for name in third)
+    write_plan(Plan(members, third, {"left_ventricle": {"a": 0.1, "b": 0.9}}), tmp_path / "plan.yaml")
+    back = read_plan(tmp_path / "plan.yaml")
+    assert back.default_weights == third
+    assert back.label_weights == {"left_ventricle": {"a": 0.1, "b": 0.9}}
+
+
+def test_other_folders_may_be_given_for_a_plans_members(tmp_path):
+    path = write(tmp_path)
+    (tmp_path / "a").rmdir()  # those it names need not be there any more
+    plan = read_plan(path, {"2d": [tmp_path / "new"]})
+    assert plan.members[0] == Member("2d", (tmp_path / "new",), (1.0,))
+    assert plan.members[1].folder_weights == (2.0, 2.0)
+    with pytest.raises(PlanError, match=r"no members \['4d'\]; its members are \['2d', '3d_fullres'\]"):
+        read_plan(path, {"4d": [tmp_path]})

@@ -4,7 +4,7 @@ from factories import geometry, labels, region_labels
 
 from nnunet_ext.errors import PlanError
 from nnunet_ext.postprocess.step_list import resolve_steps
-from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, apply_steps
+from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, VolumeFloor, apply_steps
 
 
 def test_a_step_without_labels_treats_each_foreground_label():
@@ -17,6 +17,7 @@ def test_labels_are_named_or_numbered_and_a_union_is_one_group():
             {"keep_largest": {"labels": ["myocardium", 3], "union": True, "connectivity": 6}},
             {"remove_small": {"labels": "right_ventricle", "min_volume_mm3": 50}},
             {"fill_holes": {"labels": [2], "slice_by_slice": True}},
+            {"volume_floor": {"labels": [1, 2], "min_volume_mm3": 7}},
         ],
         labels(),
     )
@@ -24,6 +25,7 @@ def test_labels_are_named_or_numbered_and_a_union_is_one_group():
         KeepLargest(((1, 3),), 6),
         RemoveSmall(((3,),), 50.0),
         FillHoles(((2,),), slice_by_slice=True),
+        VolumeFloor(((1,), (2,)), 7.0),
     )
 
 
@@ -74,3 +76,13 @@ def test_a_small_volume_is_measured_in_mm3():
     keep, remove = RemoveSmall(((1,),), 5.0), RemoveSmall(((1,),), 5.1)
     assert apply_steps(segmentation, [keep], geometry()).n_voxels_changed == (0,)
     assert apply_steps(segmentation, [remove], geometry()).n_voxels_changed == (3,)
+
+
+def test_a_label_below_its_floor_is_taken_for_absent_with_all_its_pieces():
+    segmentation = np.array([[1, 0, 1, 2], [0, 0, 0, 2], [1, 3, 0, 2]])
+    after = VolumeFloor(((1,), (2,)), 6.0).apply(segmentation, voxel_mm3=2.0)
+    assert after.tolist() == segmentation.tolist()  # exactly the floor stays
+    after = VolumeFloor(((1,), (2,)), 6.1).apply(segmentation, voxel_mm3=2.0)
+    assert after.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 3, 0, 0]]
+    together = VolumeFloor(((1, 2),), 12.0).apply(segmentation, voxel_mm3=2.0)
+    assert together.tolist() == segmentation.tolist()

@@ -3,14 +3,15 @@ import pytest
 
 from nnunet_ext.errors import GeometryMismatch
 from nnunet_ext.labels import labels_of
-from nnunet_ext.report.dice import DiceSummary, LabelDice, case_dice, mean_over_labels, summarize
+from nnunet_ext.overlap import Overlap
+from nnunet_ext.report.dice import DiceSummary, case_dice, mean_over_labels, summarize
 
 LABELS = labels_of({"labels": {"background": 0, "liver": 1, "tumour": 2}})
 
 
 def test_dice_is_twice_the_common_voxels_over_both():
     found = case_dice(np.array([1, 1, 2, 0]), np.array([1, 0, 2, 2]), LABELS)
-    assert found["liver"] == LabelDice(n_reference=1, n_predicted=2, n_common=1)
+    assert found["liver"] == Overlap(n_reference=1, n_predicted=2, n_common=1)
     assert found["liver"].dice == pytest.approx(2 / 3)
     assert found["tumour"].dice == pytest.approx(2 / 3)
     assert list(found) == ["liver", "tumour"]
@@ -47,18 +48,18 @@ def test_shapes_must_agree():
 
 
 def test_the_mean_is_over_the_cases_that_hold_the_label():
-    cases = [{"tumour": LabelDice(2, 2, 1)}, {"tumour": LabelDice(0, 5, 0)}, {"tumour": LabelDice(2, 2, 2)}]
+    cases = [{"tumour": Overlap(2, 2, 1)}, {"tumour": Overlap(0, 5, 0)}, {"tumour": Overlap(2, 2, 2)}]
     assert summarize(cases) == {"tumour": DiceSummary(mean=0.75, n_cases=3, n_holding=2, n_false_alarms=1)}
 
 
 def test_a_label_that_no_case_holds_has_no_mean():
-    summary = summarize([{"tumour": LabelDice(0, 0, 0)}])
+    summary = summarize([{"tumour": Overlap(0, 0, 0)}])
     assert summary["tumour"].mean is None
     assert mean_over_labels(summary) is None
 
 
 def test_labels_without_a_mean_do_not_count_in_the_mean_of_labels():
-    summaries = summarize([{"liver": LabelDice(1, 1, 1), "tumour": LabelDice(0, 0, 0)}])
+    summaries = summarize([{"liver": Overlap(1, 1, 1), "tumour": Overlap(0, 0, 0)}])
     assert mean_over_labels(summaries) == 1
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.report.dice import LabelDice
+from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.finding import FoldFolder
 from nnunet_ext.report.history import Epoch, History
 from nnunet_ext.report.logs import Log
@@ -32,7 +32,7 @@ def run(fold, dice=((0.5, 0.5), (0.7, 0.9), (0.6, 0.1)), validation=None, standi
     return Run(folder(fold, **more), history, standing, Log(), 40, found, 100.0 + int(fold))
 
 
-HIT, MISSED, ALARM = LabelDice(10, 10, 8), LabelDice(10, 0, 0), LabelDice(0, 5, 0)
+HIT, MISSED, ALARM = Overlap(10, 10, 8), Overlap(10, 0, 0), Overlap(0, 5, 0)
 RUNS = [
     run("0", validation={"Anterior": HIT, "Posterior": ALARM}),
     run("1", ((0.8, 0.8),) * 5 + ((0.8, 0.1),) * 5, {"Anterior": MISSED, "Posterior": HIT}),

@@ -2,7 +2,8 @@ import factories
 import pytest
 from training_logs import write_summary
 
-from nnunet_ext.report.dice import DiceSummary, LabelDice
+from nnunet_ext.overlap import Overlap
+from nnunet_ext.report.dice import DiceSummary
 from nnunet_ext.report.validation import label_name, read_validation
 
 LABELS = factories.labels({"background": 0, "Anterior": 1, "Posterior": 2})
@@ -13,7 +14,7 @@ def test_a_summary_with_bare_nan_is_read_by_label_name(tmp_path):
     path = write_summary(tmp_path, cases)
     assert "NaN" in path.read_text()
     validation = read_validation(path, LABELS)
-    assert validation.cases["a.1"] == {"Anterior": LabelDice(10, 10, 8), "Posterior": LabelDice(0, 0, 0)}
+    assert validation.cases["a.1"] == {"Anterior": Overlap(10, 10, 8), "Posterior": Overlap(0, 0, 0)}
     assert validation.labels == {
         "Anterior": DiceSummary(pytest.approx(0.65), 2, 2, 0),
         "Posterior": DiceSummary(None, 2, 0, 1),

@@ -1,0 +1,160 @@
+"""`nnunet_ext evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_ext.cli.options import add_processes
+from nnunet_ext.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnunet_ext.evaluation.comparison import Comparison
+    from nnunet_ext.evaluation.intervals import Interval
+    from nnunet_ext.report.tables import Table
+    from nnunet_ext.workflow.evaluations import Evaluation
+
+HEADINGS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "volumetric_similarity": "volumetric similarity",
+    "hd95_mm": "HD95 in mm",
+    "surface_dice": "surface Dice",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument("-i", type=Path, metavar="FOLDER", help="predictions, one segmentation a case")
+    parser.add_argument("-r", type=Path, metavar="FOLDER", help="references of the same names (labelsTr)")
+    parser.add_argument("-d", type=Path, metavar="FILE", help="dataset.json")
+    parser.add_argument(
+        "-o", type=Path, metavar="FOLDER", help="folder for cases.csv, evaluation.json and summary.json"
+    )
+    parser.add_argument("--surface", action="store_true", help="HD95 and surface Dice, too")
+    parser.add_argument(
+        "-tolerance", type=_millimetres, default=1.0, metavar="MM", help="of the surface Dice, in mm"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="instead: the paired difference B - A of two folders with a summary.json, ours or nnU-Net's",
+    )
+    add_processes(parser)
+
+
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of 0 mm or more")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.report.tables import print_table
+    from nnunet_ext.workflow.evaluations import run_comparison, run_evaluation
+
+    if args.compare:
+        if args.i or args.r:
+            raise UsageError("--compare reads two summary.json; give it without -i and -r.")
+        a, b = args.compare
+        comparison = run_comparison(a, b, dataset=args.d, output=args.o)
+        print_table(comparison_table(comparison, str(a), str(b)))
+        if comparison.left_out:
+            print(f"only one of the two holds {', '.join(comparison.left_out)}", file=sys.stderr)
+        return 0
+    missing = [f"-{name}" for name in ("i", "r", "d", "o") if getattr(args, name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} missing. Name predictions, references, dataset.json, output.")
+    evaluation = run_evaluation(
+        args.i,
+        args.r,
+        args.o,
+        dataset=args.d,
+        tolerance_mm=args.tolerance if args.surface else None,
+        n_processes=args.np,
+    )
+    print_table(evaluation_table(evaluation))
+    return _tell_rest(evaluation)
+
+
+def _tell_rest(evaluation: Evaluation) -> int:
+    for case in evaluation.cases:
+        for note in case.notes:
+            print(f"note: {case.case_id}: {note}", file=sys.stderr)
+    if evaluation.unpredicted:
+        some = ", ".join(evaluation.unpredicted[:5])
+        print(
+            f"warning: {len(evaluation.unpredicted)} references have no prediction and do not count: "
+            f"{some}{', …' if len(evaluation.unpredicted) > 5 else ''}",
+            file=sys.stderr,
+        )
+    for name, reason in evaluation.failed.items():
+        print(f"FAILED {name}: {reason}")
+    print(f"{len(evaluation.cases)} cases: {evaluation.folder}")
+    return 0 if evaluation.ok else 1
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """A row a label: how many cases hold it, the measures over those, and false alarms in the others."""
+    from nnunet_ext.report.tables import Table
+
+    measures = list(evaluation.overall)
+    header = ("", "in reference", "in prediction", "missed", "false alarms", *map(HEADINGS.get, measures))
+    rows = [
+        (
+            label.name,
+            f"{label.n_holding} of {label.n_cases}",
+            str(label.n_predicted),
+            str(label.n_missed),
+            str(label.n_false_alarms),
+            *(_shown(label.means[measure]) for measure in measures),
+        )
+        for label in evaluation.labels
+    ]
+    overall = ("mean of labels", "", "", "", "", *(_shown(evaluation.overall[m]) for m in measures))
+    title = "Means over the cases that hold the label, with 95 % intervals"
+    return Table(tuple(map(str, header)), (*rows, overall), title)
+
+
+def comparison_table(comparison: Comparison, a: str, b: str) -> Table:
+    """A row a label: both means of Dice, the paired difference, and false alarms."""
+    from nnunet_ext.report.tables import NOTHING, Table
+
+    def number(value: float | None) -> str:
+        return NOTHING if value is None else f"{value:.4f}"
+
+    header = ("", "cases", "Dice of A", "Dice of B", "B - A", "better", "worse", "false alarms A, B")
+    rows = [
+        (
+            name,
+            str(one.n_holding),
+            number(one.mean_a),
+            number(one.mean_b),
+            _shown(one.difference, signed=True),
+            str(one.n_better),
+            str(one.n_worse),
+            f"{one.false_alarms_a}, {one.false_alarms_b}",
+        )
+        for name, one in comparison.labels.items()
+    ]
+    overall = ("mean of labels", "", "", "", _shown(comparison.overall, signed=True), "", "", "")
+    title = f"A {a}, B {b}: {comparison.n_cases} cases of both, paired, with 95 % intervals"
+    return Table(header, (*rows, overall), title)
+
+
+def _shown(one: Interval, signed: bool = False) -> str:
+    from nnunet_ext.report.tables import NOTHING
+
+    if one.mean is None:
+        return NOTHING
+    form = "+.4f" if signed else ".4f"
+    return f"{one.mean:{form}} ({one.low:{form}} to {one.high:{form}})"

@@ -1,0 +1,152 @@
+"""`nnunet_ext tune`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_ext.cli.options import add_processes, member_folders
+from nnunet_ext.errors import UsageError
+from nnunet_ext.objective import ABSENT, OVER
+
+if TYPE_CHECKING:
+    from nnunet_ext.report.tables import Table
+    from nnunet_ext.workflow.tuning import Tuning
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument(
+        "-d",
+        metavar="ID",
+        help="data set by number or name, or its dataset.json (default: that of the models)",
+    )
+    parser.add_argument(
+        "-m",
+        nargs="+",
+        required=True,
+        metavar="NAME=FOLDER",
+        help="members: trained models' folders (TRAINER__PLANS__CONFIGURATION), whose fold_*/validation hold "
+        "probabilities, or folders of probabilities",
+    )
+    parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="plan to write, plan.yaml")
+    parser.add_argument(
+        "-r",
+        type=Path,
+        metavar="FOLDER",
+        help="reference segmentations (default: nnU-Net's gt_segmentations or labelsTr)",
+    )
+    parser.add_argument(
+        "-over", choices=OVER, default="mean", help="what to raise: the labels' mean, pooled or worst Dice"
+    )
+    parser.add_argument(
+        "-absent",
+        choices=ABSENT,
+        default="nnunet",
+        help="what a case without a label counts for it: nothing, or 0 for a false alarm (nnunet); 1, or 0 "
+        "for a false alarm (one); 0 (zero); nothing (left_out)",
+    )
+    add_processes(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.objective import Objective
+    from nnunet_ext.report.tables import print_table
+    from nnunet_ext.workflow.tuning import run_tuning
+    from nnunet_ext.workflow.tuning_report import write_tuning
+
+    folders = member_folders(args.m, "-m")
+    finished = 0
+
+    def tell(case_id: str, reason: str | None, n_cases: int) -> None:
+        nonlocal finished
+        finished += 1
+        print(f"[{finished}/{n_cases}] {case_id}{': FAILED' if reason else ''}", file=sys.stderr)
+
+    tuning = run_tuning(
+        folders,
+        _references(args, folders),
+        dataset=_dataset_json(args, folders),
+        objective=Objective(args.over, args.absent),
+        n_processes=args.np,
+        on_case=tell,
+    )
+    write_tuning(tuning, args.o)
+    for table in tables(tuning):
+        print_table(table)
+        print()
+    return _tell_rest(tuning, args.o)
+
+
+def _tell_rest(tuning: Tuning, plan: Path) -> int:
+    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, verdict
+
+    for sentence in verdict(tuning):
+        print(sentence)
+    for note in tuning.validation.notes:
+        print(f"missing: {note}", file=sys.stderr)
+    for name, reason in tuning.failed.items():
+        print(f"FAILED {name}: {reason}")
+    print(
+        f"{tuning.contested_share:.2%} of the voxels depend on weights; read in {tuning.reading_s:.1f} s, "
+        f"searched in {tuning.searching_s:.1f} s"
+    )
+    print(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
+    return 1 if tuning.failed else 0
+
+
+def tables(tuning: Tuning) -> list[Table]:
+    """Scores of all candidates; and each label's held-out Dice, over the cases that hold it."""
+    from nnunet_ext.overlap import foreground_names
+    from nnunet_ext.report.tables import Table, dice_table
+    from nnunet_ext.workflow.tuning_report import label_summaries
+
+    header = ("", "held out", "SE", "fitted", "behind best", "may be chance")
+    rows = [
+        (
+            ("> " if number == tuning.recommended else "  ")
+            + row.name
+            + ("" if row.eligible else " (not accepted)"),
+            f"{row.rated.score:.4f}",
+            f"{row.rated.standard_error:.4f}",
+            f"{tuning.objective.score(row.fitted):.4f}",
+            f"{row.rated.behind_best:.4f}",
+            f"{row.rated.tolerance:.4f}",
+        )
+        for number, row in enumerate(tuning.rows)
+    ]
+    n_cases = len(tuning.validation.cases)
+    folds = len(set(tuning.validation.folds))
+    names = foreground_names(tuning.dataset.labels)
+    summaries = {row.name: label_summaries(row.held_out, names) for row in tuning.rows}
+    return [
+        Table(header, tuple(rows), f"{n_cases} cases, {folds} parts held out one after the other"),
+        dice_table(summaries, "Held-out Dice over the cases that hold a label"),
+    ]
+
+
+def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
+    from nnunet_ext.paths import dataset_folder
+
+    if args.d and Path(args.d).is_file():
+        return Path(args.d)
+    places = [path for paths in folders.values() for path in paths]
+    if args.d:
+        roots = [dataset_folder(variable, args.d) for variable in ("nnUNet_preprocessed", "nnUNet_raw")]
+        places = [root for root in roots if root] + places
+    for place in places:
+        if (place / "dataset.json").is_file():
+            return place / "dataset.json"
+    raise UsageError("No dataset.json beside the members or of the data set. Name it with -d.")
+
+
+def _references(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
+    from nnunet_ext.workflow.validation import find_references
+
+    if args.r:
+        return Path(args.r)
+    named = args.d if args.d and not Path(args.d).is_file() else None
+    return find_references(named, [path.absolute() for paths in folders.values() for path in paths])

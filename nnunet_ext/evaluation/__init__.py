@@ -1,0 +1,1 @@
+"""Predictions against their references: overlaps, surfaces, intervals and paired differences."""

@@ -1,0 +1,90 @@
+"""Scores of each label over many cases; a label that a case does not hold is neither 0 nor NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.evaluation.intervals import Interval, bootstrap
+from nnunet_ext.evaluation.pairs import PairScores
+
+Measure = Callable[[PairScores, int], float | None]
+
+MEASURES: dict[str, Measure] = {
+    "dice": lambda case, label: case.overlaps[label].dice,
+    "iou": lambda case, label: case.overlaps[label].iou,
+    "volumetric_similarity": lambda case, label: case.overlaps[label].volumetric_similarity,
+}
+SURFACE_MEASURES: dict[str, Measure] = {
+    "hd95_mm": lambda case, label: case.surfaces[label].hd95_mm,
+    "surface_dice": lambda case, label: case.surfaces[label].surface_dice,
+}
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """One label over all cases.
+
+    Attributes:
+        name: the label's name.
+        n_cases: all cases.
+        n_holding: cases whose reference holds the label; means are over them.
+        n_predicted: cases whose prediction holds it.
+        n_missed: cases that hold it and in which nothing of it was predicted; they have no HD95.
+        n_false_alarms: cases without it in which it was predicted.
+        means: by measure, with its interval; all None where no case holds the label.
+    """
+
+    name: str
+    n_cases: int
+    n_holding: int
+    n_predicted: int
+    n_missed: int
+    n_false_alarms: int
+    means: dict[str, Interval]
+
+
+def measures_of(scores: Sequence[PairScores]) -> dict[str, Measure]:
+    """The measures that these comparisons took."""
+    return MEASURES | (SURFACE_MEASURES if scores and scores[0].surfaces else {})
+
+
+def score_labels(
+    scores: Sequence[PairScores], names: Sequence[str]
+) -> tuple[tuple[LabelScores, ...], dict[str, Interval]]:
+    """Summarize all cases.
+
+    Args:
+        scores: one a case, all of the same labels.
+        names: of the labels, in their order.
+
+    Returns:
+        Each label's scores, and by measure the mean of the labels' means.
+    """
+    intervals = {name: bootstrap(_table(scores, names, one)) for name, one in measures_of(scores).items()}
+    each = tuple(
+        _label(scores, k, name, {measure: found[0][k] for measure, found in intervals.items()})
+        for k, name in enumerate(names)
+    )
+    return each, {measure: found[1] for measure, found in intervals.items()}
+
+
+def _table(scores: Sequence[PairScores], names: Sequence[str], measure: Measure) -> NDArray[np.float64]:
+    rows = [[measure(case, label) for label in range(len(names))] for case in scores]
+    return np.array(rows, dtype=np.float64).reshape(len(scores), len(names))  # None becomes NaN
+
+
+def _label(scores: Sequence[PairScores], label: int, name: str, means: dict[str, Interval]) -> LabelScores:
+    found = [case.overlaps[label] for case in scores]
+    return LabelScores(
+        name,
+        n_cases=len(found),
+        n_holding=sum(one.n_reference > 0 for one in found),
+        n_predicted=sum(one.n_predicted > 0 for one in found),
+        n_missed=sum(one.n_reference > 0 and one.n_predicted == 0 for one in found),
+        n_false_alarms=sum(one.is_false_alarm for one in found),
+        means=means,
+    )

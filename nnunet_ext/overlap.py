@@ -1,0 +1,163 @@
+"""How far a prediction and its reference overlap, counted for all labels in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import GeometryMismatch, SegmentationError
+from nnunet_ext.labels import BACKGROUND, Labels
+
+BLOCK_VOXELS = 1 << 18  # stays in a core's cache with its products
+LARGEST = 1023
+N_COUNTS = 3  # of a label: in the reference, in the prediction, in both
+
+Segmentation = NDArray[np.integer[Any]]
+Joint = NDArray[np.int64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How well one label of one case was found.
+
+    Attributes:
+        n_reference: voxels of the label in the reference.
+        n_predicted: voxels of the label in the prediction.
+        n_common: voxels of the label in both.
+    """
+
+    n_reference: int
+    n_predicted: int
+    n_common: int
+
+    @property
+    def dice(self) -> float | None:
+        """Dice in 0..1; None where the reference does not hold the label."""
+        if self.n_reference == 0:
+            return None
+        return 2 * self.n_common / (self.n_reference + self.n_predicted)
+
+    @property
+    def iou(self) -> float | None:
+        """Intersection over union in 0..1; None where the reference does not hold the label."""
+        if self.n_reference == 0:
+            return None
+        return self.n_common / (self.n_reference + self.n_predicted - self.n_common)
+
+    @property
+    def volumetric_similarity(self) -> float | None:
+        """1 where both volumes are equal, 0 where one is nothing; None without the label in the reference.
+
+        Source: Taha and Hanbury, BMC Medical Imaging 15 (2015) 29, equation 21.
+        """
+        if self.n_reference == 0:
+            return None
+        return 1 - abs(self.n_predicted - self.n_reference) / (self.n_predicted + self.n_reference)
+
+    @property
+    def is_false_alarm(self) -> bool:
+        """Whether the label was predicted in a case that does not hold it."""
+        return self.n_reference == 0 and self.n_predicted > 0
+
+
+def joint_histogram(prediction: Segmentation, reference: Segmentation, n_values: int = 1) -> Joint:
+    """Count every pair of values that one voxel has in the prediction and in the reference.
+
+    Args:
+        prediction: values of 0 or more, in any shape and integer type.
+        reference: the same.
+        n_values: rows and columns at least; more where a value is larger.
+
+    Returns:
+        `(n, n)`: prediction down, reference to the right.
+
+    Raises:
+        GeometryMismatch: the shapes differ.
+        SegmentationError: a value is negative or above 1023.
+    """
+    if prediction.shape != reference.shape:
+        raise GeometryMismatch(
+            f"the prediction has shape {prediction.shape}, the reference {reference.shape}."
+        )
+    for array in (prediction, reference):
+        lowest, highest = int(array.min(initial=0)), int(array.max(initial=0))
+        if lowest < 0 or highest > LARGEST:
+            wrong = lowest if lowest < 0 else highest
+            raise SegmentationError(f"a segmentation holds {wrong}; labels lie in 0..{LARGEST}.")
+        n_values = max(n_values, highest + 1)
+    # As small as the pairs allow: what is counted is copied to indices block by block.
+    dtype = np.min_scalar_type(n_values * n_values - 1)
+    down, right = prediction.reshape(-1), reference.reshape(-1)
+    joint = np.zeros(n_values * n_values, np.int64)
+    for start in range(0, down.size, BLOCK_VOXELS):
+        pairs = down[start : start + BLOCK_VOXELS].astype(dtype)
+        pairs *= dtype.type(n_values)
+        pairs += right[start : start + BLOCK_VOXELS].astype(dtype, copy=False)
+        joint += np.bincount(pairs, minlength=len(joint))
+    return joint.reshape(n_values, n_values)
+
+
+def without_ignored(joint: Joint, ignore: int | None) -> Joint:
+    """The same counts without the voxels that the reference leaves open; `ignore` is their value."""
+    if ignore is None or ignore >= joint.shape[-1]:
+        return joint
+    kept = joint.copy()
+    kept[..., ignore] = 0
+    return kept
+
+
+def label_counts(joint: Joint, labels: Labels) -> Counts:
+    """Voxels of each label or region but the background, from the counts of pairs.
+
+    Args:
+        joint: `(..., n, n)`, prediction before reference.
+        labels: those of the data set; a region counts the voxels of all its parts.
+
+    Returns:
+        `(..., foreground labels, 3)`: in the reference, in the prediction, in both.
+    """
+    counts = np.zeros((*joint.shape[:-2], len(labels.foreground), N_COUNTS), np.int64)
+    for row, channel in enumerate(labels.foreground):
+        values = [value for value in labels.covered[channel] if value < joint.shape[-1]]
+        counts[..., row, 0] = joint[..., :, values].sum(axis=(-2, -1))
+        counts[..., row, 1] = joint[..., values, :].sum(axis=(-2, -1))
+        counts[..., row, 2] = joint[..., values, :][..., values].sum(axis=(-2, -1))
+    return counts
+
+
+def n_values_of(labels: Labels) -> int:
+    """One more than the largest value that a segmentation with these labels may hold."""
+    return max(BACKGROUND, *labels.values, *(value for covered in labels.covered for value in covered)) + 1
+
+
+def overlaps(counts: Counts) -> tuple[Overlap, ...]:
+    """One case's counts `(foreground labels, 3)` as overlaps."""
+    return tuple(Overlap(*map(int, row)) for row in counts)
+
+
+def compare(
+    prediction: Segmentation, reference: Segmentation, labels: Labels, ignore: int | None = None
+) -> tuple[Overlap, ...]:
+    """Compare one prediction with its reference, for every label or region but the background.
+
+    Args:
+        prediction: labels in any shape.
+        reference: labels in the same shape.
+        labels: those of the data set.
+        ignore: value of voxels in the reference that do not count.
+
+    Raises:
+        GeometryMismatch, SegmentationError: as `joint_histogram`.
+    """
+    joint = joint_histogram(prediction, reference, n_values_of(labels))
+    return overlaps(label_counts(without_ignored(joint, ignore), labels))
+
+
+def foreground_names(labels: Labels) -> Sequence[str]:
+    """Names of the labels that are compared, in the order of their counts."""
+    return [labels.names[channel] for channel in labels.foreground]

@@ -1,0 +1,160 @@
+"""What a tuning leaves: the plan, a report, a picture, and the sentences a user should read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_ext import __version__
+from nnunet_ext.ensemble.candidates import MIN_POSITIVE, rare_labels
+from nnunet_ext.ensemble.plan_file import write_plan
+from nnunet_ext.files import write_json
+from nnunet_ext.overlap import Counts, foreground_names, overlaps
+from nnunet_ext.report.dice import DiceSummary, summarize
+from nnunet_ext.workflow.tuning import Row, Tuning, plan_of
+
+REPORT = "tuning_report.json"
+PICTURE = "tuning_report.png"
+
+
+def write_tuning(tuning: Tuning, plan_file: Path) -> None:
+    """Write the plan, and beside it `tuning_report.json` and `tuning_report.png`."""
+    write_plan(plan_of(tuning), plan_file, _comment(tuning))
+    write_json(_content(tuning, plan_file), plan_file.with_name(REPORT))
+    from nnunet_ext.report.tuning_picture import Bar, WeightMatrix, draw_tuning  # matplotlib, when it draws
+
+    bars = [
+        Bar(row.name, row.rated.score, row.rated.standard_error, number == tuning.recommended)
+        for number, row in enumerate(tuning.rows)
+    ]
+    chosen = tuning.rows[tuning.recommended].candidate.weights
+    members = [member.name for member in tuning.validation.plan.members]
+    matrix = WeightMatrix(members, list(tuning.dataset.labels.names), chosen / chosen.sum(axis=0))
+    draw_tuning(bars, matrix, plan_file.with_name(PICTURE))
+
+
+def label_summaries(counts: Counts, names: Sequence[str]) -> dict[str, DiceSummary]:
+    """Dice of each label over the cases that hold it, and its false alarms in the others."""
+    return summarize(dict(zip(names, overlaps(case), strict=True)) for case in counts)
+
+
+def verdict(tuning: Tuning) -> list[str]:
+    """What the tuning says in words: the recommendation, what it is worth, and what to beware of."""
+    row, single = tuning.rows[tuning.recommended], tuning.best_single
+    best = max((one for one in tuning.rows if one.eligible), key=lambda one: one.rated.score)
+    said = [
+        f"recommended: {row.name}, held-out score {row.rated.score:.4f} "
+        f"(standard error over cases {row.rated.standard_error:.4f})"
+    ]
+    if row is single:
+        said.append(
+            "nothing clearly beats the best single member: the best candidate is ahead by "
+            f"{row.rated.behind_best:.4f}, and up to {row.rated.tolerance:.4f} may be chance"
+        )
+    else:
+        said.append(
+            f"that is {row.rated.score - single.rated.score:+.4f} to the best single member, {single.name}"
+        )
+    if row is not best and row is not single:
+        said.append(
+            f"{best.name} scores {row.rated.behind_best:.4f} more, which is not worth its complexity: up to "
+            f"{row.rated.tolerance:.4f} may be chance"
+        )
+    return said + _about_rare_labels(tuning) + _about_steps(tuning)
+
+
+def _about_rare_labels(tuning: Tuning) -> list[str]:
+    names = foreground_names(tuning.dataset.labels)
+    counts = tuning.rows[0].held_out
+    said = []
+    for label, n_holding in rare_labels(counts).items():
+        alarms = [
+            f"{row.name} in {n}"
+            for row in tuning.rows
+            if row.learnt is None
+            and (n := sum(one.is_false_alarm for one in (overlaps(case)[label] for case in row.held_out)))
+        ]
+        said.append(
+            f"label {names[label]}: {n_holding} of {len(counts)} cases hold it, fewer than the "
+            f"{MIN_POSITIVE} that weights of its own take, so it keeps those per member"
+            + (f"; false alarms in the cases without it: {', '.join(alarms)}" if alarms else "")
+        )
+    return said
+
+
+def _about_steps(tuning: Tuning) -> list[str]:
+    refused = [row.name for row in tuning.rows if row.learnt is not None and not row.learnt.accepted]
+    if not refused:
+        return []
+    return [f"not accepted, since on held-out cases a label falls or none rises: {', '.join(refused)}"]
+
+
+def _comment(tuning: Tuning) -> list[str]:
+    return [
+        f"nnunet_ext tune, {tuning.rows[0].held_out.shape[0]} cases, folds held out one after the other:",
+        *verdict(tuning),
+        "for new cases: nnunet_ext ensemble --plan THIS -i MEMBER=PREDICTIONS ... -o FOLDER",
+    ]
+
+
+def _content(tuning: Tuning, plan_file: Path) -> dict[str, Any]:
+    validation = tuning.validation
+    return {
+        "version": __version__,
+        "plan": str(plan_file),
+        "objective": asdict(tuning.objective),
+        "members": {m.name: [str(folder) for folder in m.folders] for m in validation.plan.members},
+        "cases": {case.case_id: fold for case, fold in zip(validation.cases, validation.folds, strict=True)},
+        "failed": dict(tuning.failed),
+        "missing": list(validation.notes),
+        "recommended": tuning.rows[tuning.recommended].name,
+        "verdict": verdict(tuning),
+        "candidates": [_described(row, tuning) for row in tuning.rows],
+        "contested_share": tuning.contested_share,
+        "kept_bytes": tuning.kept_bytes,
+        "reading_s": round(tuning.reading_s, 3),
+        "searching_s": round(tuning.searching_s, 3),
+    }
+
+
+def _described(row: Row, tuning: Tuning) -> dict[str, Any]:
+    labels, members = tuning.dataset.labels, [m.name for m in tuning.validation.plan.members]
+    names = foreground_names(labels)
+    weights = row.candidate.weights / row.candidate.weights.sum(axis=0)
+    return {
+        "name": row.name,
+        "eligible": row.eligible,
+        "held_out": _number(row.rated.score),
+        "standard_error": row.rated.standard_error,
+        "behind_best": _number(row.rated.behind_best),
+        "behind_error": row.rated.behind_error,
+        "tolerance": row.rated.tolerance,
+        "fitted": _number(tuning.objective.score(row.fitted)),
+        "labels_held_out": _labels(row.held_out, names),
+        "labels_fitted": _labels(row.fitted, names),
+        "weights": {
+            label: dict(zip(members, np.round(column, 6).tolist(), strict=True))
+            for label, column in zip(labels.names, weights.T, strict=True)
+        },
+        "postprocess": list(row.entries),
+        "postprocess_by_fold": {fold: list(steps) for fold, steps in row.learnt.by_fold.items()}
+        if row.learnt
+        else {},
+    }
+
+
+def _labels(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
+    n_predicted = (counts[..., 1] > 0).sum(axis=0).tolist()
+    return {
+        name: {**asdict(one), "n_predicted": n}
+        for (name, one), n in zip(label_summaries(counts, names).items(), n_predicted, strict=True)
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

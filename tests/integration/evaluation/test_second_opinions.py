@@ -1,0 +1,110 @@
+"""nnU-Net's own evaluation, and SimpleITK's filters."""
+
+import json
+from multiprocessing.pool import ThreadPool
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from factories import LABELS, REGION_ORDER, REGIONS, geometry, write_dataset_json, write_image
+from scipy import ndimage
+
+from nnunet_ext.evaluation.surface import compare_surfaces
+from nnunet_ext.overlap import compare
+from nnunet_ext.workflow.evaluations import run_evaluation
+
+SHAPE = (6, 20, 23)
+
+
+def blobs(seed, n_labels=4):
+    fields = ndimage.gaussian_filter(
+        np.random.default_rng(seed).normal(size=(n_labels, *SHAPE)), (0, 1, 2, 2)
+    )
+    return fields.argmax(axis=0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("entries", "order"),
+    [
+        (LABELS, None),
+        (LABELS | {"ignore": 4}, None),
+        (REGIONS, REGION_ORDER),
+        (REGIONS | {"ignore": 4}, REGION_ORDER),
+    ],
+    ids=["labels", "ignore", "regions", "regions and ignore"],
+)
+def test_the_summary_is_nnunets(tmp_path, monkeypatch, entries, order):
+    theirs = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions", reason="no nnunetv2")
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    # Threads for its processes, each of which would import torch first.
+    threads = ThreadPool(1)
+    context = SimpleNamespace(Pool=lambda _: threads)
+    monkeypatch.setattr(theirs.multiprocessing, "get_context", lambda _: context)
+    dataset = write_dataset_json(tmp_path, entries, order)
+    for seed, case in enumerate("abc"):
+        reference = blobs(seed)
+        if case != "a":
+            reference[reference == 3] = 0  # a label that two of the cases do not hold, one not even predicted
+        prediction = np.where(np.random.default_rng(9).random(SHAPE) < 0.7, reference, blobs(seed + 10))
+        if case == "c":
+            prediction[prediction == 3] = 0
+        if "ignore" in entries:
+            reference[:2] = 4
+        write_image(tmp_path / "ref" / f"{case}.nii.gz", reference)
+        write_image(tmp_path / "pred" / f"{case}.nii.gz", prediction.astype(np.uint8))
+    run_evaluation(tmp_path / "pred", tmp_path / "ref", tmp_path / "ours", dataset=dataset, n_processes=0)
+    manager = LabelManager(entries, order)
+    theirs.compute_metrics_on_folder(
+        str(tmp_path / "ref"),
+        str(tmp_path / "pred"),
+        str(tmp_path / "theirs.json"),
+        SimpleITKIO(),
+        ".nii.gz",
+        manager.foreground_regions if manager.has_regions else manager.foreground_labels,
+        manager.ignore_label,
+        num_processes=1,
+    )
+    ours = json.loads((tmp_path / "ours" / "summary.json").read_text(encoding="utf-8"))
+    expected = json.loads((tmp_path / "theirs.json").read_text(encoding="utf-8"))
+    assert repr(ours) == repr(expected)  # every number and NaN, in nnU-Net's order
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlaps_are_those_of_simpleitk(seed):
+    sitk = pytest.importorskip("SimpleITK")
+    from factories import labels
+
+    reference = blobs(seed)
+    prediction = np.where(np.random.default_rng(seed).random(SHAPE) < 0.7, reference, blobs(seed + 10))
+    measures = sitk.LabelOverlapMeasuresImageFilter()
+    measures.Execute(sitk.GetImageFromArray(reference), sitk.GetImageFromArray(prediction.astype(np.uint8)))
+    for value, one in enumerate(compare(prediction, reference, labels()), start=1):
+        assert one.dice == pytest.approx(measures.GetDiceCoefficient(value))
+        assert one.iou == pytest.approx(measures.GetJaccardCoefficient(value))
+        signed = measures.GetVolumeSimilarity(value)  # 2 (a - b) / (a + b)
+        assert one.volumetric_similarity == pytest.approx(1 - abs(signed) / 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_surface_distances_are_simpleitks_within_half_a_voxel(seed):
+    """Voxels' centres there, the surface between voxels here."""
+    sitk = pytest.importorskip("SimpleITK")
+    grid = geometry(SHAPE)
+    reference = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), (1, 3, 3)) > 0
+    prediction = ndimage.shift(reference.astype(np.uint8), (0, 2, 1), order=0).astype(bool)
+    spacing = grid.spacing
+    surfaces = []
+    for mask in (prediction, reference):
+        image = sitk.GetImageFromArray(mask.astype(np.uint8))
+        image.SetSpacing(spacing[::-1])
+        edge = sitk.GetArrayViewFromImage(sitk.LabelContour(image)) > 0
+        distance = sitk.SignedMaurerDistanceMap(
+            sitk.LabelContour(image), squaredDistance=False, useImageSpacing=True
+        )
+        surfaces.append((edge, np.abs(sitk.GetArrayFromImage(distance))))
+    (edge_p, to_p), (edge_r, to_r) = surfaces
+    expected = max(np.percentile(to_r[edge_p], 95), np.percentile(to_p[edge_r], 95))
+    found = compare_surfaces(prediction, reference, spacing, 1.0)
+    assert found.hd95_mm == pytest.approx(expected, abs=max(spacing) / 2)

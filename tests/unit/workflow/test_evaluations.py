@@ -1,0 +1,101 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from factories import geometry, write_dataset_json, write_image
+
+from nnunet_ext.cli.main import main
+from nnunet_ext.errors import UsageError
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.workflow.evaluations import run_evaluation
+
+SHAPE = (5, 7, 9)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    rng = np.random.default_rng(0)
+    dataset = write_dataset_json(tmp_path)
+    for case in "abc":
+        reference = rng.integers(0, 3, SHAPE, np.uint8)  # right_ventricle (3) is in no reference
+        prediction = np.where(rng.random(SHAPE) < 0.8, reference, 1).astype(np.uint8)
+        write_image(tmp_path / "ref" / f"{case}.nii.gz", reference)
+        write_image(tmp_path / "pred" / f"{case}.nii.gz", prediction)
+    return tmp_path, dataset
+
+
+def evaluate(folders, **options):
+    root, dataset = folders
+    return run_evaluation(
+        root / "pred", root / "ref", root / "out", dataset=dataset, n_processes=0, **options
+    )
+
+
+def test_a_label_that_no_case_holds_is_neither_0_nor_nan(folders):
+    write_image(folders[0] / "pred" / "a.nii.gz", np.full(SHAPE, 3, np.uint8))
+    label = evaluate(folders).labels[2]
+    assert (label.n_holding, label.n_predicted, label.n_false_alarms) == (0, 1, 1)
+    assert label.means["dice"].mean is None
+    rows = list(csv.DictReader((folders[0] / "out" / "cases.csv").open(encoding="utf-8")))
+    alarm = next(row for row in rows if row["case"] == "a" and row["label"] == "right_ventricle")
+    assert (alarm["dice"], alarm["false_alarm"], alarm["n_predicted"]) == ("", "True", "315")
+    assert "NaN" not in (folders[0] / "out" / "evaluation.json").read_text(encoding="utf-8")
+
+
+def test_a_broken_case_does_not_take_the_others_down(folders):
+    (folders[0] / "pred" / "b.nii.gz").write_bytes(b"no image")
+    write_image(folders[0] / "pred" / "c.nii.gz", np.zeros((5, 7, 8), np.uint8))
+    write_image(folders[0] / "pred" / "d.nii.gz", np.zeros(SHAPE, np.uint8))
+    found = evaluate(folders)
+    assert [case.case_id for case in found.cases] == ["a"]
+    assert list(found.failed) == ["b", "c", "d"]
+    assert "(5, 7, 8)" in found.failed["c"]
+    assert "holds no d.nii.gz" in found.failed["d"]
+
+
+def test_nothing_to_compare_is_an_error_with_the_reasons(folders):
+    for case in "abc":
+        (folders[0] / "pred" / f"{case}.nii.gz").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"c: SegmentationError: .*c\.nii\.gz"):
+        evaluate(folders)
+
+
+def test_references_without_a_prediction_are_told(folders):
+    (folders[0] / "pred" / "b.nii.gz").unlink()
+    assert evaluate(folders).unpredicted == ("b",)
+
+
+def test_another_grid_of_the_same_shape_is_noted(folders):
+    grid = geometry(SHAPE)
+    shifted = Geometry(grid.shape, grid.spacing, (0.0, 0.0, 0.0), grid.direction)
+    write_image(folders[0] / "pred" / "a.nii.gz", np.ones(SHAPE, np.uint8), shifted)
+    (note,) = evaluate(folders).cases[0].notes
+    assert "origin" in note
+
+
+def test_surfaces_are_compared_where_asked_for(folders):
+    found = evaluate(folders, tolerance_mm=1.0)
+    assert set(found.overall) == {"dice", "iou", "volumetric_similarity", "hd95_mm", "surface_dice"}
+    assert found.labels[0].means["hd95_mm"].mean > 0
+
+
+def test_the_command_prints_a_table_and_compares(folders, capsys):
+    root, dataset = folders
+    common = ["-r", str(root / "ref"), "-d", str(dataset), "-np", "0"]
+    assert main(["evaluate", "-i", str(root / "pred"), "-o", str(root / "out"), *common]) == 0
+    assert "0 of 3" in capsys.readouterr().out
+    assert main(["evaluate", "-i", str(root / "ref"), "-o", str(root / "perfect"), *common]) == 0
+    compare = ["evaluate", "--compare", str(root / "out"), str(root / "perfect"), "-d", str(dataset)]
+    assert main([*compare, "-o", str(root / "both")]) == 0
+    printed = capsys.readouterr().out
+    assert "left_ventricle" in printed
+    content = json.loads((root / "both" / "comparison.json").read_text(encoding="utf-8"))
+    assert content["labels"]["left_ventricle"]["mean_b"] == 1
+
+
+def test_what_is_missing_on_the_command_line_is_named(tmp_path, capsys):
+    assert main(["evaluate", "-i", str(tmp_path)]) == 2
+    assert "-r, -d, -o missing" in capsys.readouterr().err
+    assert main(["evaluate", "--compare", str(tmp_path), str(tmp_path)]) == 2
+    assert "Evaluate the predictions first" in capsys.readouterr().err
