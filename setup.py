@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnunet_ext", "nnunet_ext.*"]),
-    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py"]},
+    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py", "report/pages/templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "nnunetv2>=2.8,<3",
@@ -31,6 +31,7 @@ setup(
         "rich>=13",
         "psutil>=5.9",
         "matplotlib>=3.7",
+        "jinja2>=3.1",
         "packaging>=21",
     ],
     extras_require={

@@ -21,6 +21,8 @@ VERBS = {
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "results": "tell how every trained model and fold stands, with the Dice of each label",
+    "report": "write one page on a data set and its models, with curves, cases and pictures",
+    "overlay": "draw a segmentation's contours on its scan, for one case or a folder",
     "monitor": "watch the running trainings: pace, Dice, patience, machine",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",
     "register": "let nnU-Net find our trainers in this Python environment without a variable",
