@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from nnunet_ext.report.history import History
@@ -12,21 +13,50 @@ LEAST_EPOCHS = 10
 WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # of the epochs, over whose mean losses are compared
 RISEN_SHARE = 0.15  # of the fall of the validation loss that it must have risen again
 LATE_SHARE = 0.05
+OTHER_STATES = {"validation missing": "has no validation", "unknown": "cannot be judged"}
 
 
-def remarks(run: Run) -> list[str]:
-    """Sentences on one run; none where there is nothing to say."""
-    fold = f"fold {run.folder.fold}"
-    said = [_overfitting(run.history), *_forgotten(run.history), _still_rising(run)]
-    found = [f"{fold} {text}" for text in said if text]
+@dataclass(frozen=True)
+class Remark:
+    """One thing a run shows.
+
+    Attributes:
+        kind: in a few words that fit several folds, such as `overfits`.
+        fold: whose.
+        detail: the same with its numbers, a sentence's end.
+    """
+
+    kind: str
+    fold: str
+    detail: str
+
+    @property
+    def sentence(self) -> str:
+        """The whole sentence."""
+        return f"Fold {self.fold} {self.detail}"
+
+
+def remarks(run: Run) -> list[Remark]:
+    """What there is to say on one run."""
+    history, fold = run.history, run.folder.fold
+    found = [
+        ("overfits", _overfitting(history)),
+        *((f"forgot {label}", _forgotten(history, label)) for label in history.lost_labels()),
+        ("still rose at the end", _still_rising(run)),
+    ]
     if run.state not in ("finished", "running"):
+        state = OTHER_STATES.get(run.state, run.state)
         reason = f": {run.standing.reason}" if run.standing.reason else ""
-        found.append(f"{fold} {_of_state(run.state)}{reason}.")
-    return found
+        found.append((state, f"{state}{reason}."))
+    return [Remark(kind, fold, detail) for kind, detail in found if detail]
 
 
-def _of_state(state: str) -> str:
-    return {"validation missing": "has no validation", "unknown": "cannot be judged"}.get(state, state)
+def summary(some: Iterable[Remark]) -> list[str]:
+    """One phrase a kind with the folds it is true of, such as `overfits in folds 0, 3`."""
+    folds: dict[str, list[str]] = {}
+    for one in some:
+        folds.setdefault(one.kind, []).append(one.fold)
+    return [f"{kind} in fold{'s' if len(of) > 1 else ''} {', '.join(of)}" for kind, of in folds.items()]
 
 
 def _overfitting(history: History) -> str:
@@ -43,8 +73,8 @@ def _overfitting(history: History) -> str:
         return ""
     at = epochs[lowest + window // 2].number
     return (
-        f"overfits: from about epoch {at} on the validation loss rose from {val[lowest]:.3f} to {val[-1]:.3f}, "
-        f"while the training loss fell from {train[lowest]:.3f} to {train[-1]:.3f}."
+        f"overfits: from about epoch {at} on the validation loss rose from {val[lowest]:.3f} to "
+        f"{val[-1]:.3f}, while the training loss fell from {train[lowest]:.3f} to {train[-1]:.3f}."
     )
 
 
@@ -52,18 +82,14 @@ def _smoothed(values: Sequence[float], window: int) -> list[float]:
     return [fmean(values[i : i + window]) for i in range(len(values) - window + 1)]
 
 
-def _forgotten(history: History) -> list[str]:
-    return [_loss_of(history, label) for label in history.lost_labels()]
-
-
-def _loss_of(history: History, label: str) -> str:
+def _forgotten(history: History, label: str) -> str:
     known = [
         (dice, epoch.number)
         for epoch, dice in zip(history.epochs, history.dice_of(label), strict=True)
         if dice is not None
     ]
-    highest, at = max(known)
-    return f"forgot {label}: its Dice was {highest:.3f} at epoch {at} and {known[-1][0]:.3f} at epoch {known[-1][1]}."
+    (highest, at), (last, end) = max(known), known[-1]
+    return f"forgot {label}: its Dice was {highest:.3f} at epoch {at} and {last:.3f} at epoch {end}."
 
 
 def _still_rising(run: Run) -> str:

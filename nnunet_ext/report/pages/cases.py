@@ -13,6 +13,7 @@ from nnunet_ext.report.pages.blocks import Block, Grid, Items, Missing, Picture,
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pairs import MEAN, Pair, compare
 from nnunet_ext.report.pictures.points import draw_points
+from nnunet_ext.report.pictures.themes import DPI
 from nnunet_ext.report.result_tables import number
 from nnunet_ext.report.scores import Scores, best_of, label_names
 from nnunet_ext.report.tables import NOTHING, Table
@@ -56,14 +57,15 @@ def _worst(every: Sequence[Scores], best: Scores, labels: Sequence[str]) -> Tabl
 
 
 def _false_alarms(every: Sequence[Scores]) -> Table | None:
-    rows = tuple(
-        (scores.name, case, label, str(one.n_predicted))
+    found = [
+        (one.n_predicted, scores.name, case, label)
         for scores in every
-        for case, found in scores.cases.items()
-        for label, one in found.items()
+        for case, labels in scores.cases.items()
+        for label, one in labels.items()
         if one.is_false_alarm
-    )
-    more = f" (the first {N_WORST} of {len(rows)})" if len(rows) > N_WORST else ""
+    ]
+    rows = tuple((*names, str(n_voxels)) for n_voxels, *names in sorted(found, key=lambda one: -one[0]))
+    more = f" (the largest {N_WORST} of {len(rows)})" if len(rows) > N_WORST else ""
     title = f"False alarms: labels found in cases that do not hold them{more}"
     return Table(("model", "case", "label", "voxels"), rows[:N_WORST], title) if rows else None
 
@@ -90,9 +92,9 @@ def pair_blocks(material: Material) -> list[Block]:
 
 def _in_words(pair: Pair) -> str:
     if pair.p is None:
-        verdict = "too few cases or differences to tell it from chance"
+        verdict = "of which nobody can say whether it is chance"
     else:
-        verdict = "beyond chance" if pair.is_beyond_chance else "not beyond chance"
+        verdict = f"{'beyond' if pair.is_beyond_chance else 'which may be'} chance (p {pair.p:.2g})"
     relation = "below" if pair.difference < 0 else "above"
     return (
         f"{pair.name} is {abs(pair.difference):.3f} {relation} {pair.baseline} over {pair.n} cases, "
@@ -146,7 +148,7 @@ def overlay_blocks(material: Material) -> list[Block]:
     if drawn:
         with TemporaryDirectory() as folder:
             target = Path(folder) / "overlays.png"
-            draw_overlays(drawn, dataset.labels.covered_by_name, target)
+            draw_overlays(drawn, dataset.labels.covered_by_name, target, DPI)
             text = "Scan with contours of " + "; ".join(case.title for case in drawn)
             blocks.append(Picture("overlays", text, target.read_bytes()))
     return [*blocks, *map(Missing, faults)]

@@ -10,7 +10,7 @@ from nnunet_ext.report.scores import best_of, label_names
 from nnunet_ext.report.tables import Table
 
 HOW = (
-    "name its plan with -plan, and the segmentations that `nnunet_ext ensemble` makes of the validation "
+    "name its plan with -plan, and the segmentations that nnunet_ext ensemble makes of the validation "
     "folders with -i NAME=FOLDER"
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,24 @@ def used(fold: Path, configuration: str) -> dict[str, str]:
     return {name: _text(value) for name, value in {**found, **values}.items() if value not in (None, "", [])}
 
 
-def changed_settings(fold: Path) -> dict[str, str]:
-    """The settings that are not the default, by name, each with where it came from."""
-    settings = _read(fold / CONFIG).get("settings")
-    if not isinstance(settings, dict):
+@dataclass(frozen=True)
+class Setting:
+    """A setting's value with where it came from, and whether that is the default."""
+
+    text: str
+    is_default: bool
+
+
+def settings(fold: Path) -> dict[str, Setting]:
+    """Every setting by name; none where they are not recorded."""
+    recorded = _read(fold / CONFIG).get("settings")
+    if not isinstance(recorded, dict):
         return {}
     return {
-        str(name): f"{_text(one.get('value'))} ({one.get('source')})"
-        for name, one in settings.items()
-        if isinstance(one, dict) and one.get("source") != DEFAULT
+        str(name): Setting(f"{_text(one.get('value'))} ({one.get('source')})", one.get("source") == DEFAULT)
+        for name, one in recorded.items()
+        if isinstance(one, dict)
     }
-
-
-def has_record(fold: Path) -> bool:
-    """Whether one of our trainers left a record that can be read."""
-    return bool(_read(fold / CONFIG))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture
 from nnunet_ext.report.pages.material import Material
-from nnunet_ext.report.pages.record import changed_settings, has_record, used
+from nnunet_ext.report.pages.record import settings, used
 from nnunet_ext.report.pictures.curves import draw_curves
-from nnunet_ext.report.remarks import remarks
+from nnunet_ext.report.remarks import remarks, summary
 from nnunet_ext.report.result_tables import number, result_tables
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.scores import best_of
@@ -27,12 +29,11 @@ def short_blocks(material: Material) -> list[Block]:
             f"The best in validation is {best.name}: mean Dice {number(best.mean)} over "
             f"{_some(len(best.labels), 'label')} and {_some(len(best.cases), 'case')}."
         )
-    said += [
-        f"{name}, {text}" for name, runs in material.models.items() for run in runs for text in remarks(run)
-    ]
+    for name, runs in material.models.items():
+        found = summary(remark for run in runs for remark in remarks(run))
+        said += [f"{name}: {'; '.join(found)}."] if found else []
+        said += [f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in run.notes]
     said += [f"{text}." for scores in material.scores for text in scores.notes]
-    said += [f"{name}, fold {run.folder.fold}: {note}." for name, runs in material.models.items() for run in runs
-             for note in run.notes]  # fmt: skip
     return [Items(tuple(said))]
 
 
@@ -42,7 +43,10 @@ def _some(n: int, what: str) -> str:
 
 def result_blocks(material: Material) -> list[Block]:
     """The tables of `nnunet_ext results`."""
-    blocks: list[Block] = [Grid(table) for table in result_tables(material.runs)]
+    tables = result_tables(material.runs)
+    blocks: list[Block] = [
+        Grid(replace(table, title=table.title.removeprefix(material.dataset).strip())) for table in tables
+    ]
     if not material.scores:
         blocks.append(Missing("No fold has a validation yet; nnUNetv2_train … --val makes one."))
     return blocks
@@ -59,12 +63,10 @@ def curve_blocks(material: Material) -> list[Block]:
                 Missing(f"{name} has no log with an epoch; train it, or put its training_log beside it.")
             )
             continue
-
-        text = f"Losses, Dice and learning rate of {name}; thin lines are folds, thick ones their mean"
-        blocks.append(
-            Picture.drawn(f"curves_{i}", text, lambda theme, some=histories: draw_curves(some, theme))
-        )
-        said = [text for run in runs for text in remarks(run)]
+        lines = "; thin lines are folds, thick ones their mean" if len(histories) > 1 else ""
+        text = f"Losses, Dice and learning rate of {name}{lines}"
+        blocks.append(Picture.drawn(f"curves_{i}", text, partial(draw_curves, histories)))
+        said = [remark.sentence for run in runs for remark in remarks(run)]
         if said:
             blocks.append(Items(tuple(said)))
     return blocks
@@ -72,14 +74,22 @@ def curve_blocks(material: Material) -> list[Block]:
 
 def used_blocks(material: Material) -> list[Block]:
     """Versions, sizes and settings of each model; what its folds share is said once."""
+    recorded = {run.folder: settings(run.folder.path) for run in material.runs}
+    changed = {name for of_run in recorded.values() for name, one in of_run.items() if not one.is_default}
+
+    def shown(run: Run) -> dict[str, str]:
+        return {name: one.text for name, one in recorded[run.folder].items() if name in changed}
+
     tables = (
-        ("Versions, machine and sizes", lambda run: used(run.folder.path, run.folder.configuration)),
-        ("Settings that are not the default", lambda run: changed_settings(run.folder.path)),
+        _table(
+            "Versions, machine and sizes",
+            material,
+            lambda run: used(run.folder.path, run.folder.configuration),
+        ),
+        _table("Settings that are not everywhere the default", material, shown),
     )
-    blocks: list[Block] = [
-        Grid(table) for title, read in tables if (table := _table(title, material, read)) is not None
-    ]
-    if not any(has_record(run.folder.path) for run in material.runs):
+    blocks: list[Block] = [Grid(table) for table in tables if table is not None]
+    if not any(recorded.values()):
         hint = "nnUNetTrainerExt writes training_config.json, from which they are shown"
         blocks.append(Missing(f"Settings are not recorded; {hint}."))
     return blocks

@@ -25,7 +25,7 @@ Points = dict[int, float]
 def draw_curves(histories: Sequence[History], theme: Theme) -> bytes:
     """Draw the folds of one model.
 
-    Each fold is a thin line, the mean over folds a thick one where there are several; Dice are moving
+    Each fold is a thin line, the mean over the epochs that all have a thick one; Dice are moving
     averages, the mean of the labels in ink, and a ring marks each fold's best epoch.
 
     Args:
@@ -96,15 +96,24 @@ def _points(history: History, values: Values) -> Points:
 
 
 def _lines(axes: Axes, series: Sequence[Points], colour: str, name: str | None, style: str = "-") -> None:
-    several = len(series) > 1
     label = None if name is None else plain_text(name)
-    for points in series:
-        look = {"linewidth": THIN, "alpha": 0.55} if several else {"linewidth": THICK, "label": label}
+    mean = _mean_of(series) if len(series) > 1 else {}
+    has_mean = len(mean) > 1
+    for i, points in enumerate(series):
+        look = {"linewidth": THIN, "alpha": 0.55} if has_mean else {"linewidth": THICK}
         # Of a single epoch there is a point, where a line would show nothing.
         marker = "." if len(points) == 1 else ""
-        axes.plot(list(points), list(points.values()), color=colour, linestyle=style, marker=marker, **look)
-    if several:
-        mean = _mean_of(series)
+        own = None if has_mean or i else label
+        axes.plot(
+            list(points),
+            list(points.values()),
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            label=own,
+            **look,
+        )
+    if has_mean:
         axes.plot(
             list(mean), list(mean.values()), color=colour, linestyle=style, linewidth=THICK, label=label
         )

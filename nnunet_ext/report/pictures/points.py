@@ -14,6 +14,7 @@ from nnunet_ext.report.scores import Scores
 
 WIDTH, ROW, ROOM = 10.0, 0.42, 0.75  # inches
 FEW_PANELS = 3  # of which each has the whole width
+LEFT_END = 0.12
 BIN, STEP, MOST_OFFSET = 0.008, 0.07, 0.36
 
 
@@ -66,7 +67,9 @@ def _draw_label(axes: Axes, every: Sequence[Scores], label: str, theme: Theme) -
         axes.annotate(
             plain_text(values[0][1]),
             (dice[0], heights[0]),
-            xytext=(5, 5),
+            # Nothing is worse, so there is room on its left, unless that is the axis.
+            xytext=(5, 5) if dice[0] < LEFT_END else (-5, 4),
+            ha="left" if dice[0] < LEFT_END else "right",
             textcoords="offset points",
             fontsize=SMALL - 1.5,
             color=theme.ink,
