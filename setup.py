@@ -50,6 +50,7 @@ setup(
             "tree-sitter-powershell",
             "monai>=1.3",
             "tensorboard>=2.13",
+            "playwright>=1.40",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -54,6 +54,10 @@ class Scores:
         known = [one.dice for one in self.cases.get(case_id, {}).values() if one.dice is not None]
         return fmean(known) if known else None
 
+    def only(self, case_ids: Set[str]) -> Scores:
+        """The same with these of its cases alone."""
+        return replace(self, cases={case: one for case, one in self.cases.items() if case in case_ids})
+
     def ranked(self) -> list[str]:
         """Cases that hold a label, the worst first."""
         means = {case_id: self.case_mean(case_id) for case_id in self.cases}
@@ -97,10 +101,17 @@ def short_names(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], str]:
     return {model: " ".join(model[i] for i in places) for model in found}
 
 
-def best_of(every: Sequence[Scores]) -> Scores | None:
-    """The one with the highest mean, the first of equal ones; None where none has one."""
-    known = [scores for scores in every if scores.mean is not None]
-    return max(known, key=lambda scores: scores.mean or 0.0) if known else None
+def best_of(every: Iterable[Scores]) -> Scores | None:
+    """The best single model, the first of equal ones; None where none has a case that holds a label.
+
+    Models are judged by the cases that all of them have, or by their own where there are none such.
+    """
+    known = [scores for scores in every if scores.is_single and scores.mean is not None]
+    if not known:
+        return None
+    common = set.intersection(*(set(scores.cases) for scores in known))
+    means = [scores.only(common).mean if common else scores.mean for scores in known]
+    return known[max(range(len(known)), key=lambda i: means[i] or 0.0)]
 
 
 def label_names(every: Sequence[Scores]) -> list[str]:

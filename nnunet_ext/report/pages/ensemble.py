@@ -26,24 +26,25 @@ def ensemble_blocks(material: Material) -> list[Block]:
             blocks.append(Text("Post-processing: " + "; ".join(weights.steps) + "."))
     if material.tuning:
         blocks.append(Grid(Table(("", "value"), material.tuning, "What the tuning found")))
-    gains = _gains(material)
-    if gains:
-        blocks.append(Items(tuple(gains)))
+    gained = gains(material)
+    if gained:
+        blocks.append(Items(tuple(gained)))
     if not blocks:
         return [Missing(f"No ensemble is shown; {HOW}.")]
-    if not gains and not material.tuning:
+    if not gained and not material.tuning:
         blocks.append(Missing(f"Its gain is not known; {HOW}."))
     return blocks
 
 
-def _gains(material: Material) -> list[str]:
+def gains(material: Material) -> list[str]:
     """What each folder of segmentations gains over the best single model, a sentence each."""
-    best = best_of([scores for scores in material.scores if scores.is_single])
+    best = best_of(material.scores)
     if best is None:
         return []
     made = [scores for scores in material.scores if not scores.is_single]
     return [
-        f"{pair.name} gains {pair.difference:+.4f} Dice over {best.name}, the best single model "
+        f"{pair.name} {'loses' if pair.difference < 0 else 'gains'} {abs(pair.difference):.4f} Dice against "
+        f"{best.name}, the best single model "
         f"({pair.label}, {pair.n} cases; 95 % interval {pair.interval[0]:+.4f} to {pair.interval[1]:+.4f})."
         for pair in compare(made, best, label_names(material.scores))
         if pair.label == MEAN

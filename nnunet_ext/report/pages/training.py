@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture
+from nnunet_ext.report.pages.ensemble import gains
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pages.record import settings, used
 from nnunet_ext.report.pictures.curves import draw_curves
@@ -26,9 +27,10 @@ def short_blocks(material: Material) -> list[Block]:
     best = best_of(material.scores)
     if best is not None:
         said.append(
-            f"The best in validation is {best.name}: mean Dice {number(best.mean)} over "
+            f"The best single model in validation is {best.name}: mean Dice {number(best.mean)} over "
             f"{_some(len(best.labels), 'label')} and {_some(len(best.cases), 'case')}."
         )
+    said += gains(material)
     for name, runs in material.models.items():
         found = summary(remark for run in runs for remark in remarks(run))
         said += [f"{name}: {'; '.join(found)}."] if found else []

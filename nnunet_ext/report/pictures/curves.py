@@ -100,18 +100,16 @@ def _lines(axes: Axes, series: Sequence[Points], colour: str, name: str | None, 
     mean = _mean_of(series) if len(series) > 1 else {}
     has_mean = len(mean) > 1
     for i, points in enumerate(series):
-        look = {"linewidth": THIN, "alpha": 0.55} if has_mean else {"linewidth": THICK}
-        # Of a single epoch there is a point, where a line would show nothing.
-        marker = "." if len(points) == 1 else ""
-        own = None if has_mean or i else label
         axes.plot(
             list(points),
             list(points.values()),
             color=colour,
             linestyle=style,
-            marker=marker,
-            label=own,
-            **look,
+            linewidth=THIN if has_mean else THICK,
+            alpha=0.55 if has_mean else 1.0,
+            # Of a single epoch there is a point, where a line would show nothing.
+            marker="." if len(points) == 1 else "",
+            label=None if has_mean or i else label,
         )
     if has_mean:
         axes.plot(
