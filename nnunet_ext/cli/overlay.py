@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-d",
         type=Path,
         metavar="JSON",
-        help="dataset.json that names the labels (default: the one beside the segmentations)",
+        help="dataset.json that names the labels (default: that of the segmentations or their model)",
     )
     add_processes(parser)
 

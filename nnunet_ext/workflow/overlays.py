@@ -43,14 +43,14 @@ def overlay_jobs(
         segmentations: the segmentation, or the folder of them.
         references: likewise; None for none. A case of a folder without a reference is drawn without.
         output: the PNG, or the folder for them.
-        dataset: the dataset.json that names the labels; the one beside the segmentations by default.
+        dataset: the dataset.json that names the labels; by default the one beside the segmentations, of
+            their model or of the scans' data set. Without any, labels are named by their values.
 
     Raises:
         UsageError: files and folders are mixed, a folder is empty, or a case has no scan.
         DatasetError: the dataset.json that was named cannot be read.
     """
-    folder = segmentations if segmentations.is_dir() else segmentations.parent
-    described = _dataset(folder, dataset)
+    described = _dataset(dataset, segmentations, scans)
     labels = described.labels.covered_by_name if described else None
     paths = [path for path in (scans, segmentations, references) if path is not None]
     if not any(path.is_dir() for path in paths):
@@ -96,13 +96,16 @@ def draw_job(job: OverlayJob) -> Path:
     return job.target
 
 
-def _dataset(folder: Path, named: Path | None) -> Dataset | None:
+def _dataset(named: Path | None, segmentations: Path, scans: Path) -> Dataset | None:
     if named is not None:
         return read_dataset(named)
-    try:
-        return read_dataset(folder / "dataset.json")
-    except DatasetError:
-        return None
+    beside, above = (path if path.is_dir() else path.parent for path in (segmentations, scans))
+    for folder in (beside, *beside.resolve().parents[:2], above.resolve().parent):
+        try:
+            return read_dataset(folder / "dataset.json")
+        except DatasetError:
+            continue
+    return None
 
 
 def _ending_in(folder: Path) -> str:

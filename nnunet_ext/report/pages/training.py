@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,8 @@ from nnunet_ext.report.result_tables import number, result_tables
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.scores import best_of
 from nnunet_ext.report.tables import NOTHING, Table
+
+SHOWN_NOTES = 2
 
 
 def short_blocks(material: Material) -> list[Block]:
@@ -34,9 +36,18 @@ def short_blocks(material: Material) -> list[Block]:
     for name, runs in material.models.items():
         found = summary(remark for run in runs for remark in remarks(run))
         said += [f"{name}: {'; '.join(found)}."] if found else []
-        said += [f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in run.notes]
+        said += [f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in _few(run.notes)]
     said += [f"{text}." for scores in material.scores for text in scores.notes]
     return [Items(tuple(said))]
+
+
+def _few(notes: Sequence[str]) -> list[str]:
+    """The first notes, and how many more there are, which `nnunet_ext results` prints."""
+    more = len(notes) - SHOWN_NOTES
+    return [
+        *notes[:SHOWN_NOTES],
+        *([f"{more} more notes; nnunet_ext results prints them"] if more > 0 else []),
+    ]
 
 
 def _some(n: int, what: str) -> str:

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 from reported import LABELS, SHAPE, labels, scan
 
 from nnunet_ext.cli.main import main
+from nnunet_ext.workflow.overlays import overlay_jobs
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ def test_a_folder_becomes_a_folder_of_pictures(folders, capsys):
     )
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
     assert "2 of 2 pictures" in capsys.readouterr().out
+
+
+def test_labels_are_named_by_the_model_or_by_their_values(folders):
+    path = folders / "segs" / "a.nii.gz"
+    scan_path = folders / "scans" / "a_0000.nii.gz"
+    assert overlay_jobs(scan_path, path, None, folders / "a.png")[0].labels is None
+    write_dataset_json(folders, LABELS)
+    job = overlay_jobs(scan_path, path, None, folders / "a.png")[0]
+    assert job.labels == {"Anterior": (1,), "Posterior": (2,)}
 
 
 def test_a_damaged_case_leaves_the_others(folders, capsys):
