@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from nnunet_ext.ensemble.plan import Plan, resolve_weights
-from nnunet_ext.ensemble.plan_file import read_plan
-from nnunet_ext.errors import DatasetError, GeometryMismatch, NnunetExtError, UsageError
+from nnunet_ext.errors import GeometryMismatch, UsageError
 from nnunet_ext.labels import Dataset, Labels
 from nnunet_ext.report.dice import LabelDice, case_dice
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page
 from nnunet_ext.report.pages.material import DatasetFolders, Material
 from nnunet_ext.report.pages.write import Written, write_page
-from nnunet_ext.report.pictures.weights import WeightMatrix
 from nnunet_ext.report.results import chosen, ordered
 from nnunet_ext.report.runs import Run, read_runs
 from nnunet_ext.report.scores import Scores, scores_of
 from nnunet_ext.report.validation import read_validation
 from nnunet_ext.volumes import as_labels, find_images, read_segmentation
 from nnunet_ext.workers import run_jobs
+from nnunet_ext.workflow.shown_plans import shown_plan
 
-TUNING_REPORT, SUMMARY = "tuning_report.json", "summary.json"
-MOST_TUNING_ROWS = 40
+SUMMARY = "summary.json"
 
 OnStep = Callable[[str, int, int], None]
 
@@ -93,7 +88,7 @@ def write_report(
     material = Material(name, tuple(runs), folders=DatasetFolders.named(name, environment))
     faults: list[str] = []
     scores = [*scores_of(runs), *_scores_of_folders(others, material, request.n_processes, faults)]
-    weights, tuning = _ensemble(request.plan, material, faults)
+    weights, tuning = shown_plan(request.plan, material.description, faults)
     whole = Material(name, tuple(runs), tuple(scores), material.folders, weights, tuning)
     built = build_page(whole, on_step)
     files = write_page(built.page, request.output)
@@ -187,65 +182,3 @@ def _compare(job: _Compared) -> dict[str, LabelDice]:
     return case_dice(
         as_labels(prediction, str(job.segmentation)), as_labels(reference, str(job.reference)), job.labels
     )
-
-
-def _ensemble(
-    path: Path | None, material: Material, faults: list[str]
-) -> tuple[WeightMatrix | None, tuple[tuple[str, str], ...]]:
-    """The plan's weights and what its tuning found, each where it is there."""
-    if path is None:
-        return None, ()
-    if path.suffix == ".json":
-        return None, _tuning(path, faults)
-    plan = read_plan(path)
-    report = path.with_name(TUNING_REPORT)
-    tuning = _tuning(report, faults) if report.is_file() else ()
-    try:
-        if material.description is None:
-            raise DatasetError("no dataset.json can be read, so that labels have no names.")
-        return _matrix(plan, material.description.labels), tuning
-    except NnunetExtError as error:
-        faults.append(f"The weights of {path} are not shown: {error}")
-        return None, tuning
-
-
-def _matrix(plan: Plan, labels: Labels) -> WeightMatrix:
-    weights = resolve_weights(plan, labels)
-    return WeightMatrix(
-        tuple(member.name for member in plan.members),
-        labels.names,
-        tuple(tuple(map(float, row)) for row in weights),
-        tuple(map(_step_in_words, plan.postprocess)),
-    )
-
-
-def _step_in_words(step: Any) -> str:
-    if not isinstance(step, dict):
-        return str(step)
-    return ", ".join(f"{name} {_options(options)}".strip() for name, options in step.items())
-
-
-def _options(options: Any) -> str:
-    if not isinstance(options, dict) or not options:
-        return ""
-    texts = (f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-             for key, value in options.items())  # fmt: skip
-    return f"({'; '.join(texts)})"
-
-
-def _tuning(path: Path, faults: list[str]) -> tuple[tuple[str, str], ...]:
-    """The plain values of a tuning's report, two levels deep."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        faults.append(f"{path} cannot be read: {error}")
-        return ()
-    return tuple(_plain(content))[:MOST_TUNING_ROWS]
-
-
-def _plain(content: Any, names: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    if isinstance(content, dict) and len(names) < 3:
-        return [row for key, value in content.items() for row in _plain(value, (*names, str(key)))]
-    if content is None or isinstance(content, (dict, list)):
-        return []
-    return [(", ".join(names), f"{content:.4f}" if isinstance(content, float) else str(content))]

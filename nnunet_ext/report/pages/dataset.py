@@ -90,6 +90,7 @@ def _splits(material: Material) -> Table | None:
     rows = [
         (what, *(sizes[fold][i] or NOTHING for fold in folds))
         for i, what in enumerate(("training cases", "validation cases"))
+        if any(both[i] for both in sizes.values())
     ]
     for label in labels:
         counts_of = (held.get(fold, {}).get(label) for fold in folds)
