@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnunet_ext", "nnunet_ext.*"]),
-    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py"]},
+    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py", "report/pages/templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "nnunetv2>=2.8,<3",
@@ -33,6 +33,7 @@ setup(
         "rich>=13",
         "psutil>=5.9",
         "matplotlib>=3.7",
+        "jinja2>=3.1",
         "packaging>=21",
     ],
     extras_require={
@@ -51,6 +52,7 @@ setup(
             "tree-sitter-powershell",
             "monai>=1.3",
             "tensorboard>=2.13",
+            "playwright>=1.40",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},

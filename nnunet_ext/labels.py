@@ -46,6 +46,11 @@ class Labels:
         """Indices of the channels that are not background."""
         return tuple(i for i, covered in enumerate(self.covered) if covered != (BACKGROUND,))
 
+    @property
+    def covered_by_name(self) -> dict[str, tuple[int, ...]]:
+        """The values inside each label or region but the background, by its name."""
+        return {self.names[i]: self.covered[i] for i in self.foreground}
+
     def find(self, key: str | int) -> int | None:
         """Index of the channel with this name, or else with this value; None where there is none."""
         if str(key) in self.names:

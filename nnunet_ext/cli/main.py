@@ -25,6 +25,8 @@ VERBS = {
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
     "results": "tell how every trained model and fold stands, with the Dice of each label",
+    "report": "write one page on a data set and its models, with curves, cases and pictures",
+    "overlay": "draw a segmentation's contours on its scan, for one case or a folder",
     "monitor": "watch the running trainings: pace, Dice, patience, machine",
     "check": "read every byte of a data set, list what is wrong, and repair it",
     "splits": "split cases by subject, balanced by label and volume, or audit a split",

@@ -87,6 +87,23 @@ def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
         yield advance
 
 
+@contextmanager
+def steps_told(verb: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A function to call with a step's name, how many are done and of how many: a bar on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda name, n_done, n: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(verb, total=None)
+        yield lambda name, n_done, n: progress.update(
+            task, total=n, completed=n_done, description=f"{verb}: {name}"
+        )
+
+
 def print_report(report: Report) -> int:
     """Print a run's summary; 0 where every case was written, else 1."""
     for warning in report.warnings:

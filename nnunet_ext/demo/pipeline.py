@@ -151,7 +151,7 @@ def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, Overlap]]:
 def _draw(folder: DemoFolder) -> None:
     labels = _labels(folder)
     cases = [_drawn(folder, case, dice) for case, dice in _compare(folder, ENSEMBLE).items()]
-    draw_overlays(cases, {labels.values[i]: labels.names[i] for i in labels.foreground}, folder.picture)
+    draw_overlays(cases, labels.covered_by_name, folder.picture)
 
 
 def _drawn(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:

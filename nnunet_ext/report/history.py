@@ -124,6 +124,17 @@ def _highest(values: Sequence[float | None]) -> int | None:
     return -max(known)[1] if known else None
 
 
+def moving_average(values: Iterable[float | None]) -> list[float | None]:
+    """nnU-Net's moving average of one label; None before its first value, and unmoved by None."""
+    averages: list[float | None] = []
+    average: float | None = None
+    for value in values:
+        if value is not None:
+            average = value if average is None else average * KEPT_SHARE + (1 - KEPT_SHARE) * value
+        averages.append(average)
+    return averages
+
+
 def _next_average(average: float | None, epoch: Epoch) -> float | None:
     if epoch.average is not None:
         return epoch.average

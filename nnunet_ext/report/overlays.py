@@ -19,8 +19,9 @@ from nnunet_ext.files import written_whole
 
 COLOURS = ("#ffb000", "#56b4e9", "#ff4fa3", "#7be07b", "#f0e442", "#c39bff", "#ff7f50", "#40e0d0")
 WINDOW_PERCENTILES = (1, 99.5)
-INCHES_A_MM = 1 / 60
-GAP_MM, HEADING_MM, FOOT_MM = 4.0, 12.0, 18.0
+WIDTH, MOST_HEIGHT = 10.0, 5.0  # inches: of the picture, and of a plane
+GAP, HEADING, LEGEND_LINE = 0.08, 0.3, 0.25
+LABELS_A_LINE = 5
 REFERENCE, PREDICTION = ":", "-"
 
 Image = NDArray[Any]
@@ -36,6 +37,8 @@ class OverlayCase:
         segmentation: labels `(Z, Y, X)`.
         spacing_mm: `(z, y, x)`.
         reference: labels `(Z, Y, X)` to compare with, dotted; None where there are none.
+        shows_error: whether its planes go through where most voxels are wrong, in place of where most
+            are labelled.
     """
 
     title: str
@@ -43,6 +46,7 @@ class OverlayCase:
     segmentation: Image
     spacing_mm: tuple[float, float, float]
     reference: Image | None = None
+    shows_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,36 +69,48 @@ class _Plane:
         return self.shape[0] * self.spacing_mm[0], self.shape[1] * self.spacing_mm[1]
 
 
+Rows = list[list[_Plane]]
+
+
 def draw_overlays(
-    cases: Sequence[OverlayCase], names: Mapping[int, str], target: Path, dpi: int = 110
+    cases: Sequence[OverlayCase], labels: Mapping[str, Sequence[int]], target: Path, dpi: int = 110
 ) -> None:
     """Draw cases below each other into a PNG: the bare scan, then contours in its three planes.
 
-    The planes go through where the labels' areas are largest, in the reference where there is one.
-    All are drawn to one scale in mm, so that cases and planes can be compared.
+    The planes go through where the labels' areas are largest, in the reference where there is one, or
+    where the error is. All are drawn to one scale, so that cases and planes can be compared. Of an
+    image of one slice there is that plane alone.
 
     Args:
         cases: at least one.
-        names: of the labels to draw, by value; each has the same colour everywhere.
+        labels: the values that each label or region covers, by name; each has the same colour everywhere.
         target: the PNG, written whole or not at all.
-        dpi: pixels an inch; 60 mm of the scan are an inch.
+        dpi: pixels an inch; the picture is 10 inches wide.
 
     Raises:
         GeometryMismatch: a case's volumes are not 3D or differ in their shape.
     """
     for case in cases:
         _check_shapes(case)
-    rows = [_planes(case, names) for case in cases]
-    width_mm = max(sum(plane.size_mm[1] + GAP_MM for plane in row) for row in rows) + GAP_MM
-    heights_mm = [max(plane.size_mm[0] for plane in row) + HEADING_MM for row in rows]
-    height_mm = sum(heights_mm) + FOOT_MM
-    figure = Figure(figsize=(width_mm * INCHES_A_MM, height_mm * INCHES_A_MM), dpi=dpi, facecolor="black")
+    rows = [_planes(case, labels) for case in cases]
+    scale = _inches_a_mm(rows)
+    legend = _legend(labels, any(case.reference is not None for case in cases))
+    foot = LEGEND_LINE * (1 + -(-len(legend) // LABELS_A_LINE))
+    heights = [max(plane.size_mm[0] for plane in row) * scale + HEADING for row in rows]
+    figure = Figure(figsize=(WIDTH, sum(heights) + foot), dpi=dpi, facecolor="black")
     FigureCanvasAgg(figure)
-    top_mm = 0.0
-    for case, row, row_mm in zip(cases, rows, heights_mm, strict=True):
-        _draw_case(figure, case, row, names, top_mm)
-        top_mm += row_mm
-    _draw_legend(figure, names, any(case.reference is not None for case in cases))
+    top = 0.0
+    for case, row, height in zip(cases, rows, heights, strict=True):
+        _draw_case(figure, case, row, labels, (top, scale))
+        top += height
+    figure.legend(
+        handles=legend,
+        loc="lower center",
+        ncols=min(len(legend), LABELS_A_LINE),
+        frameon=False,
+        labelcolor="white",
+        fontsize=9,
+    )
     with written_whole(target) as part:
         figure.savefig(part, format="png", facecolor="black")
 
@@ -106,14 +122,33 @@ def _check_shapes(case: OverlayCase) -> None:
         raise GeometryMismatch(f"{case.title}: scan and segmentations must be 3D and alike; found {shapes}.")
 
 
-def _planes(case: OverlayCase, names: Mapping[int, str]) -> list[_Plane]:
-    """The plane of the bare scan, then one an axis, each where the labels are largest."""
-    labels = case.segmentation if case.reference is None else case.reference
-    drawn = np.isin(labels, list(names))
-    if not drawn.any():
-        drawn = np.isin(case.segmentation, list(names))
-    planes = [_plane(case, axis, _largest_slice(drawn, axis)) for axis in range(3)]
+def _inches_a_mm(rows: Rows) -> float:
+    """One scale for all: the widest row fills the picture, unless that makes its planes too high."""
+    widths = [(WIDTH - (len(row) + 1) * GAP) / sum(plane.size_mm[1] for plane in row) for row in rows]
+    heights = [MOST_HEIGHT / plane.size_mm[0] for row in rows for plane in row]
+    return min(*widths, *heights)
+
+
+def _planes(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> list[_Plane]:
+    """The plane of the bare scan, then one an axis."""
+    shown = _shown(case, labels)
+    axes = range(3) if case.scan.shape[0] > 1 else range(1)
+    planes = [_plane(case, axis, _largest_slice(shown, axis)) for axis in axes]
     return [planes[0], *planes]
+
+
+def _shown(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> Image:
+    """The voxels of which the planes are to hold the most."""
+    values = sorted({value for covered in labels.values() for value in covered})
+    expected = case.segmentation if case.reference is None else case.reference
+    if case.shows_error:
+        wrong: Image = (expected != case.segmentation) & (
+            np.isin(expected, values) | np.isin(case.segmentation, values)
+        )
+        if wrong.any():
+            return wrong
+    drawn = np.isin(expected, values)
+    return drawn if drawn.any() else np.isin(case.segmentation, values)
 
 
 def _plane(case: OverlayCase, axis: int, index: int) -> _Plane:
@@ -123,31 +158,39 @@ def _plane(case: OverlayCase, axis: int, index: int) -> _Plane:
 
 
 def _largest_slice(drawn: Image, axis: int) -> int:
-    """Index of the slice with the most labelled voxels; the middle one where there are none."""
+    """Index of the slice with the most such voxels; the middle one where there are none."""
     areas = drawn.sum(axis=tuple(other for other in range(3) if other != axis))
     return int(areas.argmax()) if areas.any() else drawn.shape[axis] // 2
 
 
 def _draw_case(
-    figure: Figure, case: OverlayCase, row: Sequence[_Plane], names: Mapping[int, str], top_mm: float
+    figure: Figure,
+    case: OverlayCase,
+    row: Sequence[_Plane],
+    labels: Mapping[str, Sequence[int]],
+    place: tuple[float, float],
 ) -> None:
-    window = tuple(np.percentile(case.scan, WINDOW_PERCENTILES))
-    left_mm = GAP_MM
+    """Draw a row at `(inches from the top, inches a mm)`."""
+    top, scale = place
+    seen = case.scan[np.isfinite(case.scan)] if case.scan.dtype.kind == "f" else case.scan
+    window = tuple(np.percentile(seen, WINDOW_PERCENTILES)) if seen.size else (0.0, 1.0)
+    left = GAP
     for column, plane in enumerate(row):
-        axes = _axes_at(figure, left_mm, top_mm + HEADING_MM, plane)
+        axes = _axes_at(figure, left, top + HEADING, plane, scale)
         _draw_scan(axes, plane, plane.of(case.scan), window)
-        if column == 0:
-            axes.set_title(case.title, color="white", fontsize=9, loc="left", pad=4)
-        else:
-            _draw_contours(axes, case, plane, names)
-        left_mm += plane.size_mm[1] + GAP_MM
+        if column > 0:
+            _draw_contours(axes, case, plane, labels)
+        left += plane.size_mm[1] * scale + GAP
+    width, height = figure.get_size_inches()
+    title = case.title.replace("$", r"\$")  # dollars would make it a formula
+    figure.text(GAP / width, 1 - (top + HEADING - GAP) / height, title, color="white", fontsize=9)
 
 
-def _axes_at(figure: Figure, left_mm: float, top_mm: float, plane: _Plane) -> Axes:
+def _axes_at(figure: Figure, left: float, top: float, plane: _Plane, scale: float) -> Axes:
     """Axes whose size in the figure is the plane's, by one scale for all."""
-    width_mm, height_mm = figure.get_size_inches() / INCHES_A_MM
-    height, width = plane.size_mm
-    bounds = (left_mm / width_mm, 1 - (top_mm + height) / height_mm, width / width_mm, height / height_mm)
+    full_width, full_height = figure.get_size_inches()
+    height, width = (side * scale for side in plane.size_mm)
+    bounds = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     axes = figure.add_axes(bounds)
     axes.set_axis_off()
     return axes
@@ -158,33 +201,37 @@ def _draw_scan(axes: Axes, plane: _Plane, image: Image, window: tuple[float, ...
     extent = (0.0, width, height, 0.0)
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, interpolation="bilinear")
     axes.set_aspect("equal")
+    axes.autoscale(False)  # contours reach past the border
 
 
-def _draw_contours(axes: Axes, case: OverlayCase, plane: _Plane, names: Mapping[int, str]) -> None:
-    (down, right), (n_down, n_right) = plane.spacing_mm, plane.shape
-    places = (np.arange(n_right) + 0.5) * right, (np.arange(n_down) + 0.5) * down
-    for labels, style, line_width in ((case.segmentation, PREDICTION, 1.3), (case.reference, REFERENCE, 1.6)):
-        if labels is None:
+def _draw_contours(axes: Axes, case: OverlayCase, plane: _Plane, labels: Mapping[str, Sequence[int]]) -> None:
+    # A ring of nothing around the plane closes the contour of what reaches its border.
+    places = (_centres(plane, 1), _centres(plane, 0))
+    for volume, style, line_width in ((case.segmentation, PREDICTION, 1.3), (case.reference, REFERENCE, 1.6)):
+        if volume is None:
             continue
-        for value, colour in _coloured(names):
-            mask = plane.of(labels) == value
+        for covered, colour in _coloured(labels):
+            mask = np.pad(np.isin(plane.of(volume), covered), 1)
             if mask.any():
                 shade = colour if style == PREDICTION else "white"
                 axes.contour(*places, mask, [0.5], colors=[shade], linewidths=line_width, linestyles=style)
 
 
-def _coloured(names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
-    for i, value in enumerate(names):
-        yield value, COLOURS[i % len(COLOURS)]
+def _centres(plane: _Plane, side: int) -> Image:
+    centres: Image = (np.arange(-1, plane.shape[side] + 1) + 0.5) * plane.spacing_mm[side]
+    return centres
 
 
-def _draw_legend(figure: Figure, names: Mapping[int, str], with_reference: bool) -> None:
+def _coloured(labels: Mapping[str, Sequence[int]]) -> Iterator[tuple[list[int], str]]:
+    for i, covered in enumerate(labels.values()):
+        yield list(covered), COLOURS[i % len(COLOURS)]
+
+
+def _legend(labels: Mapping[str, Sequence[int]], with_reference: bool) -> list[Line2D]:
     lines = [
-        Line2D([], [], color=colour, label=names[value].replace("_", " "))
-        for value, colour in _coloured(names)
+        Line2D([], [], color=colour, label=name.replace("_", " ").replace("$", r"\$"))
+        for name, (_, colour) in zip(labels, _coloured(labels), strict=True)
     ]
     if with_reference:
         lines.append(Line2D([], [], color="white", linestyle=REFERENCE, label="reference"))
-    figure.legend(
-        handles=lines, loc="lower center", ncols=len(lines), frameon=False, labelcolor="white", fontsize=9
-    )
+    return lines

@@ -31,7 +31,7 @@ def project(tmp_path_factory):
     return root
 
 
-def test_from_training_to_a_verified_zip(project):
+def test_from_training_to_a_verified_zip_and_a_report(project, monkeypatch):
     settings = {
         "nnUNet_n_epochs": "2",
         "nnUNet_n_iterations": "3",
@@ -77,3 +77,10 @@ def test_from_training_to_a_verified_zip(project):
             read_segmentation(path)[0], read_segmentation(project / "theirs" / path.name)[0]
         )
     assert len(list(out.glob("*.nii.gz"))) == N_TEST
+    for folder in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{folder}", str(project / folder))
+    assert main(["report", "-d", "4", "-o", str(project / "report")]) == 0
+    text = (project / "report" / "report.md").read_text(encoding="utf-8")
+    assert "2 models, 4 folds: 4 finished" in text and "could not be made" not in text
+    for name in ("curves_0", "curves_1", "cases", "overlays"):
+        assert f"(pictures/{name}.png)" in text

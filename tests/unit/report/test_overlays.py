@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from nnunet_ext.errors import GeometryMismatch
-from nnunet_ext.report.overlays import OverlayCase, draw_overlays
+from nnunet_ext.report.overlays import OverlayCase, _planes, draw_overlays
 
 SPACING = (8.0, 2.0, 1.5)
-NAMES = {1: "myocardium", 2: "left_ventricle"}
+LABELS = {"myocardium": (1,), "left_ventricle": (2,)}
 
 
 def a_case(seed: int = 0, **changes) -> OverlayCase:
@@ -25,18 +27,58 @@ def a_case(seed: int = 0, **changes) -> OverlayCase:
 
 
 def drawn(tmp_path, *cases, dpi=60):
-    draw_overlays(cases, NAMES, tmp_path / "overlays.png", dpi=dpi)
+    draw_overlays(cases, LABELS, tmp_path / "overlays.png", dpi=dpi)
     return imread(tmp_path / "overlays.png")
 
 
-def test_the_picture_has_the_planes_size_in_mm(tmp_path):
-    # 60 dots an inch and 60 mm an inch: a dot a mm. Planes are 30, 30, 30 and 60 mm wide, 4 mm apart,
-    # the highest is 60 mm; 12 mm hold the title and 18 mm the legend.
-    assert drawn(tmp_path, a_case()).shape[:2] == (60 + 12 + 18, 30 + 30 + 30 + 60 + 5 * 4)
+def extent(image, box) -> tuple[int, int]:
+    """Height and width of what is bright in a part of the picture."""
+    bright = image[box][..., :3].max(axis=-1) > 0.2
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+
+
+def test_the_planes_have_the_proportions_of_their_size_in_mm(tmp_path):
+    # Widths are 30, 30, 30 and 60 mm in 10 inches less five gaps of 0.08; the highest plane is 60 mm.
+    white = np.ones((6, 30, 20), np.uint8)
+    white[1] = 0  # a slice within, for a window from 0 to 1
+    image = drawn(tmp_path, a_case(scan=white, reference=None, title=""), dpi=60)
+    dots_a_mm = 60 * (10 - 5 * 0.08) / 150
+    assert image.shape[1] == 600
+    first, last = int(30 * dots_a_mm), int(60 * dots_a_mm)
+    below_title = slice(18, 18 + int(60 * dots_a_mm) + 1)
+    np.testing.assert_allclose(
+        extent(image, (below_title, slice(0, first + 8))), (60 * dots_a_mm, first), atol=2
+    )
+    np.testing.assert_allclose(
+        extent(image, (below_title, slice(600 - last - 6, 600))), (48 * dots_a_mm, last), atol=2
+    )
 
 
 def test_every_case_adds_a_row(tmp_path):
-    assert len(drawn(tmp_path, a_case(), a_case(1))) == 2 * (60 + 12) + 18
+    one, two = len(drawn(tmp_path, a_case())), len(drawn(tmp_path, a_case(), a_case(1)))
+    row = 60 * 60 * (10 - 5 * 0.08) / 150 + 0.3 * 60
+    assert two - one == pytest.approx(row, abs=1)
+
+
+def test_an_image_of_one_slice_has_one_plane(tmp_path):
+    flat = np.zeros((1, 30, 20), np.uint8)
+    flat[0, 5:20, 5:15] = 1
+    image = drawn(tmp_path, a_case(scan=flat, segmentation=flat, reference=None))
+    assert image.shape[1] == 600 and image.shape[0] > 300
+
+
+def test_planes_go_through_the_label_or_through_the_error():
+    labels = np.zeros((6, 30, 20), np.uint8)
+    labels[1, 5:15, 5:15] = 1
+    labels[4, 5:10, 5:10] = 1
+    wrong = labels.copy()
+    wrong[4, 5:10, 5:10] = 0
+    case = a_case(segmentation=wrong, reference=labels)
+    assert next(plane.index for plane in _planes(case, LABELS)) == 1
+    assert next(plane.index for plane in _planes(replace(case, shows_error=True), LABELS)) == 4
+    flawless = a_case(segmentation=labels, reference=labels, shows_error=True)
+    assert next(plane.index for plane in _planes(flawless, LABELS)) == 1
 
 
 def test_the_picture_shows_scan_and_coloured_contours(tmp_path):

@@ -1,0 +1,52 @@
+"""`nnunet_ext report`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnunet_ext.cli.options import add_processes, steps_told
+from nnunet_ext.cli.results import FILTERS, PATTERN_HELP
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument("-d", metavar="DATASET", help="number or name of the data set")
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="where the report is written")
+    parser.add_argument(
+        "-i",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="results, or folders in them (default: those of nnUNet_results); and as FOLDER or NAME=FOLDER "
+        "segmentations of training cases, such as an ensemble's",
+    )
+    parser.add_argument(
+        "-plan", type=Path, metavar="FILE", help="plan of an ensemble, or a tuning_report.json"
+    )
+    for flag, name in FILTERS:
+        parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)
+    add_processes(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.workers import default_processes
+    from nnunet_ext.workflow.reports import ReportRequest, write_report
+
+    request = ReportRequest(
+        args.o,
+        args.d,
+        tuple(args.i),
+        {name: getattr(args, name) for _, name in FILTERS if getattr(args, name)},
+        args.plan,
+        default_processes() if args.np is None else args.np,
+    )
+    with steps_told("report") as on_step:
+        done = write_report(request, on_step=on_step)
+    for fault in done.faults:
+        print(f"FAILED {fault}", file=sys.stderr)
+    print(done.files.html)
+    print(done.files.markdown)
+    return 1 if done.faults else 0

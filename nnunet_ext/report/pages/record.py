@@ -1,0 +1,89 @@
+"""What a training recorded of itself: `training_config.json` of our trainers, nnU-Net's `debug.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG, DEBUG, PLANS = "training_config.json", "debug.json", "plans.json"
+DEFAULT = "default"
+
+
+def cases_per_label(fold: Path) -> dict[str, int]:
+    """By label, the validation cases that hold it; empty where it is not recorded."""
+    counts = _at(_read(fold / CONFIG), "dataset", "cases_per_label")
+    if not isinstance(counts, dict):
+        return {}
+    return {
+        str(label): count["validation"]
+        for label, count in counts.items()
+        if isinstance(count, dict) and isinstance(count.get("validation"), int)
+    }
+
+
+def used(fold: Path, configuration: str) -> dict[str, str]:
+    """What a fold was trained with, by name: versions, machine, sizes; what is not recorded is left out."""
+    config, debug = _read(fold / CONFIG), _read(fold / DEBUG)
+    plan = _at(_read(fold.parent / PLANS), "configurations", configuration)
+    starts = config.get("starts")
+    start = starts[-1] if isinstance(starts, list) and starts and isinstance(starts[-1], dict) else {}
+    versions = start.get("versions") or _at(config, "environment", "versions")
+    found: dict[str, Any] = dict(versions) if isinstance(versions, dict) else {}
+    gpus = start.get("gpus")
+    values = {
+        "torch": found.get("torch") or debug.get("torch_version"),
+        "python": _at(config, "environment", "python"),
+        "device": _at(config, "environment", "device") or debug.get("device"),
+        "GPU": ", ".join(map(str, gpus)) if isinstance(gpus, list) else debug.get("gpu_name"),
+        "host": start.get("host") or debug.get("hostname"),
+        "parameters of the network": _at(config, "network", "parameters"),
+        "patch": _at(plan, "patch_size"),
+        "batch": _at(config, "batch", "effective_batch_size") or _at(plan, "batch_size"),
+        "spacing in mm": _at(plan, "spacing"),
+        "split": _at(config, "dataset", "split"),
+        "command": config.get("command"),
+    }
+    return {name: _text(value) for name, value in {**found, **values}.items() if value not in (None, "", [])}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's value with where it came from, and whether that is the default."""
+
+    text: str
+    is_default: bool
+
+
+def settings(fold: Path) -> dict[str, Setting]:
+    """Every setting by name; none where they are not recorded."""
+    recorded = _read(fold / CONFIG).get("settings")
+    if not isinstance(recorded, dict):
+        return {}
+    return {
+        str(name): Setting(f"{_text(one.get('value'))} ({one.get('source')})", one.get("source") == DEFAULT)
+        for name, one in recorded.items()
+        if isinstance(one, dict)
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _at(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " x ".join(f"{one:g}" if isinstance(one, (int, float)) else str(one) for one in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

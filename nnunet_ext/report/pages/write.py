@@ -1,0 +1,101 @@
+"""A page as one HTML file with everything in it, and as Markdown with PNG files."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+
+from nnunet_ext.files import written_whole
+from nnunet_ext.report.pages.blocks import Page, Picture
+from nnunet_ext.report.pictures.themes import DPI
+from nnunet_ext.report.tables import Table
+
+HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
+CSS_DOTS_AN_INCH = 110  # how large a picture is shown at most, so that its text has the page's size
+ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
+NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
+NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
+LONGEST_NUMBER = 30
+MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a page."""
+
+    html: Path
+    markdown: Path
+
+
+def write_page(page: Page, folder: Path) -> Written:
+    """Write `report.html`, `report.md` and its `pictures`, each whole or not at all.
+
+    The HTML needs no other file and no network.
+    """
+    pictures = {block.name: block.light for block in _pictures(page)}
+    for name, png in pictures.items():
+        with written_whole(folder / PICTURES / f"{name}.png") as part:
+            part.write_bytes(png)
+    written = Written(folder / HTML, folder / MARKDOWN)
+    for template, target in (("page.html.j2", written.html), ("page.md.j2", written.markdown)):
+        text = _environment(template).get_template(template).render(page=page, pictures=PICTURES)
+        with written_whole(target) as part:
+            part.write_text(text, encoding="utf-8")
+    return written
+
+
+def _pictures(page: Page) -> list[Picture]:
+    return [block for section in page.sections for block in section.blocks if isinstance(block, Picture)]
+
+
+def _environment(template: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nnunet_ext.report.pages"),
+        autoescape=template.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        data_uri=data_uri, width=_shown_width, is_number_column=_is_number_column, is_alarming=_is_alarming
+    )
+    environment.filters.update(markdown=as_markdown, shown=_shown)
+    return environment
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _shown_width(png: bytes) -> int:
+    """Width to show a PNG with, in CSS's pixels, from its header."""
+    width: int = struct.unpack(">I", png[16:20])[0]
+    return round(width * CSS_DOTS_AN_INCH / DPI)
+
+
+def _is_number_column(table: Table, column: int) -> bool:
+    """Whether a column holds numbers, or nothing where one would be."""
+    cells = [row[column] for row in table.rows]
+    if column == 0 or table.header[column] in NAMES:
+        return False
+    known = [cell for cell in cells if cell not in ("", "-")]
+    return bool(known) and all(NUMBER.fullmatch(cell) and len(cell) < LONGEST_NUMBER for cell in known)
+
+
+def _is_alarming(cell: str) -> bool:
+    return ALARMING.search(cell) is not None
+
+
+def as_markdown(text: str) -> str:
+    """A text in which Markdown sees no marks; a line for each of its lines would break tables."""
+    return MARKDOWN_MARKS.sub(r"\\\1", " ".join(_shown(text).split()))
+
+
+def _shown(text: str) -> str:
+    """A text for pages, which have the sign that terminals may lack."""
+    return text.replace("+-", "±")

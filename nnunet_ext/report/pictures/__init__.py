@@ -1,0 +1,1 @@
+"""Figures of trainings and results, in colours for light and dark pages."""

@@ -1,0 +1,121 @@
+"""Pictures of one case or of all in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.report.case_overlays import CaseFiles, read_overlay
+from nnunet_ext.report.overlays import draw_overlays
+from nnunet_ext.volumes import find_images
+from nnunet_ext.workers import Outcome, run_jobs
+
+ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class OverlayJob:
+    """One picture to draw.
+
+    Attributes:
+        files: of the case.
+        labels: values by name; None names each value by itself.
+        target: the PNG.
+    """
+
+    files: CaseFiles
+    labels: dict[str, tuple[int, ...]] | None
+    target: Path
+
+
+def overlay_jobs(
+    scans: Path, segmentations: Path, references: Path | None, output: Path, dataset: Path | None = None
+) -> list[OverlayJob]:
+    """The pictures of a case, or of every case in a folder of segmentations.
+
+    Args:
+        scans: the scan, or the folder with every case's, of several channels the first.
+        segmentations: the segmentation, or the folder of them.
+        references: likewise; None for none. A case of a folder without a reference is drawn without.
+        output: the PNG, or the folder for them.
+        dataset: the dataset.json that names the labels; by default the one beside the segmentations, of
+            their model or of the scans' data set. Without any, labels are named by their values.
+
+    Raises:
+        UsageError: files and folders are mixed, a folder is empty, or a case has no scan.
+        DatasetError: the dataset.json that was named cannot be read.
+    """
+    described = _dataset(dataset, segmentations, scans)
+    labels = described.labels.covered_by_name if described else None
+    paths = [path for path in (scans, segmentations, references) if path is not None]
+    if not any(path.is_dir() for path in paths):
+        title = _case_id(segmentations.name)
+        return [OverlayJob(CaseFiles(title, scans, segmentations, references), labels, output)]
+    if not all(path.is_dir() for path in paths):
+        listed = ", ".join(map(str, paths))
+        raise UsageError(f"-i, -s and -r must be files, or all be folders that exist; found {listed}.")
+    ending = described.file_ending if described else _ending_in(segmentations)
+    found = find_images(segmentations, ending, scans=False)
+    of_scans = find_images(scans, ending)
+    known = find_images(references, ending, scans=False) if references else {}
+    missing = [case for case in found if case not in of_scans]
+    if missing:
+        raise UsageError(
+            f"{scans} has no scan of {', '.join(missing[:5])} ({len(missing)} of {len(found)} cases)."
+        )
+    return [
+        OverlayJob(CaseFiles(case, of_scans[case], path, known.get(case)), labels, output / f"{case}.png")
+        for case, path in found.items()
+    ]
+
+
+def draw_jobs(jobs: list[OverlayJob], n_processes: int) -> Iterator[Outcome[OverlayJob, Path]]:
+    """Draw pictures, and give what became of each; 0 processes draw in this one."""
+    return run_jobs(draw_job, jobs, n_processes)
+
+
+def draw_job(job: OverlayJob) -> Path:
+    """Draw one picture, and give its path.
+
+    Raises:
+        SegmentationError: a file cannot be read, or holds no labels.
+        GeometryMismatch: the files lie on different grids.
+    """
+    case = read_overlay(job.files)
+    volumes = [case.segmentation] if case.reference is None else [case.segmentation, case.reference]
+    labels = job.labels
+    if labels is None:
+        values = sorted({int(value) for volume in volumes for value in np.unique(volume)} - {0})
+        labels = {f"label {value}": (value,) for value in values}
+    draw_overlays([case], labels, job.target)
+    return job.target
+
+
+def _dataset(named: Path | None, segmentations: Path, scans: Path) -> Dataset | None:
+    if named is not None:
+        return read_dataset(named)
+    beside, above = (path if path.is_dir() else path.parent for path in (segmentations, scans))
+    for folder in (beside, *beside.resolve().parents[:2], above.resolve().parent):
+        try:
+            return read_dataset(folder / "dataset.json")
+        except DatasetError:
+            continue
+    return None
+
+
+def _ending_in(folder: Path) -> str:
+    names = [path.name for path in folder.iterdir()]
+    found = [ending for ending in ENDINGS if any(name.endswith(ending) for name in names)]
+    if not found:
+        raise UsageError(f"{folder} holds no image; known are {', '.join(ENDINGS)}.")
+    return found[0]
+
+
+def _case_id(name: str) -> str:
+    ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
+    return name.removesuffix(ending)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from nnunet_ext.overlap import Overlap
+from nnunet_ext.report.pairs import MEAN, compare
+from nnunet_ext.report.scores import Scores
+
+
+def scores(name: str, common: list[int]) -> Scores:
+    """A model with cases of so many common voxels in hundred, in both labels; None is a case it lacks."""
+    cases = {f"case_{i}": n for i, n in enumerate(common) if n is not None}
+    return Scores(
+        name, {case: {"x": Overlap(100, 100, n), "y": Overlap(100, 100, n)} for case, n in cases.items()}
+    )
+
+
+WORSE, BETTER = [50, 55, 60, 70, 72, 80, 90], [54, 58, 65, 69, 80, 86, 97]
+
+
+def test_differences_are_of_the_common_cases():
+    base, other = scores("base", [50, None, 60]), scores("other", [60, 90, 50])
+    pair = compare([base, other], base, ["x"])[0]
+    assert (pair.name, pair.baseline, pair.n) == ("other", "base", 2)
+    assert pair.difference == pytest.approx(0.0) and (pair.n_better, pair.n_worse) == (1, 1)
+    assert pair.p is None and not pair.is_beyond_chance
+
+
+def test_every_label_and_the_mean_are_compared():
+    base = scores("base", WORSE)
+    pairs = compare([base, scores("other", BETTER)], base, ["x", "y"])
+    assert [pair.label for pair in pairs] == ["x", "y", MEAN]
+    differences = (np.array(BETTER) - np.array(WORSE)) / 100
+    assert pairs[0].difference == pytest.approx(differences.mean())
+    low, high = pairs[0].interval
+    assert differences.min() < low < differences.mean() < high < differences.max()
+
+
+def test_p_is_that_of_wilcoxon_times_the_number_of_tests():
+    base, other = scores("base", WORSE), scores("other", BETTER)
+    differences = (np.array(BETTER) - np.array(WORSE)) / 100
+    p = wilcoxon(differences).pvalue
+    assert compare([other], base, ["x"])[0].p == pytest.approx(p)
+    assert compare([other], base, ["x", "y"])[0].p == pytest.approx(3 * p)
+
+
+def test_holms_p_never_falls_and_is_at_most_1():
+    base = scores("base", WORSE)
+    others = [
+        scores("same", [*WORSE[:-1], 91]),
+        scores("other", BETTER),
+        scores("third", [50, 60, 55, 75, 70, 81, 88]),
+    ]
+    by_name = {pair.name: pair.p for pair in compare(others, base, ["x"])}
+    assert by_name["other"] < by_name["third"] <= by_name["same"] <= 1
+
+
+def test_equal_models_and_models_without_common_cases_have_no_p():
+    base = scores("base", WORSE)
+    assert compare([scores("same", WORSE)], base, ["x"])[0].p is None
+    assert compare([scores("none", [])], base, ["x"]) == []
