@@ -37,6 +37,7 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard>=2.13"],
         "monitor": ["nvidia-ml-py>=12"],
+        "dask": ["distributed>=2023.5"],
         "tests": [
             "pytest>=8",
             "pytest-cov>=5",
@@ -50,6 +51,7 @@ setup(
             "tree-sitter-powershell",
             "monai>=1.3",
             "tensorboard>=2.13",
+            "distributed>=2023.5",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},

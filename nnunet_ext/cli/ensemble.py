@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, print_report
+from nnunet_ext.cli.options import (
+    add_cluster,
+    add_part,
+    add_processes,
+    add_uint16,
+    case_progress,
+    executor_of,
+    part_of,
+    print_report,
+)
 from nnunet_ext.ensemble.plan import Plan, equal_plan, expand_folder
 from nnunet_ext.errors import PlanError
 from nnunet_ext.workflow.runs import run_ensemble
@@ -35,20 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_processes(parser)
     add_uint16(parser)
+    add_part(parser)
+    add_cluster(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    plan = args.plan if args.plan else _plan_of(args.i)
-    with case_progress("ensemble") as on_case:
+    with executor_of(args) as executor, case_progress("ensemble") as on_case:
         report = run_ensemble(
-            plan,
+            args.plan if args.plan else _plan_of(args.i),
             args.o,
             dataset=args.d,
             references=args.r,
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
+            part=part_of(args),
+            executor=executor,
             on_case=on_case,
         )
     return print_report(report)

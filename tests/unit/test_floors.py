@@ -11,8 +11,30 @@ import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 ROOT = Path(nnunet_ext.__file__).parent
-GROUND = {"errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "workers"}
-ROOMS = {"ensemble", "postprocess", "submission", "report", "trainers", "planning", "installation"}
+GROUND = {
+    "cluster",
+    "errors",
+    "files",
+    "geometry",
+    "labels",
+    "parts",
+    "paths",
+    "probabilities",
+    "progress",
+    "trained",
+    "volumes",
+    "workers",
+}
+ROOMS = {
+    "ensemble",
+    "installation",
+    "planning",
+    "postprocess",
+    "prediction",
+    "report",
+    "submission",
+    "trainers",
+}
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     "networks": 1,
@@ -22,7 +44,7 @@ FLOORS = {
     "cli": 5,
 }
 USERS_OF_NETWORKS = {"networks", "trainers", "planning", "prediction"}
-TORCH_ROOMS = {"networks", "planning"}
+TORCH_ROOMS = {"networks", "planning", "prediction"}
 WITH_TORCH = {
     "trainers/averaging.py",
     "trainers/batches.py",
@@ -52,6 +74,7 @@ WITH_TORCH = {
     "trainers/trainer.py",
     "trainers/validated.py",
     "demo/planning.py",
+    "workflow/one_pass.py",
     "installation/probe.py",
 }
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}
