@@ -13,7 +13,15 @@ from factories import LABELS, geometry, write_image
 DATASET = "Dataset902_Tiny"
 SHAPE = (5, 24, 21)
 RESAMPLING = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
-STATISTICS = {"max": 9.0, "mean": 0.5, "median": 0.4, "min": -9.0, "percentile_00_5": -2.0, "percentile_99_5": 4.0, "std": 1.2}  # fmt: skip
+STATISTICS = {
+    "max": 9.0,
+    "mean": 0.5,
+    "median": 0.4,
+    "min": -9.0,
+    "percentile_00_5": -2.0,
+    "percentile_99_5": 4.0,
+    "std": 1.2,
+}
 
 
 def configuration(n_axes: int, spacing: Sequence[float], patch: Sequence[int], **more: Any) -> dict[str, Any]:
