@@ -12,8 +12,8 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files import is_junk, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.parts import Part
-from nnunet_ext.probabilities.convert import Conversion, Kind, convert
-from nnunet_ext.probabilities.opening import NPZ, STORE
+from nnunet_ext.probabilities.convert import Conversion, convert
+from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.workers import default_processes, threads_each
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.outcomes import OnCase, run_somewhere, say_nothing

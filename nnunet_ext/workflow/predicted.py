@@ -6,16 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nnunet_ext.files import sha256_of, write_json
-from nnunet_ext.probabilities.opening import NPZ, STORE
+from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.trained import ModelFiles
 from nnunet_ext.workflow.cases import CaseJob, CaseRecord
 
 RECORDS = "predict_records"
 
-Save = Literal["store", "npz"]
 Row = tuple[float, ...]
 
 
@@ -66,7 +65,7 @@ class PredictJob(CaseJob):
     files: tuple[Path, ...]
     setup: Setup
     plan_sha256: str
-    save: Save | None = None
+    save: Kind | None = None
 
     @property
     def case_id(self) -> str:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.plan import Member, Plan, resolve_weights
-from nnunet_ext.errors import DatasetError, PlanError, UsageError, joined_faults
+from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files import sha256_of
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
+from nnunet_ext.probabilities.opening import kind_to_write
 from nnunet_ext.trained import ModelFiles, find_model
 from nnunet_ext.volumes import find_channels
 from nnunet_ext.workers import Outcome
@@ -35,12 +36,11 @@ from nnunet_ext.workflow.outcomes import (
     sorted_by_case,
     with_zip,
 )
-from nnunet_ext.workflow.predicted import PredictJob, Row, Save, Setup, read_finished
+from nnunet_ext.workflow.predicted import PredictJob, Row, Setup, read_finished
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
 from nnunet_ext.workflow.runs import as_plan, check_apart, resolve_steps_of
 
 PREDICT_REPORT = "predict_report.json"
-KIND_VARIABLE = "nnUNet_probabilities"
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def run_predict(
     data = read_dataset(dataset_file)
     _check_agreement(found, data)
     weights = resolve_weights(plan, data.labels)
-    save = kind_to_save(os.environ) if save_probabilities else None
+    save = kind_to_write(os.environ) if save_probabilities else None
     if save and (weights != weights[:, :1]).any():
         raise PlanError(
             "--save_probabilities: where labels differ in their weights, fused scores are no probabilities. "
@@ -122,20 +122,6 @@ def run_predict(
         report = with_zip(report, zip_path, data, {case: files[0] for case, files in channels.items()})
     report.write()
     return report
-
-
-def kind_to_save(environment: Mapping[str, str]) -> Save:
-    """The kind of file for probabilities: the store, unless `nnUNet_probabilities` asks for npz.
-
-    Raises:
-        UsageError: it asks for something else.
-    """
-    asked = environment.get(KIND_VARIABLE, "store").strip().lower() or "store"
-    if asked == "npz":
-        return "npz"
-    if asked == "store":
-        return "store"
-    raise UsageError(f"{KIND_VARIABLE} is {asked!r}; it is store or npz.")
 
 
 def _find_models(plan: Plan) -> dict[str, ModelFiles]:

@@ -71,6 +71,7 @@ WITH_TORCH = {
     "trainers/pretrained.py",
     "trainers/start.py",
     "trainers/stepping.py",
+    "trainers/stored.py",
     "trainers/trainer.py",
     "trainers/validated.py",
     "demo/planning.py",
