@@ -102,7 +102,7 @@ def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ)
     results = environment.get("nnUNet_results", "").strip()
     if not results:
         raise UsageError("nnUNet_results is not set: it names the folder that holds the trained models.")
-    folder = _dataset_folder(Path(results), model.dataset) / (
+    folder = _dataset_folder(Path(results).absolute(), model.dataset) / (
         f"{model.trainer}__{model.plans}__{model.configuration}"
     )
     if not folder.is_dir():

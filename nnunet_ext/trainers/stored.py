@@ -44,6 +44,6 @@ class Stored(nnUNetTrainerEarlyStopping):
             except (NnunetExtError, OSError) as error:
                 self.print_to_log_file(f"{source.name} was kept as it is: {error}")
         self.print_to_log_file(
-            f"The probabilities of {n_stored} cases are in the compact store. nnU-Net's own commands read npz: "
+            f"The probabilities of {n_stored} cases are in the compact store. nnU-Net reads npz: "
             "`nnunet_ext probabilities convert --to npz`, or nnUNet_probabilities=npz next time."
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.decision import decide
 from nnunet_ext.ensemble.fusion import RunningMean
-from nnunet_ext.errors import GeometryMismatch
+from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
 from nnunet_ext.files import written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.postprocess.steps import apply_steps
@@ -45,7 +45,8 @@ class CaseFusion:
         rows = job.setup.weights_of_passes()
         self._first = {index: number for number, (index, _) in reversed([*enumerate(rows)])}
         weights = np.array([row for _, row in rows])
-        used = np.flatnonzero(weights.any(axis=1))
+        self._counts = weights.any(axis=1)
+        used = np.flatnonzero(self._counts)
         # One output alone is decided for as nnU-Net decides, by its logits, unless it is to be kept.
         alone = rows[used[0]][0] if len(used) == 1 and job.save is None else None
         self._alone = NONE if alone is None or not self._averages_logits(alone) else alone
@@ -66,17 +67,24 @@ class CaseFusion:
             properties: of the scan as it was prepared for the model.
 
         Raises:
+            ProbabilitiesError: a value is not finite.
             GeometryMismatch: its way back leads to another grid than the scan's.
         """
         from nnunet_ext.prediction.scores import probabilities_of, segmentation_of
 
         self._properties = self._properties or properties
         model = self._models[index]
+        if not np.isfinite(logits).all():
+            raise ProbabilitiesError(
+                f"{model.files.folder.name} puts out values that are not finite for this scan. Look whether "
+                "the scan or the checkpoint holds such values."
+            )
         is_stage = index in self._job.setup.previous
         if index == self._alone or (is_stage and self._averages_logits(index)):
             self._decided[index] = segmentation_of(model, logits, properties)
             self._check_shape(index, self._decided[index].shape)
-        means = [(self._mean, self._first[index] + number)] if self._mean is not None else []
+        row = self._first[index] + number
+        means = [(self._mean, row)] if self._mean is not None and self._counts[row] else []
         if is_stage and not self._averages_logits(index):
             means.append((self._stage_mean(index), number))
         if not means:

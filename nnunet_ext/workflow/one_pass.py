@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,6 +122,8 @@ class OnePass:
         fusion = CaseFusion(job, self.models, case.scan)
         added: deque[Future[None]] = deque()
         for index in range(len(self.models)):
+            if self.setup.previous[index] is not None:
+                _wait_for(added)
             prepared = self._prepared(index, case, fusion, exporter)
             for number, logits in enumerate(self._device.logits(index, prepared.data)):
                 while len(added) >= MAX_WAITING_LOGITS:
@@ -135,16 +137,20 @@ class OnePass:
             return case.prepared[self._kinds[index]]
         from nnunet_ext.prediction.scans import prepare
 
-        # The one export thread does this after it has added the previous stage's last output.
         segmentation = exporter.submit(fusion.stage, previous).result()
         return prepare(case.scan, self.models[index], segmentation)
+
+
+def _wait_for(added: Iterable[Future[None]]) -> None:
+    """Wait until outputs were added, and raise what went wrong."""
+    for one in added:
+        one.result()
 
 
 def _finish(
     job: PredictJob, case: LoadedCase, fusion: CaseFusion, added: Sequence[Future[None]]
 ) -> CaseRecord:
-    for one in added:
-        one.result()  # raises what went wrong
+    _wait_for(added)
     return fusion.finish(case.inputs, case.started)
 
 

@@ -88,6 +88,7 @@ def write_record(job: PredictJob, record: CaseRecord) -> None:
     content = {
         "plan_sha256": job.plan_sha256,
         "output_sha256": sha256_of(job.target),
+        "probabilities_sha256": {job.probabilities.name: sha256_of(job.probabilities)} if job.save else {},
         "case": asdict(record),
     }
     write_json(content, job.record)
@@ -101,15 +102,16 @@ def read_finished(job: PredictJob) -> CaseRecord | None:
     try:
         content = json.loads(job.record.read_text(encoding="utf-8"))
         record = _as_record(content["case"])
-        is_same = content["plan_sha256"] == job.plan_sha256 and content["output_sha256"] == sha256_of(
-            job.target
+        kept = content["probabilities_sha256"]
+        is_unchanged = (
+            content["plan_sha256"] == job.plan_sha256
+            and content["output_sha256"] == sha256_of(job.target)
+            and sorted(record.inputs.values()) == sorted(sha256_of(path) for path in job.files)
+            and (job.save is None or kept[job.probabilities.name] == sha256_of(job.probabilities))
         )
-        scans = {str(path): sha256_of(path) for path in job.files}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not is_same or sorted(record.inputs.values()) != sorted(scans.values()):
-        return None
-    return record if job.save is None or job.probabilities.is_file() else None
+    return record if is_unchanged else None
 
 
 def _as_record(content: Mapping[str, Any]) -> CaseRecord:

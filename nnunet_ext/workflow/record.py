@@ -27,6 +27,7 @@ RECORDED_PACKAGES = (
     "connected-components-3d",
     "fill-voids",
     "nnunetv2",
+    "torch",
 )
 
 

@@ -175,6 +175,32 @@ def test_a_run_goes_on_with_what_is_not_written_and_does_all_anew_for_another_pl
     assert [case for case, _ in ended[2:]] == house.cases
 
 
+def test_probabilities_of_another_plan_are_not_taken_for_this_ones(house):
+    house.model("2d")
+    house.predict(save_probabilities=True)
+    before = (house.root / "out" / "case_0.b2nd").read_bytes()
+    house.members["2d"] = house.members["2d"].replace("[0, 1]", "[1]")
+    house.predict()
+    house.predict(save_probabilities=True)
+    assert (house.root / "out" / "case_0.b2nd").read_bytes() != before
+    ended = []
+    house.predict(save_probabilities=True, on_case=lambda record, n_cases: ended.append(record.case_id))
+    assert ended == []
+
+
+def test_an_output_that_is_not_finite_fails_by_name_and_writes_nothing(house):
+    folder = house.model("2d")
+    path = folder / "fold_1" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    for weights in content["network_weights"].values():
+        weights.fill_(float("nan"))
+    torch.save(content, path)
+    report = house.predict()
+    assert [case.case_id for case in report.failed] == house.cases
+    assert "nnUNetTrainer__nnUNetPlans__2d puts out values that are not finite" in report.failed[0].reason
+    assert files_of(house.root / "out") == ["predict_report.json"]
+
+
 def test_a_bad_scan_takes_no_other_case_down(house):
     house.model("2d")
     (house.scans / "case_1_0000.nii.gz").write_bytes(b"no image")
