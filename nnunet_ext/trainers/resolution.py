@@ -263,8 +263,7 @@ def _strangers(variables: Mapping[str, str], names: Collection[str], faults: lis
     ours = {
         *NNUNET_VARIABLES,
         CONFIG_VARIABLE,
-        DEPTH_VARIABLE,
-        MODE_VARIABLE,
+        *PREDICTION_VARIABLES,
         *(PREFIX + name for name in names),
     }
     notes = []

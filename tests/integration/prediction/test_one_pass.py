@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from factories import LABELS, REGION_ORDER, REGIONS
 from models import write_model, write_scans
@@ -247,6 +249,39 @@ def test_processes_give_what_threads_give(house):
     assert house.predict().ok
     assert house.predict("workers", n_processes=2).ok
     house.assert_same("workers", "out")
+
+
+def test_an_executor_of_any_kind_gives_what_threads_give(house):
+    house.model("2d")
+    assert house.predict().ok
+    with ThreadPoolExecutor(2) as executor:
+        assert house.predict("executor", executor=executor).ok
+    house.assert_same("executor", "out")
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    from nnunet_ext.cluster import connected
+
+    house.model("2d")
+    assert house.predict().ok
+    killed = []
+
+    def kill_one(record, n_cases):
+        if not killed:
+            killed.append(record.case_id)
+            psutil.Process(next(iter(cluster.workers.values())).pid).kill()
+
+    with (
+        distributed.LocalCluster(
+            2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+        ) as cluster,
+        connected(cluster.scheduler_address) as executor,
+    ):
+        assert house.predict("cluster", executor=executor, on_case=kill_one).ok
+    assert killed
+    house.assert_same("cluster", "out")
 
 
 def test_parts_are_all_cases_once(house):
