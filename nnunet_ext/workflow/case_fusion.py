@@ -45,8 +45,8 @@ class CaseFusion:
         rows = job.setup.weights_of_passes()
         self._first = {index: number for number, (index, _) in reversed([*enumerate(rows)])}
         weights = np.array([row for _, row in rows])
-        self._counts = weights.any(axis=1)
-        used = np.flatnonzero(self._counts)
+        used: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
+        self._used = frozenset(used)
         # One output alone is decided for as nnU-Net decides, by its logits, unless it is to be kept.
         alone = rows[used[0]][0] if len(used) == 1 and job.save is None else None
         self._alone = NONE if alone is None or not self._averages_logits(alone) else alone
@@ -84,7 +84,7 @@ class CaseFusion:
             self._decided[index] = segmentation_of(model, logits, properties)
             self._check_shape(index, self._decided[index].shape)
         row = self._first[index] + number
-        means = [(self._mean, row)] if self._mean is not None and self._counts[row] else []
+        means = [(self._mean, row)] if self._mean is not None and row in self._used else []
         if is_stage and not self._averages_logits(index):
             means.append((self._stage_mean(index), number))
         if not means:
