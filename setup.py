@@ -39,6 +39,7 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard>=2.13"],
         "monitor": ["nvidia-ml-py>=12"],
+        "dask": ["distributed>=2023.5"],
         "tests": [
             "pytest>=8",
             "pytest-cov>=5",
@@ -53,6 +54,7 @@ setup(
             "monai>=1.3",
             "tensorboard>=2.13",
             "playwright>=1.40",
+            "distributed>=2023.5",
         ],
     },
     entry_points={"console_scripts": ["nnunet_ext=nnunet_ext.cli.main:main"]},

@@ -44,6 +44,21 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     return {stem: folder / (stem + file_ending) for stem in stems}
 
 
+def find_channels(folder: Path, file_ending: str) -> dict[str, tuple[Path, ...]]:
+    """All channels of each scan of a folder by case, sorted; a case's are in their order.
+
+    Raises:
+        UsageError: the folder does not exist, holds no file with that ending, or one without a
+            channel in its name (`case_0000.nii.gz`).
+    """
+    channels: dict[str, tuple[Path, ...]] = {}
+    for stem, path in find_images(folder, file_ending, scans=False).items():
+        if not CHANNEL_SUFFIX.search(stem):
+            raise UsageError(f"{path} names no channel: nnU-Net's scans are called {stem}_0000{file_ending}.")
+        channels[stem[:-5]] = (*channels.get(stem[:-5], ()), path)
+    return channels
+
+
 def read_geometry(path: Path) -> Geometry:
     """Grid of an image file, from its header alone.
 

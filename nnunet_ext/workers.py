@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -15,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from nnunet_ext.errors import NnunetExtError, WorkerDied
+
+log = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -66,8 +70,9 @@ def run_jobs(
         n_processes: workers side by side; 0 runs the jobs in this process, one after the other.
 
     Yields:
-        One outcome a job, in the order in which they end. A job that raises, or whose worker dies,
-        has a reason and no result; a dead worker is replaced.
+        One outcome a job, in the order in which they end. A job that raises has a reason and no
+        result. A dead worker is replaced and its job tried again; where that one dies too, the job
+        has a reason and no result.
     """
     if n_processes == 0:
         for job in jobs:
@@ -76,17 +81,37 @@ def run_jobs(
         yield from _Pool(function, min(n_processes, len(jobs))).run(list(jobs))
 
 
+def run_jobs_on(
+    executor: Executor, function: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Outcome[Job, Result]]:
+    """Run `function` on every job on an executor of whatever kind, as of a cluster; otherwise as `run_jobs`.
+
+    What becomes of a job whose worker dies is up to the executor; where it gives up, the job has a reason.
+    """
+    started = {executor.submit(_attempt, function, job): job for job in jobs}
+    try:
+        for future in as_completed(started):
+            error = future.exception()
+            yield Outcome(started[future], None, reason_of(error)) if error else future.result()
+    finally:
+        for future in started:
+            future.cancel()
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a job failed, in words; a defect of ours is shown whole."""
+    if isinstance(error, NnunetExtError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, (OSError, MemoryError)):
+        return f"{type(error).__name__}: {error or 'no memory left; use fewer processes (-np)'}"
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
 def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
     try:
         return Outcome(job, function(job))
-    except NnunetExtError as error:
-        return Outcome(job, None, f"{type(error).__name__}: {error}")
-    except (OSError, MemoryError) as error:
-        return Outcome(
-            job, None, f"{type(error).__name__}: {error or 'no memory left; use fewer processes (-np)'}"
-        )
-    except Exception:  # a defect of ours must not take the other jobs down: it is shown whole
-        return Outcome(job, None, traceback.format_exc())
+    except Exception as error:  # also a defect of ours must not take the other jobs down
+        return Outcome(job, None, reason_of(error))
 
 
 def _serve(function: Callable[[Job], Result], connection: Any) -> None:
@@ -112,6 +137,7 @@ class _Pool(Generic[Job, Result]):
         self._n_processes = n_processes
         self._context = multiprocessing.get_context("spawn")
         self._busy: dict[Any, tuple[BaseProcess, Job]] = {}
+        self._tried_again: list[Job] = []
 
     def run(self, jobs: list[Job]) -> Iterator[Outcome[Job, Result]]:
         pending = jobs[::-1]
@@ -120,7 +146,9 @@ class _Pool(Generic[Job, Result]):
                 self._start(pending.pop())
             while self._busy:
                 for connection in wait(list(self._busy)):
-                    yield self._receive(connection, pending)
+                    outcome = self._receive(connection, pending)
+                    if outcome is not None:
+                        yield outcome
         finally:
             for process, _ in self._busy.values():
                 process.terminate()
@@ -137,7 +165,7 @@ class _Pool(Generic[Job, Result]):
         with suppress(OSError):  # it died meanwhile: reading its answer will tell
             connection.send(job)
 
-    def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result]:
+    def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result] | None:
         process, job = self._busy.pop(connection)
         try:
             result, reason = connection.recv()
@@ -151,12 +179,23 @@ class _Pool(Generic[Job, Result]):
             process.join(JOIN_S)
         return Outcome(job, result, reason)
 
-    def _mourn(self, process: BaseProcess, job: Job, pending: list[Job]) -> Outcome[Job, Result]:
+    def _mourn(self, process: BaseProcess, job: Job, pending: list[Job]) -> Outcome[Job, Result] | None:
         process.join(JOIN_S)
+        is_last_time = any(job is tried for tried in self._tried_again)
+        if not is_last_time:
+            log.warning(
+                "%s: the worker process ended with exit code %s; it is tried again",
+                getattr(job, "case_id", job),
+                process.exitcode,
+            )
+            self._tried_again.append(job)
+            pending.insert(0, job)  # when the others are done, and with them what they took of the memory
         if pending:
             self._start(pending.pop())
+        if not is_last_time:
+            return None
         died = WorkerDied(
-            f"the worker process ended with exit code {process.exitcode} while it worked on this case. "
-            "Memory may have run out; use fewer processes (-np), or none (-np 0)."
+            f"the worker process ended with exit code {process.exitcode} while it worked on this case, the "
+            "second time. Memory may have run out; use fewer processes (-np), or none (-np 0)."
         )
         return Outcome(job, None, f"{type(died).__name__}: {died}")

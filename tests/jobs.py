@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from nnunet_ext.errors import ProbabilitiesError
 
@@ -10,6 +11,8 @@ def behave(job: str) -> str:
     """End as the job's name says."""
     if job == "dies":
         os._exit(7)
+    if job.startswith("dies once "):
+        die_once(Path(job.removeprefix("dies once ")))
     if job == "bad":
         raise ProbabilitiesError("bad bytes")
     if job == "defect":
@@ -17,3 +20,10 @@ def behave(job: str) -> str:
     if job == "slow":
         time.sleep(0.3)
     return job.upper()
+
+
+def die_once(marker: Path) -> None:
+    """End the process, unless one has ended here before."""
+    if not marker.exists():
+        marker.touch()
+        os._exit(7)

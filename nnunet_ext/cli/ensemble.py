@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, member_folders, print_report
+from nnunet_ext.cli.options import (
+    add_cluster,
+    add_part,
+    add_processes,
+    add_uint16,
+    case_progress,
+    executor_of,
+    member_folders,
+    part_of,
+    print_report,
+)
 from nnunet_ext.ensemble.plan import Plan, equal_plan
 from nnunet_ext.errors import UsageError
 from nnunet_ext.workflow.runs import run_ensemble
@@ -35,12 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_processes(parser)
     add_uint16(parser)
+    add_part(parser)
+    add_cluster(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     plan = _plan_of(args)
-    with case_progress("ensemble") as on_case:
+    with executor_of(args) as executor, case_progress("ensemble") as on_case:
         report = run_ensemble(
             plan,
             args.o,
@@ -49,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
+            part=part_of(args),
+            executor=executor,
             on_case=on_case,
         )
     return print_report(report)

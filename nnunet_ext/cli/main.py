@@ -17,6 +17,7 @@ VERBS = {
     "train": "train with settings as options, by nnU-Net's own function",
     "prune": "cut a trained UNet++ down to one of its branches, or compare them all",
     "benchmark": "measure how fast a training's steps are, in a folder that is thrown away",
+    "predict": "predict with trained models, fuse and post-process, all in one pass",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
     "probabilities": "keep probabilities in a fraction of their space, and look into their files",
     "postprocess": "keep largest components, remove small ones, fill holes",

@@ -5,24 +5,72 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
 from nnunet_ext.ensemble.plan import expand_folder
 from nnunet_ext.errors import PlanError
+from nnunet_ext.parts import Part
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.record import Report
 
 
-def add_processes(parser: argparse.ArgumentParser) -> None:
+def add_processes(
+    parser: argparse.ArgumentParser,
+    default: int | None = None,
+    text: str = "worker processes; 0 uses none but this one (default: one a processor, 8 at most)",
+) -> None:
     """Add `-np`."""
+    parser.add_argument("-np", type=_count, default=default, metavar="N", help=text)
+
+
+def add_part(parser: argparse.ArgumentParser) -> None:
+    """Add `--part`."""
     parser.add_argument(
-        "-np",
-        type=_count,
-        default=None,
-        metavar="N",
-        help="worker processes; 0 uses none but this one (default: one a processor, 8 at most)",
+        "--part",
+        metavar="I/N",
+        help="do the I-th of N parts of the cases, 1/N to N/N, each on a machine of its own",
     )
+
+
+def part_of(args: argparse.Namespace) -> Part | None:
+    """The part that was asked for.
+
+    Raises:
+        UsageError: there is no such part.
+    """
+    return Part.parse(args.part) if args.part else None
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add `--scheduler`."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="run the cases on the workers of this Dask scheduler, tcp://HOST:8786 (an extra: dask)",
+    )
+
+
+@contextmanager
+def executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
+    """The executor of the scheduler that was asked for; None where none was.
+
+    Its workers may stand in other folders, so all paths become absolute.
+
+    Raises:
+        UsageError: it cannot be reached, or Dask is not installed.
+    """
+    if not args.scheduler:
+        yield None
+        return
+    from nnunet_ext.cluster import connected
+
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, value.absolute())
+    with connected(args.scheduler) as executor:
+        yield executor
 
 
 def add_uint16(parser: argparse.ArgumentParser) -> None:
@@ -60,31 +108,17 @@ def _count(text: str) -> int:
 
 @contextmanager
 def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
-    """A function to call with each finished case: a bar on a terminal, else one line a case, on stderr."""
+    """A function to call with each finished case: a bar where standard error is a terminal, else silence."""
     if not sys.stderr.isatty():
-        finished = 0
-
-        def line(record: CaseRecord, n_cases: int) -> None:
-            nonlocal finished
-            finished += 1
-            what = "FAILED" if record.reason else f"{record.elapsed_s:.1f} s"
-            print(f"[{finished}/{n_cases}] {record.case_id}: {what}", file=sys.stderr)
-
-        yield line
+        yield lambda record, n_cases: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from nnunet_ext.progress import CaseBar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(verb, total=None)
-
-        def advance(record: CaseRecord, n_cases: int) -> None:
-            progress.update(task, total=n_cases, advance=1, description=f"{verb} {record.case_id}")
-            if record.reason:
-                progress.console.print(f"{record.case_id}: FAILED", markup=False)
-
-        yield advance
+    bar = CaseBar(verb)
+    try:
+        yield lambda record, n_cases: bar.ended(record.case_id, n_cases, failed=record.reason is not None)
+    finally:
+        bar.close()
 
 
 @contextmanager

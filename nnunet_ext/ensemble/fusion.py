@@ -49,12 +49,53 @@ def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     return (weights / weights.max(axis=0)).astype(np.float32)
 
 
+class RunningMean:
+    """The same means where members come one after the other: one volume a label, however many members.
+
+    Members of a label are added in the order in which they come. In the order of `fuse`, the result is
+    that of `fuse` to the bit.
+
+    Args:
+        weights: `(M, L)`, finite and non-negative, no label's column all zero.
+        shape: of one label, `(Z, Y, X)`.
+    """
+
+    def __init__(self, weights: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+        self.layout = Layout(weights.shape[1], shape)
+        self._relative = relative_weights(weights)
+        self._totals: dict[int, Block] = {}
+
+    def add(self, member: int, label: int, scores: NDArray[np.float32]) -> None:
+        """Add one member's probabilities of one label, `(Z, Y, X)`; they are not changed."""
+        weight = self._relative[member, label]
+        if weight > 0:
+            block = np.ascontiguousarray(scores).reshape(self.layout.n_voxels)
+            total = self._totals.get(label)
+            self._totals[label] = _begun(block, weight) if total is None else _added(total, block, weight)
+
+    def scores(self) -> Iterator[Scores]:
+        """The means, once all members were added."""
+        divisors = [self._relative[:, label].sum() for label in range(self.layout.n_labels)]
+        for piece in self.layout.pieces():
+            yield Scores(piece, self._totals[piece.label][piece.voxels] / divisors[piece.label])
+
+
 def weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
     """Mean of some voxels' values of one label; members of weight 0 are not looked at."""
     used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
     (first, weight), *rest = used
-    total = first.copy() if weight == 1 else first * weight
+    total = _begun(first, weight)
     for block, weight in rest:
-        total += block if weight == 1 else block * weight
+        total = _added(total, block, weight)
     total /= relative.sum()
+    return total
+
+
+def _begun(block: Block, weight: np.float32) -> Block:
+    return block.copy() if weight == 1 else block * weight
+
+
+def _added(total: Block, block: Block, weight: np.float32) -> Block:
+    """The same `total`, with the block added to it."""
+    total += block if weight == 1 else block * weight
     return total

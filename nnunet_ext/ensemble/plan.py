@@ -13,24 +13,31 @@ from numpy.typing import NDArray
 
 from nnunet_ext.errors import PlanError, joined_faults
 from nnunet_ext.labels import Labels
+from nnunet_ext.trained import TrainedModel
 
 Weights = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One source of probabilities, such as `3d_fullres`.
+    """One source of probabilities, such as `3d_fullres`: folders of them, or a trained model.
 
     Attributes:
         name: as weights and messages call it.
-        folders: of predictions, one a fold; or the `validation` folders of a cross-validation.
-        folder_weights: one a folder, relative to each other; a case that lies in one folder only
-            has it at full weight.
+        folders: of predictions, one a fold; or the `validation` folders of a cross-validation; none
+            where it is a trained model.
+        folder_weights: one a folder, or one a fold of the model, relative to each other; a case that
+            lies in one folder only has it at full weight.
+        model: to predict with; None where it is folders.
+        previous_stage: name of the member whose segmentations a cascade begins with; None is the one
+            of the same data set and plans.
     """
 
     name: str
     folders: tuple[Path, ...]
     folder_weights: tuple[float, ...]
+    model: TrainedModel | None = None
+    previous_stage: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -13,21 +13,38 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from nnunet_ext.ensemble.plan import Member, Plan, expand_folder
 from nnunet_ext.errors import PlanError, joined_faults
 from nnunet_ext.files import written_whole
+from nnunet_ext.trained import TrainedModel
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, (str, int)) else value
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
+class _Results(_Strict):
+    """A trained model, in the letters of nnU-Net's commands."""
+
+    d: str
+    c: str
+    tr: str = TrainedModel.trainer
+    p: str = TrainedModel.plans
+    f: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] = list(TrainedModel.folds)
+    chk: str = TrainedModel.checkpoint
+
+
 class _Member(_Strict):
-    folders: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+    folders: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    results: _Results | None = None
     weights: list[Weight] | None = None
+    folds: Literal["probabilities", "logits"] = "probabilities"
+    mirroring: bool = True
+    step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
+    previous_stage: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -35,12 +52,38 @@ class _Member(_Strict):
         return {"folders": value} if isinstance(value, (str, list)) else value
 
     @model_validator(mode="after")
-    def _one_weight_a_folder(self) -> _Member:
-        if self.weights is not None and len(self.weights) != len(self.folders):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.folders)} folders")
-        if self.weights is not None and not any(self.weights):
-            raise ValueError("the weights of all folders are 0")
+    def _folders_or_results(self) -> _Member:
+        if (self.folders is None) == (self.results is None):
+            raise ValueError("give either folders of probabilities or the results of a training")
+        of_results = {"folds", "mirroring", "step_size", "previous_stage"} & self.model_fields_set
+        if self.results is None and of_results:
+            raise ValueError(f"{', '.join(sorted(of_results))} can only be given with results")
         return self
+
+    @model_validator(mode="after")
+    def _one_weight_a_source(self) -> _Member:
+        sources = (self.results.f if self.results else self.folders) or []
+        if self.weights is None:
+            return self
+        if self.results and self.folds == "logits":
+            raise ValueError("folds whose logits are averaged have no weights")
+        if len(self.weights) != len(sources):
+            raise ValueError(
+                f"{len(self.weights)} weights for {len(sources)} {'folds' if self.results else 'folders'}"
+            )
+        if not any(self.weights):
+            raise ValueError(f"the weights of all {'folds' if self.results else 'folders'} are 0")
+        return self
+
+    def model(self) -> TrainedModel | None:
+        """The trained model that is asked for."""
+        if self.results is None:
+            return None
+        files = self.results
+        return TrainedModel(
+            files.d, files.c, files.tr, files.p, tuple(files.f), files.chk,
+            self.folds, self.mirroring, self.step_size,
+        )  # fmt: skip
 
 
 class _Weights(_Strict):
@@ -143,9 +186,14 @@ def _readable(error: ValidationError) -> list[str]:
 
 
 def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member:
+    model = member.model()
+    if model is not None:
+        shares = tuple(member.weights or [1.0] * len(model.folds))
+        return Member(name, (), shares, model, member.previous_stage)
     folders: list[Path] = []
     weights: list[float] = []
-    for pattern, weight in zip(member.folders, member.weights or [1.0] * len(member.folders), strict=True):
+    patterns = member.folders or []
+    for pattern, weight in zip(patterns, member.weights or [1.0] * len(patterns), strict=True):
         matches = expand_folder(pattern, base)
         if not matches:
             faults.append(f"member {name!r}: {base / pattern}")

@@ -6,7 +6,7 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from nnunet_ext.probabilities.properties import geometry_of_properties, read_pro
 from nnunet_ext.probabilities.store import StoredProbabilities, write_store
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 
-Kind = Literal["store", "npz"]
 COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
 
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
+from nnunet_ext.errors import UsageError
 from nnunet_ext.probabilities.stream import Probabilities
 
 NPZ = ".npz"
 STORE = ".b2nd"
 ENDINGS = (NPZ, STORE)
+KIND_VARIABLE = "nnUNet_probabilities"
+
+Kind = Literal["store", "npz"]
+
+
+def kind_to_write(environment: Mapping[str, str]) -> Kind:
+    """The kind of file for probabilities that are kept: the store, unless `nnUNet_probabilities` says npz.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    asked = environment.get(KIND_VARIABLE, "").strip().lower()
+    if asked == "npz":
+        return "npz"
+    if asked in ("", "store"):
+        return "store"
+    raise UsageError(f"{KIND_VARIABLE} is {asked!r}; it is store or npz.")
 
 
 def open_probabilities(path: Path, n_threads: int = 1) -> Probabilities:

@@ -12,11 +12,12 @@ from nnunet_ext.trainers.limited import Limited
 from nnunet_ext.trainers.record.recorded import Recorded
 from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
 from nnunet_ext.trainers.start import Pretrained
+from nnunet_ext.trainers.stored import Stored
 from nnunet_ext.trainers.validated import Validated
 
 
 class nnUNetTrainerExt(
-    Recorded, Interruptible, Continued, Averaged, Pretrained, Validated, Limited, Configured
+    Recorded, Interruptible, Continued, Averaged, Pretrained, Validated, Stored, Limited, Configured
 ):
     """A training whose every part is a setting; the defaults are nnU-Net's to the last bit.
 

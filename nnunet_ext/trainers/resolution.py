@@ -16,13 +16,14 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from nnunet_ext.errors import SettingsError, joined_faults
+from nnunet_ext.probabilities.opening import KIND_VARIABLE
 from nnunet_ext.trainers.settings import READERS, TrainingSettings, allowed
 
 PREFIX = "nnUNet_"
 CONFIG_NAME = "ext_config"
 CONFIG_VARIABLE = PREFIX + CONFIG_NAME
 DEPTH_VARIABLE, MODE_VARIABLE = PREFIX + "unetpp_depth", PREFIX + "unetpp_mode"
-PREDICTION_VARIABLES = {DEPTH_VARIABLE, MODE_VARIABLE}  # no settings of a training
+PREDICTION_VARIABLES = {DEPTH_VARIABLE, MODE_VARIABLE, KIND_VARIABLE}  # no settings of a training
 
 # Of version 1 too. What is nearer to one of these than to ours is no misspelling of ours.
 NNUNET_VARIABLES = frozenset(
@@ -262,8 +263,7 @@ def _strangers(variables: Mapping[str, str], names: Collection[str], faults: lis
     ours = {
         *NNUNET_VARIABLES,
         CONFIG_VARIABLE,
-        DEPTH_VARIABLE,
-        MODE_VARIABLE,
+        *PREDICTION_VARIABLES,
         *(PREFIX + name for name in names),
     }
     notes = []

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files import is_junk, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
-from nnunet_ext.probabilities.convert import Conversion, Kind, convert
-from nnunet_ext.probabilities.opening import NPZ, STORE
-from nnunet_ext.workers import default_processes, run_jobs, threads_each
+from nnunet_ext.parts import Part
+from nnunet_ext.probabilities.convert import Conversion, convert
+from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
+from nnunet_ext.workers import default_processes, threads_each
 from nnunet_ext.workflow.cases import CaseRecord
+from nnunet_ext.workflow.outcomes import OnCase, run_somewhere, say_nothing
 from nnunet_ext.workflow.runs import dataset_json_of
 
 COMPANIONS = ("dataset.json", "plans.json")
@@ -33,10 +35,6 @@ class ConversionRecord(CaseRecord):
     target_bytes: int = 0
 
 
-def _say_nothing(record: CaseRecord, n_cases: int) -> None:
-    """No progress."""
-
-
 def convert_folder(
     folder: Path,
     output: Path,
@@ -45,7 +43,9 @@ def convert_folder(
     dataset: Path | None = None,
     remove_source: bool = False,
     n_processes: int | None = None,
-    on_case: Callable[[CaseRecord, int], None] = _say_nothing,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
 ) -> tuple[ConversionRecord, ...]:
     """Convert every case's probabilities, read each result back, and compare it.
 
@@ -57,6 +57,8 @@ def convert_folder(
             folder, where it is not given. Not needed on the way back.
         remove_source: remove each source, and the pickle beside an npz, once its result was compared.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        part: of the cases, sorted by name, to convert alone.
+        executor: to run the cases on instead of worker processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends.
 
     Returns:
@@ -73,9 +75,10 @@ def convert_folder(
         )
     n_processes = default_processes() if n_processes is None else n_processes
     jobs = _jobs(folder, output, to, data, remove_source, n_processes)
+    jobs = part.select(jobs) if part else jobs
     _copy_companions(folder, output)
     records = []
-    for outcome in run_jobs(_run, jobs, n_processes):
+    for outcome in run_somewhere(_run, jobs, n_processes, executor):
         record = outcome.result or ConversionRecord(_case_id(outcome.job), outcome.reason)
         on_case(record, len(jobs))
         records.append(record)

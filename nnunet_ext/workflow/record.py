@@ -27,6 +27,7 @@ RECORDED_PACKAGES = (
     "connected-components-3d",
     "fill-voids",
     "nnunetv2",
+    "torch",
 )
 
 
@@ -84,7 +85,7 @@ def describe_run(dataset_file: Path, labels: Labels, steps: Sequence[Step]) -> d
 
 
 def describe_plan(plan: Plan, labels: Labels, weights: NDArray[np.float64]) -> dict[str, Any]:
-    """A plan's members with their folders, and each label's weights `(M, L)` as resolved."""
+    """A plan's members with their folders or models, and each label's weights `(M, L)` as resolved."""
     names = [member.name for member in plan.members]
     return {
         "plan": str(plan.file) if plan.file else None,
@@ -93,6 +94,7 @@ def describe_plan(plan: Plan, labels: Labels, weights: NDArray[np.float64]) -> d
             member.name: {
                 "folders": [str(folder) for folder in member.folders],
                 "folder_weights": member.folder_weights,
+                "model": asdict(member.model) if member.model else None,
             }
             for member in plan.members
         },

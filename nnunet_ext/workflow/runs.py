@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nnunet_ext.ensemble.members import Case, find_cases
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
-from nnunet_ext.errors import SubmissionError, UsageError
-from nnunet_ext.labels import Dataset, Labels, read_dataset
+from nnunet_ext.errors import PlanError, UsageError
+from nnunet_ext.labels import Labels, read_dataset
+from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.probabilities.opening import STORE
 from nnunet_ext.volumes import find_images
-from nnunet_ext.workers import Outcome, default_processes, paired, run_jobs, threads_each
+from nnunet_ext.workers import default_processes, paired, threads_each
 from nnunet_ext.workflow.cases import (
-    CaseJob,
     CaseRecord,
     FuseJob,
     PostprocessJob,
     fuse_case,
     postprocess_case,
 )
+from nnunet_ext.workflow.outcomes import (
+    OnCase,
+    check_no_zip_of_a_part,
+    collect,
+    report_name,
+    run_somewhere,
+    say_nothing,
+    with_zip,
+)
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
 
 ENSEMBLE_REPORT = "ensemble_report.json"
 POSTPROCESS_REPORT = "postprocess_report.json"
-
-OnCase = Callable[[CaseRecord, int], None]
-AnyJob = TypeVar("AnyJob", bound=CaseJob)
-
-
-def _say_nothing(record: CaseRecord, n_cases: int) -> None:
-    """No progress."""
 
 
 def run_ensemble(
@@ -45,7 +47,9 @@ def run_ensemble(
     zip_path: Path | None = None,
     n_processes: int | None = None,
     wide: bool = False,
-    on_case: OnCase = _say_nothing,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
 ) -> Report:
     """Fuse the members of a plan, post-process and export every case.
 
@@ -58,6 +62,8 @@ def run_ensemble(
         zip_path: write all segmentations into this zip, if every case was fused.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of worker processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends.
 
     Returns:
@@ -66,12 +72,19 @@ def run_ensemble(
     Raises:
         PlanError, DatasetError, UsageError: before the first case is read.
     """
-    plan = _as_plan(plan)
+    plan = as_plan(plan)
+    check_no_zip_of_a_part(zip_path, part)
+    models = [member.name for member in plan.members if member.model]
+    if models:
+        raise PlanError(
+            f"{', '.join(models)}: trained models have no probabilities to fuse yet; run this plan with "
+            "`nnunet_ext predict`."
+        )
     dataset_file = dataset or find_dataset_json(plan)
     data = read_dataset(dataset_file)
     weights = resolve_weights(plan, data.labels)
-    steps = _resolve_steps(plan.postprocess, data.labels)
-    _check_apart(output, [*_folders(plan), *([references] if references else [])])
+    steps = resolve_steps_of(plan.postprocess, data.labels)
+    check_apart(output, [*_folders(plan), *([references] if references else [])])
     scans = find_images(references, data.file_ending) if references else {}
     found = find_cases(plan, data.file_ending, tuple(scans))
     if not found.cases:
@@ -79,22 +92,24 @@ def run_ensemble(
         raise UsageError(
             f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
         )
+    chosen = part.select(found.cases) if part else found.cases
     n_processes = default_processes() if n_processes is None else n_processes
-    n_workers, n_threads = _share(n_processes, found.cases)
+    n_workers, n_threads = (0, 1) if executor else _share(n_processes, chosen)
     names = tuple(member.name for member in plan.members)
     rows = tuple(tuple(row) for row in weights.tolist())
     jobs = [
         FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), n_threads)
-        for case in found.cases
+        for case in chosen
         if case.fault is None
     ]
-    faulty = [CaseRecord(case.case_id, case.fault) for case in found.cases if case.fault]
-    cases = _run_all(fuse_case, jobs, faulty, n_workers, on_case)
+    faulty = [CaseRecord(case.case_id, case.fault) for case in chosen if case.fault]
+    outcomes = run_somewhere(fuse_case, jobs, n_workers, executor)
+    cases = collect(outcomes, len(jobs), faulty, on_case)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
-    report = Report(output / ENSEMBLE_REPORT, settings, cases, warnings)
+    report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, cases, warnings)
     if zip_path is not None:
-        report = _with_zip(report, zip_path, data, scans or None)
+        report = with_zip(report, zip_path, data, scans or None)
     report.write()
     return report
 
@@ -107,7 +122,9 @@ def run_postprocess(
     dataset: Path,
     n_processes: int | None = None,
     wide: bool = False,
-    on_case: OnCase = _say_nothing,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
 ) -> Report:
     """Apply steps of post-processing to every segmentation of a folder.
 
@@ -118,6 +135,8 @@ def run_postprocess(
         dataset: the dataset.json.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of worker processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends.
 
     Returns:
@@ -127,14 +146,17 @@ def run_postprocess(
         PlanError, DatasetError, UsageError: before the first case is read.
     """
     data = read_dataset(dataset)
-    resolved = _resolve_steps(steps, data.labels)
+    resolved = resolve_steps_of(steps, data.labels)
     if not resolved:
         raise UsageError("No step of post-processing was given; name at least one.")
     images = find_images(folder, data.file_ending, scans=False)
-    _check_apart(output, [folder])
+    check_apart(output, [folder])
     jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
-    cases = _run_all(postprocess_case, jobs, [], n_processes, on_case)
-    report = Report(output / POSTPROCESS_REPORT, describe_run(dataset, data.labels, resolved), cases)
+    jobs = part.select(jobs) if part else jobs
+    n_processes = default_processes() if n_processes is None else n_processes
+    cases = collect(run_somewhere(postprocess_case, jobs, n_processes, executor), len(jobs), [], on_case)
+    name = report_name(POSTPROCESS_REPORT, part)
+    report = Report(output / name, describe_run(dataset, data.labels, resolved), cases)
     report.write()
     return report
 
@@ -176,7 +198,7 @@ def _folders(plan: Plan) -> list[Path]:
     return [folder for member in plan.members for folder in member.folders]
 
 
-def _check_apart(output: Path, inputs: Sequence[Path]) -> None:
+def check_apart(output: Path, inputs: Sequence[Path]) -> None:
     """Refuse to write where segmentations of the same names may lie already, as input."""
     for folder in inputs:
         if folder.resolve() == output.resolve():
@@ -185,7 +207,8 @@ def _check_apart(output: Path, inputs: Sequence[Path]) -> None:
             )
 
 
-def _as_plan(plan: Plan | Path) -> Plan:
+def as_plan(plan: Plan | Path) -> Plan:
+    """The plan itself, or the one that the file holds."""
     if isinstance(plan, Plan):
         return plan
     from nnunet_ext.ensemble.plan_file import read_plan  # pydantic and yaml only where a file is read
@@ -193,51 +216,10 @@ def _as_plan(plan: Plan | Path) -> Plan:
     return read_plan(plan)
 
 
-def _resolve_steps(entries: Sequence[Any], labels: Labels) -> tuple[Step, ...]:
+def resolve_steps_of(entries: Sequence[Any], labels: Labels) -> tuple[Step, ...]:
+    """Steps of post-processing from the entries of a plan; none are none."""
     if not entries:
         return ()
     from nnunet_ext.postprocess.step_list import resolve_steps  # as above
 
     return resolve_steps(entries, labels)
-
-
-def _run_all(
-    function: Callable[[AnyJob], CaseRecord],
-    jobs: Sequence[AnyJob],
-    faulty: Sequence[CaseRecord],
-    n_processes: int | None,
-    on_case: OnCase,
-) -> tuple[CaseRecord, ...]:
-    """Run all jobs, tell each case as it ends, and return all records sorted by case."""
-    records = list(faulty)
-    n_cases = len(jobs) + len(faulty)
-    for record in faulty:
-        on_case(record, n_cases)
-    for outcome in run_jobs(function, jobs, default_processes() if n_processes is None else n_processes):
-        record = outcome.result or _failed(outcome)
-        on_case(record, n_cases)
-        records.append(record)
-    return tuple(sorted(records, key=lambda record: record.case_id))
-
-
-def _failed(outcome: Outcome[AnyJob, CaseRecord]) -> CaseRecord:
-    target = outcome.job.target
-    notes = (f"{target} is of an earlier run",) if target.exists() else ()
-    return CaseRecord(outcome.job.case_id, outcome.reason, notes=notes)
-
-
-def _with_zip(report: Report, zip_path: Path, dataset: Dataset, scans: Mapping[str, Path] | None) -> Report:
-    if report.failed:
-        fault = f"{zip_path} was not written: {len(report.failed)} of {len(report.cases)} cases failed"
-        return replace(report, zip_fault=fault)
-    from nnunet_ext.submission.submit import pack
-
-    files = [report.path.parent / case.output for case in report.cases if case.output]
-    try:
-        verification = pack(files, zip_path, dataset, scans)
-    except (SubmissionError, OSError) as error:
-        return replace(report, zip_fault=str(error))
-    warnings = report.warnings + tuple(map(str, verification.findings))
-    if not scans:
-        warnings += ("the zip was not compared with the scans; name their folder with -r",)
-    return replace(report, zip_path=zip_path, warnings=warnings)

@@ -13,7 +13,7 @@ from nnunet_ext.cli.main import VERBS
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {
     "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
-    "overlap", "objective",
+    "overlap", "objective", "cluster", "parts", "progress", "trained",
 }  # fmt: skip
 ROOMS = {
     "ensemble",
@@ -22,6 +22,7 @@ ROOMS = {
     "report",
     "trainers",
     "planning",
+    "prediction",
     "pruning",
     "evaluation",
     "installation",
@@ -64,11 +65,13 @@ WITH_TORCH = {
     "trainers/pretrained.py",
     "trainers/start.py",
     "trainers/stepping.py",
+    "trainers/stored.py",
     "trainers/trainer.py",
     "trainers/validated.py",
     "configurations/memory.py",
     "demo/planning.py",
     "integrity/preprocessing.py",
+    "workflow/one_pass.py",
     "installation/probe.py",
 }
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}

@@ -2,6 +2,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tree_sitter import Language, Parser
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "scripts"
 SBATCH = SCRIPTS / "linux" / "slurm_train.sbatch"
+SLURM_ONLY = {SBATCH.stem, "slurm_dask"}
 SHELL_SCRIPTS = [*sorted((SCRIPTS / "linux").glob("*.sh")), SBATCH, CHECKOUT / ".ci" / "run"]
 POWERSHELL_SCRIPTS = sorted((SCRIPTS / "windows").glob("*.ps1"))
 
@@ -22,7 +24,7 @@ def name_of(path):
 
 
 def test_every_verb_has_a_script_on_both_platforms():
-    linux = {file.stem for file in (SCRIPTS / "linux").iterdir()} - {SBATCH.stem}
+    linux = {file.stem for file in (SCRIPTS / "linux").iterdir()} - SLURM_ONLY
     windows = {file.stem for file in (SCRIPTS / "windows").iterdir()}
     assert linux == windows == {"activate", "demo", "monitor", "test", "venv"}
 
@@ -120,3 +122,37 @@ def test_a_job_that_has_ended_is_not_queued_again(tmp_path, exit_code):
 def test_a_job_on_several_nodes_continues_with_its_rank_and_the_first_node(tmp_path):
     calls = in_a_job(tmp_path, 0, "-f", "0", SLURM_NTASKS="2", SLURM_RESTART_COUNT="1")
     assert calls == ["nnunet_ext train -f 0 --c 1 node7"]
+
+
+@needs_posix
+def test_the_command_runs_on_the_jobs_that_were_queued_for_it(tmp_path):
+    (tmp_path / "dask_jobqueue.py").write_text(
+        "class SLURMCluster:\n"
+        "    scheduler_address = 'tcp://node7:1234'\n"
+        "    def __init__(self, **options): print('asked', options['memory'])\n"
+        "    def adapt(self, **options): print('jobs', options)\n"
+        "    def __enter__(self): return self\n"
+        "    def __exit__(self, *_): print('taken back')\n",
+        encoding="utf-8",
+    )
+    package = tmp_path / "nnunet_ext"
+    package.mkdir()
+    (package / "__main__.py").write_text("import sys; print(sys.argv[1:], flush=True); sys.exit(3)\n")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+        "SLURM_DASK_MEMORY": "5GB",
+    }
+    done = subprocess.run(
+        [SCRIPTS / "linux" / "slurm_dask.sh", "4", "predict", "-o", "a b"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines() == [
+        "asked 5GB",
+        "jobs {'minimum_jobs': 4, 'maximum_jobs': 4}",
+        "['predict', '-o', 'a b', '--scheduler', 'tcp://node7:1234']",
+        "taken back",
+    ]

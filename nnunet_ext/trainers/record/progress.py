@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.progress import make_bar
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -57,23 +59,7 @@ class Bar(Watched):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[end]}"),
-        )
-        self._progress = Progress(
-            *columns,
-            console=console or Console(stderr=True),
-            transient=True,
-            # Where standard output is a file, what is printed belongs there.
-            redirect_stdout=sys.stdout.isatty(),
-            refresh_per_second=4,
-        )
+        self._progress = make_bar("end", console)
         self._task: Any = None
 
     def begin(self, epoch: int, n_epochs: int, n_batches: int, end: str) -> None:

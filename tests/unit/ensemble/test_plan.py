@@ -7,6 +7,7 @@ from factories import labels
 from nnunet_ext.ensemble.plan import Member, Plan, equal_plan, expand_folder, resolve_weights
 from nnunet_ext.ensemble.plan_file import read_plan, write_plan
 from nnunet_ext.errors import PlanError
+from nnunet_ext.trained import TrainedModel
 
 PLAN = """
 members:
@@ -135,3 +136,43 @@ def test_other_folders_may_be_given_for_a_plans_members(tmp_path):
     assert plan.members[1].folder_weights == (2.0, 2.0)
     with pytest.raises(PlanError, match=r"no members \['4d'\]; its members are \['2d', '3d_fullres'\]"):
         read_plan(path, {"4d": [tmp_path]})
+
+
+MODELS = """
+members:
+  2d: {results: {d: 1, c: 2d, f: [0, all]}, mirroring: no, weights: [1, 3]}
+  full:
+    results: {d: Dataset001_Heart, tr: Mine, p: Own, c: 3d_fullres, f: 3, chk: best.pth}
+    folds: logits
+    step_size: 0.7
+  cascade: {results: {d: 1, c: 3d_cascade_fullres}, previous_stage: full}
+"""
+
+
+def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path):
+    flat, full, cascade = read_plan(write(tmp_path, MODELS)).members
+    assert flat.model == TrainedModel("1", "2d", folds=("0", "all"), mirroring=False)
+    assert flat.folder_weights == (1.0, 3.0) and flat.folders == ()
+    assert full.model == TrainedModel(
+        "Dataset001_Heart", "3d_fullres", "Mine", "Own", ("3",), "best.pth", "logits", True, 0.7
+    )  # fmt: skip
+    assert cascade.previous_stage == "full" and cascade.model.folds == ("0", "1", "2", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("member", "part"),
+    [
+        ("{folders: [a], results: {d: 1, c: 2d}}", "either folders"),
+        ("{mirroring: no}", "either folders"),
+        ("{folders: [a], folds: logits, step_size: 1}", "folds, step_size can only be given with results"),
+        ("{results: {d: 1, c: 2d}, step_size: 0}", "step_size"),
+        ("{results: {d: 1, c: 2d}, folds: votes}", "folds"),
+        ("{results: {d: 1}}", "results.c"),
+        ("{results: {d: 1, c: 2d, f: []}}", "results.f"),
+        ("{results: {d: 1, c: 2d, f: [0, 1]}, weights: [1]}", "1 weights for 2 folds"),
+        ("{results: {d: 1, c: 2d, f: [0]}, folds: logits, weights: [1]}", "have no weights"),
+    ],
+)
+def test_a_trained_model_that_is_not_one_is_refused(tmp_path, member, part):
+    with pytest.raises(PlanError, match=part):
+        read_plan(write(tmp_path, f"members: {{m: {member}}}"))

@@ -1,0 +1,75 @@
+"""`nnunet_ext predict`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_ext.cli.options import (
+    add_cluster,
+    add_part,
+    add_processes,
+    add_uint16,
+    case_progress,
+    executor_of,
+    part_of,
+    print_report,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's options."""
+    parser.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="scans (imagesTs)")
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the segmentations")
+    parser.add_argument(
+        "--plan",
+        "-plan",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="YAML plan: trained models, weights, post-processing",
+    )
+    parser.add_argument(
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: that of the first model)"
+    )
+    parser.add_argument(
+        "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best there is)"
+    )
+    parser.add_argument(
+        "--save_probabilities",
+        action="store_true",
+        help="keep the fused probabilities, in the compact store unless nnUNet_probabilities=npz",
+    )
+    parser.add_argument(
+        "--zip", type=Path, metavar="FILE", help="pack the segmentations into this verified zip"
+    )
+    add_processes(
+        parser,
+        default=0,
+        text="processes that take whole cases and hold all models; 0 uses threads of this one",
+    )
+    add_uint16(parser)
+    add_part(parser)
+    add_cluster(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from nnunet_ext.workflow.predictions import run_predict
+
+    with executor_of(args) as executor, case_progress("predict") as on_case:
+        report = run_predict(
+            args.plan,
+            args.i,
+            args.o,
+            dataset=args.d,
+            device=args.device,
+            save_probabilities=args.save_probabilities,
+            zip_path=args.zip,
+            n_processes=args.np,
+            wide=args.uint16,
+            part=part_of(args),
+            executor=executor,
+            on_case=on_case,
+        )
+    return print_report(report)

@@ -1,0 +1,90 @@
+"""A trained model in memory: its network, and each fold's weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import DatasetError
+from nnunet_ext.trained import ModelFiles
+
+Weights = dict[str, Any]
+
+
+def best_device() -> str:
+    """The kind of device that torch computes fastest with here: `cuda`, `mps` or `cpu`."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class LoadedModel:
+    """A trained model, ready to predict: one network, and the weights of its folds in the host's memory.
+
+    Attributes:
+        files: where it came from.
+        predictor: nnU-Net's own, which cuts the scan into patches and puts their outputs together.
+
+    Args:
+        files: of the model.
+        device: to compute on.
+
+    Raises:
+        DatasetError: a checkpoint cannot be read, or is of another network than the plans describe.
+    """
+
+    def __init__(self, files: ModelFiles, device: torch.device) -> None:
+        self.files = files
+        model = files.model
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does without a GPU
+            self.predictor = nnUNetPredictor(
+                tile_step_size=model.step_size,
+                use_mirroring=model.mirroring,
+                perform_everything_on_device=device.type == "cuda",
+                device=device,
+                allow_tqdm=False,
+            )
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it tells where it looks for trainers
+                self.predictor.initialize_from_trained_model_folder(
+                    str(files.folder), model.folds, model.checkpoint
+                )
+        except Exception as error:  # a damaged file, or a trainer that is no more, raises almost anything
+            raise DatasetError(
+                f"The model {files.folder} cannot be loaded ({type(error).__name__}: {error}). "
+                f"Its checkpoints are {', '.join(map(str, files.checkpoints))}."
+            ) from error
+        self._weights: list[Weights] = self.predictor.list_of_parameters
+
+    @property
+    def passes(self) -> list[list[Weights]]:
+        """The weights of each pass: one fold's, or all where logits are averaged."""
+        if self.files.model.fold_mean == "logits":
+            return [self._weights]
+        return [[weights] for weights in self._weights]
+
+    def logits(self, weights: Sequence[Weights], data: NDArray[np.float32]) -> NDArray[Any]:
+        """What the network puts out, on the network's grid.
+
+        Args:
+            weights: of one pass.
+            data: `(C, Z, Y, X)`, preprocessed.
+
+        Returns:
+            `(L, Z, Y, X)`, half precision.
+        """
+        self.predictor.list_of_parameters = list(weights)
+        logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+        array: NDArray[Any] = logits.cpu().detach().numpy()
+        return array
+
+    def leave_device(self) -> None:
+        """Take the network back into the host's memory."""
+        self.predictor.network = self.predictor.network.to("cpu")

@@ -1,0 +1,66 @@
+"""Several networks on one device: all stay there while they fit, else each comes when it is its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nnunet_ext.prediction.models import Weights
+
+
+class Swapped(Protocol):
+    """What is asked of a model here."""
+
+    @property
+    def passes(self) -> list[list[Weights]]:
+        """The weights of each pass."""
+        ...
+
+    def logits(self, weights: Sequence[Weights], data: NDArray[np.float32]) -> NDArray[Any]:
+        """What the network puts out."""
+        ...
+
+    def leave_device(self) -> None:
+        """Take the network back into the host's memory."""
+
+
+class Device:
+    """The device that several models compute on, one after the other.
+
+    Attributes:
+        models: in the order in which they run.
+    """
+
+    def __init__(self, models: Sequence[Swapped]) -> None:
+        self.models = models
+        self._fit_together = True
+
+    def logits(self, index: int, data: NDArray[np.float32]) -> Iterator[NDArray[Any]]:
+        """Each pass's logits of one model; the others leave the device once memory has run out.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: the model does not fit alone either.
+        """
+        model = self.models[index]
+        if not self._fit_together:
+            self._send_others_away(model)
+        for weights in model.passes:
+            try:
+                yield model.logits(weights, data)
+            except torch.cuda.OutOfMemoryError:
+                if not self._fit_together:
+                    raise
+                self._fit_together = False
+                self._send_others_away(model)
+                yield model.logits(weights, data)
+
+    def _send_others_away(self, model: Swapped) -> None:
+        for other in self.models:
+            if other is not model:
+                other.leave_device()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,132 @@
+"""Trained models as nnU-Net keeps them below its results, told from their files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nnunet_ext.errors import DatasetError, UsageError, joined_faults
+from nnunet_ext.labels import Dataset, read_dataset
+
+FoldMean = Literal["probabilities", "logits"]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, and how to predict with it.
+
+    Attributes:
+        dataset: number or name of the data set it was trained on.
+        configuration: such as `3d_fullres`.
+        trainer: name of the trainer's class.
+        plans: identifier of the plans.
+        folds: in the order in which their outputs are added.
+        checkpoint: name of each fold's file.
+        fold_mean: whether the folds' probabilities are averaged, each on the scan's grid, or their
+            logits on the network's, as `nnUNetv2_predict -f 0 1` does.
+        mirroring: along the axes that the training allowed.
+        step_size: of the sliding window, as a share of the patch.
+    """
+
+    dataset: str
+    configuration: str
+    trainer: str = "nnUNetTrainer"
+    plans: str = "nnUNetPlans"
+    folds: tuple[str, ...] = ("0", "1", "2", "3", "4")
+    checkpoint: str = "checkpoint_final.pth"
+    fold_mean: FoldMean = "probabilities"
+    mirroring: bool = True
+    step_size: float = 0.5
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model whose files are all there.
+
+    Attributes:
+        model: what it is.
+        folder: that holds its plans.json, dataset.json and folds.
+    """
+
+    model: TrainedModel
+    folder: Path
+
+    @property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """One file a fold."""
+        return tuple(self.folder / f"fold_{fold}" / self.model.checkpoint for fold in self.model.folds)
+
+    def dataset(self) -> Dataset:
+        """Labels and file ending it was trained with.
+
+        Raises:
+            DatasetError: its dataset.json is damaged.
+        """
+        return read_dataset(self.folder / "dataset.json")
+
+    def plans(self) -> dict[str, Any]:
+        """Content of its plans.json.
+
+        Raises:
+            DatasetError: it cannot be read as JSON.
+        """
+        path = self.folder / "plans.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DatasetError(f"{path} cannot be read as plans: {error}") from error
+
+    def previous_stage(self) -> str | None:
+        """Name of the configuration whose segmentations a cascade begins with; None without a cascade."""
+        configurations = self.plans().get("configurations", {})
+        name, seen = self.model.configuration, set[str]()
+        while name in configurations and name not in seen:
+            seen.add(name)
+            configuration = configurations[name]
+            if configuration.get("previous_stage"):
+                return str(configuration["previous_stage"])
+            name = str(configuration.get("inherits_from"))
+        return None
+
+
+def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ) -> ModelFiles:
+    """The model's files below the folder that `nnUNet_results` names.
+
+    Raises:
+        UsageError: the variable is not set, or a folder or file is not there; says all that are missing.
+    """
+    results = environment.get("nnUNet_results", "").strip()
+    if not results:
+        raise UsageError("nnUNet_results is not set: it names the folder that holds the trained models.")
+    folder = _dataset_folder(Path(results).absolute(), model.dataset) / (
+        f"{model.trainer}__{model.plans}__{model.configuration}"
+    )
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.iterdir() if path.name.count("__") == 2)
+        raise UsageError(
+            f"There is no model {folder}; {folder.parent.name} has {', '.join(there) or 'none'}."
+        )
+    files = ModelFiles(model, folder)
+    needed = [folder / "plans.json", folder / "dataset.json", *files.checkpoints]
+    missing = [str(path) for path in needed if not path.is_file()]
+    if missing:
+        raise UsageError(joined_faults("A trained model lacks files:", missing))
+    return files
+
+
+def _dataset_folder(results: Path, dataset: str) -> Path:
+    if not dataset.isdecimal():
+        found = [results / dataset] if (results / dataset).is_dir() else []
+    else:
+        found = [path for path in sorted(results.glob(f"Dataset{int(dataset):03d}_*")) if path.is_dir()]
+    if len(found) != 1:
+        there = f"several data sets {dataset}: {', '.join(path.name for path in found)}"
+        raise UsageError(
+            f"{results} holds {there if found else f'no data set {dataset}'}. "
+            "Name the right folder, as in `d: Dataset001_Name`."
+        )
+    return found[0]

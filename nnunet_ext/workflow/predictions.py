@@ -1,0 +1,310 @@
+"""A run over many scans in one pass: predict with every member, fuse, post-process and export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.ensemble.plan import Member, Plan, resolve_weights
+from nnunet_ext.errors import DatasetError, PlanError, joined_faults
+from nnunet_ext.files import sha256_of
+from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.parts import Part
+from nnunet_ext.postprocess.steps import Step
+from nnunet_ext.probabilities.opening import kind_to_write
+from nnunet_ext.trained import ModelFiles, find_model
+from nnunet_ext.volumes import find_channels
+from nnunet_ext.workers import Outcome
+from nnunet_ext.workflow.cases import CaseRecord
+from nnunet_ext.workflow.outcomes import (
+    OnCase,
+    check_no_zip_of_a_part,
+    collect,
+    report_name,
+    run_somewhere,
+    say_nothing,
+    sorted_by_case,
+    with_zip,
+)
+from nnunet_ext.workflow.predicted import PredictJob, Row, Setup, read_finished
+from nnunet_ext.workflow.record import Report, describe_plan, describe_run
+from nnunet_ext.workflow.runs import as_plan, check_apart, resolve_steps_of
+
+PREDICT_REPORT = "predict_report.json"
+
+log = logging.getLogger(__name__)
+
+
+def run_predict(
+    plan: Plan | Path,
+    scans: Path,
+    output: Path,
+    *,
+    dataset: Path | None = None,
+    device: str | None = None,
+    save_probabilities: bool = False,
+    zip_path: Path | None = None,
+    n_processes: int = 0,
+    wide: bool = False,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
+) -> Report:
+    """Predict every scan with all members of a plan, fuse, post-process and export, in one pass.
+
+    A case that an earlier run has written by the same plan, from the same scan, is not done again.
+
+    Args:
+        plan: of trained models, or the YAML file that holds one.
+        scans: folder of the scans, all channels.
+        output: folder for one segmentation a case, `predict_report.json` and a record of each case.
+        dataset: the dataset.json; that of the first model where it is not given.
+        device: `cuda`, `cpu` or `mps`; None is the best there is.
+        save_probabilities: keep the fused ones, in the compact store, or as npz where the variable
+            `nnUNet_probabilities` says so.
+        zip_path: write all segmentations into this zip, if every case was written.
+        n_processes: processes that take whole cases and hold all models; 0 is none but this one, in
+            which threads load and export beside the networks.
+        wide: write uint16, for labels above 255.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of processes here, such as that of a cluster.
+        on_case: called with each case's record and the number of cases when it ends; those of earlier
+            runs are not counted.
+
+    Returns:
+        The report; a case that failed is in it with its reason, and the others are written.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    plan = as_plan(plan)
+    check_no_zip_of_a_part(zip_path, part)
+    found = _find_models(plan)
+    dataset_file = dataset or next(iter(found.values())).folder / "dataset.json"
+    data = read_dataset(dataset_file)
+    _check_agreement(found, data)
+    weights = resolve_weights(plan, data.labels)
+    save = kind_to_write(os.environ) if save_probabilities else None
+    if save and (weights != weights[:, :1]).any():
+        raise PlanError(
+            "--save_probabilities: where labels differ in their weights, fused scores are no probabilities. "
+            "Give all labels the same weights, or save no probabilities."
+        )
+    steps = resolve_steps_of(plan.postprocess, data.labels)
+    check_apart(output, [scans, *(files.folder for files in found.values())])
+    channels = find_channels(scans, data.file_ending)
+    setup = make_setup(plan, found, weights, device)
+    setup = replace(setup, n_threads=_threads_of_each(n_processes) if executor is None else 0)
+    digest = plan_digest(setup, data, steps, wide)
+    chosen = part.select(list(channels)) if part else list(channels)
+    jobs = [
+        PredictJob(data, steps, output, wide, case, channels[case], setup, digest, save) for case in chosen
+    ]
+    faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
+    finished, jobs = _without_finished(jobs)
+    outcomes = _outcomes(jobs, setup, n_processes, executor)
+    records = collect(outcomes, len(jobs), faulty, on_case)
+    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
+    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)}
+    cases = sorted_by_case([*finished, *records])
+    report = Report(output / report_name(PREDICT_REPORT, part), settings, cases)
+    if zip_path is not None:
+        report = with_zip(report, zip_path, data, {case: files[0] for case, files in channels.items()})
+    report.write()
+    return report
+
+
+def _find_models(plan: Plan) -> dict[str, ModelFiles]:
+    """The files of each member's model, in the plan's order."""
+    folders = [member.name for member in plan.members if member.model is None]
+    if folders:
+        raise PlanError(
+            f"{', '.join(folders)}: these members are folders of probabilities. `nnunet_ext predict` needs "
+            "trained models (`results:`); folders are fused with `nnunet_ext ensemble`."
+        )
+    return {member.name: find_model(member.model) for member in plan.members if member.model}
+
+
+def _check_agreement(found: Mapping[str, ModelFiles], data: Dataset) -> None:
+    """Refuse models whose outputs stand for other labels, or who see scans in another orientation."""
+    faults = []
+    readers = {name: str(files.plans().get("image_reader_writer")) for name, files in found.items()}
+    for name, files in found.items():
+        own = files.dataset()
+        if own.labels != data.labels:
+            faults.append(f"{name} has the labels {own.labels.describe()}, not {data.labels.describe()}")
+        if own.file_ending != data.file_ending:
+            faults.append(f"{name} reads {own.file_ending}, not {data.file_ending}")
+    if len(set(readers.values())) > 1:
+        faults.append(f"they read scans in different ways: {readers}")
+    if faults:
+        raise PlanError(joined_faults("The models cannot be fused:", faults))
+
+
+def make_setup(
+    plan: Plan, found: Mapping[str, ModelFiles], weights: NDArray[np.float64], device: str | None
+) -> Setup:
+    """The models that run, in their order; one that nothing depends on is left out.
+
+    Args:
+        plan: of trained models.
+        found: each member's files.
+        weights: `(M, L)`, of each member.
+        device: to compute on.
+
+    Raises:
+        PlanError: a cascade's previous stage is not among the members, or there are several.
+    """
+    stages = _Stages(plan.members, found)
+    needed = {member.name for member, row in zip(plan.members, weights, strict=True) if row.any()}
+    order = stages.order(member.name for member in plan.members if member.name in needed)
+    by_name = {member.name: (member, row) for member, row in zip(plan.members, weights, strict=True)}
+    chosen = [by_name[name] for name in order]
+    previous = [stages.previous[name] for name in order]
+    return Setup(
+        tuple(found[name] for name in order),
+        tuple(None if name is None else order.index(name) for name in previous),
+        tuple(tuple(row.tolist()) for _, row in chosen),
+        tuple(_shares(member) for member, _ in chosen),
+        tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
+        device,
+    )
+
+
+def _shares(member: Member) -> Row:
+    if member.model is not None and member.model.fold_mean == "logits":
+        return (1.0,)
+    total = sum(member.folder_weights)
+    return tuple(weight / total for weight in member.folder_weights)
+
+
+@dataclass
+class _Stages:
+    """Which member's segmentations each cascade begins with."""
+
+    members: Sequence[Member]
+    found: Mapping[str, ModelFiles]
+
+    def __post_init__(self) -> None:
+        self.previous = {member.name: self._previous_of(member) for member in self.members}
+
+    def order(self, names: Iterator[str]) -> list[str]:
+        """The names with all that they depend on, each after what it depends on."""
+        ordered: list[str] = []
+        for name in names:
+            chain: list[str] = []
+            stage: str | None = name
+            while stage is not None and stage not in ordered:
+                if stage in chain:
+                    raise PlanError(f"Member {name} is its own previous stage.")
+                chain.append(stage)
+                stage = self.previous[stage]
+            ordered += reversed(chain)
+        return ordered
+
+    def _previous_of(self, member: Member) -> str | None:
+        files = self.found[member.name]
+        configuration = files.previous_stage()
+        if configuration is None:
+            if member.previous_stage is not None:
+                raise PlanError(f"Member {member.name} is no cascade and has no previous stage.")
+            return None
+        if member.previous_stage is not None:
+            if member.previous_stage not in self.found:
+                raise PlanError(
+                    f"Member {member.name}: its previous stage {member.previous_stage} is unknown."
+                )
+            return member.previous_stage
+        fitting = [
+            name
+            for name, other in self.found.items()
+            if other.model.configuration == configuration
+            and other.folder.parent == files.folder.parent
+            and other.model.plans == files.model.plans
+        ]
+        if len(fitting) != 1:
+            there = (
+                f"{len(fitting)} members have it ({', '.join(fitting)})" if fitting else "no member has it"
+            )
+            raise PlanError(
+                f"Member {member.name} is a cascade that begins with segmentations of {configuration}, and "
+                f"{there}. Name one with `previous_stage`; with weight 0 it counts for nothing else."
+            )
+        return fitting[0]
+
+
+def plan_digest(setup: Setup, data: Dataset, steps: Sequence[Step], wide: bool) -> str:
+    """SHA-256 of all that a segmentation depends on but its scan."""
+    content: dict[str, Any] = {
+        "models": [asdict(files.model) for files in setup.models],
+        "plans": [sha256_of(files.folder / "plans.json") for files in setup.models],
+        "checkpoints": setup.checkpoint_sha256,
+        "previous": setup.previous,
+        "weights": setup.weights,
+        "fold_shares": setup.fold_shares,
+        "dataset": asdict(data),
+        "steps": [{"step": type(step).__name__, **asdict(step)} for step in steps],
+        "wide": wide,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _threads_of_each(n_processes: int) -> int:
+    return max(1, (os.cpu_count() or 1) // n_processes) if n_processes else 0
+
+
+def _with_all_channels(
+    jobs: Sequence[PredictJob], first: ModelFiles
+) -> tuple[list[CaseRecord], list[PredictJob]]:
+    """The cases that lack a channel, as failed, and the others."""
+    path = first.folder / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = content.get("channel_names", content.get("modality"))
+    if not isinstance(names, dict):
+        raise DatasetError(f"{path} has no entry 'channel_names', which nnU-Net's dataset.json needs.")
+    faulty, whole = [], []
+    for job in jobs:
+        endings = [f"_{channel:04d}{job.dataset.file_ending}" for channel in range(len(names))]
+        if [file.name for file in job.files] == [job.case + ending for ending in endings]:
+            whole.append(job)
+        else:
+            there = ", ".join(file.name for file in job.files)
+            reason = f"the scan has {there}; there must be {', '.join(endings)}."
+            faulty.append(CaseRecord(job.case, reason))
+    return faulty, whole
+
+
+def _without_finished(jobs: Sequence[PredictJob]) -> tuple[list[CaseRecord], list[PredictJob]]:
+    """The records of earlier runs, and the cases that are to do."""
+    finished, left = [], []
+    for job in jobs:
+        record = read_finished(job)
+        if record is None:
+            left.append(job)
+        else:
+            finished.append(record)
+    if finished:
+        log.info("%d of %d cases were written by an earlier run of the same plan", len(finished), len(jobs))
+    return finished, left
+
+
+def _outcomes(
+    jobs: Sequence[PredictJob], setup: Setup, n_processes: int, executor: Executor | None
+) -> Iterator[Outcome[PredictJob, CaseRecord]]:
+    if not jobs:
+        return iter(())
+    from nnunet_ext.workflow.one_pass import OnePass, predict_case
+
+    if executor is None and n_processes == 0:
+        return OnePass(setup).outcomes(jobs)
+    return run_somewhere(predict_case, jobs, n_processes, executor)
