@@ -81,7 +81,7 @@ def main() -> int:
         number = prepare(args, work)
         print(
             f"{platform.platform()}, torch {torch.__version__}, {device(args)}; {args.data.name}, "
-            f"{args.cases} cases, {args.epochs} epochs of {args.steps} steps of {args.batch} patches, "
+            f"{args.cases} cases, {args.epochs} x {args.steps} steps of {args.batch} patches, "
             f"{args.features} features at first"
         )
         results = {name: list(trainings(args, work, number, name)) for name in TRAINERS}
