@@ -30,7 +30,7 @@ from nnunet_ext.overlap import joint_histogram, label_counts, n_values_of
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.volumes import read_segmentation, write_segmentation
 from nnunet_ext.workflow.runs import run_ensemble
-from nnunet_ext.workflow.tuning import read_cases
+from nnunet_ext.workflow.tuning_desk import read_cases
 from nnunet_ext.workflow.validation import find_validation
 
 SPACING = (2.0, 1.0, 1.0)

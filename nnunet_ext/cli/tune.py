@@ -13,7 +13,7 @@ from nnunet_ext.objective import ABSENT, OVER
 
 if TYPE_CHECKING:
     from nnunet_ext.report.tables import Table
-    from nnunet_ext.workflow.tuning import Tuning
+    from nnunet_ext.workflow.tuned import Tuning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ def fill_holes(
         inside = mask[box]
         filled = _fill_slices(inside) if slice_by_slice or len(inside) == 1 else _fill(inside)
         part = result[box]
-        part[filled & ~inside & (part == BACKGROUND)] = group[0]
+        part[filled & (part == BACKGROUND)] = group[0]
     return result
 
 

@@ -16,7 +16,6 @@ from nnunet_ext.postprocess.components import (
     are_as_large,
     are_largest,
     find_components,
-    group_image,
 )
 from nnunet_ext.postprocess.holes import bounding_box, fill_holes
 from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, Step
@@ -103,13 +102,14 @@ def tabulate(
     box = bounding_box(held)  # no component or hole reaches out of it
     predicted, expected = segmentation[box], reference[box]
     pairs = predicted.astype(np.int64) * n_values + expected
-    outside = joint - joint_histogram(predicted, expected, n_values)
     tables: dict[Group, GroupTable] = {}
     for batch in _disjoint_batches(groups):
         tables |= _of_batch(predicted, pairs, batch, n_values)
     for group in groups:
-        filled = outside + joint_histogram(fill_holes(predicted, [group]), expected, n_values)
-        tables[group] = GroupTable(tables[group].sizes, tables[group].joints, filled)
+        filled = np.flatnonzero(fill_holes(predicted, [group]) != predicted)
+        before = pairs.reshape(-1)[filled]
+        change = _histogram(group[0] * n_values + before % n_values, n_values) - _histogram(before, n_values)
+        tables[group] = GroupTable(tables[group].sizes, tables[group].joints, joint + change)
     return CaseTable(joint, voxel_mm3, tables)
 
 
@@ -126,7 +126,7 @@ def _of_batch(
     predicted: Segmentation, pairs: NDArray[np.int64], groups: Sequence[Group], n_values: int
 ) -> dict[Group, GroupTable]:
     components, sizes, group_of = find_components(predicted, groups)
-    inside = np.flatnonzero(group_image(predicted, groups))
+    inside = np.flatnonzero(components)
     cells = components.reshape(-1)[inside].astype(np.int64) * n_values**2 + pairs.reshape(-1)[inside]
     counted = np.bincount(cells, minlength=len(sizes) * n_values**2)
     joints = counted.astype(np.int32).reshape(len(sizes), n_values, n_values)
@@ -135,6 +135,10 @@ def _of_batch(
         group: GroupTable(sizes[own], joints[own], np.empty((0, 0), np.int64))
         for group, own in members.items()
     }
+
+
+def _histogram(pairs: NDArray[np.int64], n_values: int) -> Joint:
+    return np.bincount(pairs, minlength=n_values**2).reshape(n_values, n_values)
 
 
 def _no_components(joint: Joint) -> GroupTable:

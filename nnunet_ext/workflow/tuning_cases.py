@@ -18,6 +18,7 @@ from nnunet_ext.postprocess.components import Group, Segmentation
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.postprocess.tables import CaseTable, component_sizes, tabulate
 from nnunet_ext.postprocess.tuning import ReferenceSizes
+from nnunet_ext.probabilities.stream import Layout
 from nnunet_ext.volumes import as_labels, read_segmentation
 from nnunet_ext.workflow.cases import FuseJob, open_sources, streams_of
 
@@ -97,7 +98,7 @@ def read_case(job: ReadJob) -> TuningCase:
     """
     labels = job.fuse.dataset.labels
     files = open_sources(job.fuse)
-    layout = files[0].layout()
+    layout = Layout(files[0].shape[0], files[0].shape[1:])
     array, geometry = read_segmentation(job.reference)
     reference = as_labels(array, str(job.reference))
     if layout.shape not in (reference.shape, (1, *reference.shape)):

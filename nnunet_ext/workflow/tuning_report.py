@@ -16,7 +16,7 @@ from nnunet_ext.ensemble.plan_file import write_plan
 from nnunet_ext.files import write_json
 from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
-from nnunet_ext.workflow.tuning import Row, Tuning, plan_of
+from nnunet_ext.workflow.tuned import Row, Tuning, plan_of
 
 REPORT = "tuning_report.json"
 PICTURE = "tuning_report.png"

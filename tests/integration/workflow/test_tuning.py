@@ -12,7 +12,9 @@ from nnunet_ext.labels import read_dataset
 from nnunet_ext.objective import Objective
 from nnunet_ext.overlap import joint_histogram, label_counts
 from nnunet_ext.volumes import read_segmentation
-from nnunet_ext.workflow.tuning import plan_of, run_tuning
+from nnunet_ext.workflow.tuned import plan_of
+from nnunet_ext.workflow.tuning import run_tuning
+from nnunet_ext.workflow.tuning_report import verdict
 
 GOOD, POOR = 1.0, 3.0
 NOISES = {"2d": {1: GOOD, 2: GOOD, 3: POOR}, "3d_fullres": {1: POOR, 2: POOR, 3: GOOD}}
@@ -114,6 +116,8 @@ def test_workers_give_the_same(tmp_path):
         np.testing.assert_array_equal(mine.held_out, its.held_out)
         np.testing.assert_array_equal(mine.fitted, its.fitted)
     assert plan_of(one) == plan_of(two)
+    said = next(sentence for sentence in verdict(one) if sentence.startswith("label right_ventricle"))
+    assert "4 of 4 cases hold it, fewer than the 5" in said
 
 
 def test_a_wrong_command_line_is_refused(tmp_path, capsys):

@@ -52,16 +52,16 @@ def test_a_bad_plan_is_exit_code_2_without_a_traceback(tmp_path, capsys, plan):
     assert capsys.readouterr().err.startswith("PlanError: ")
 
 
-def test_an_ensemble_of_nothing_is_wrong_usage(tmp_path, capsys):
-    assert main(["ensemble", "-o", str(tmp_path)]) == 2
-    assert "Nothing to fuse" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("arguments", [["-np", "-1"], ["-np", "two"]])
 def test_wrong_usage_is_exit_code_2(tmp_path, arguments):
     with pytest.raises(SystemExit) as caught:
         main(["ensemble", "-o", str(tmp_path), *arguments])
     assert caught.value.code == 2
+
+
+def test_an_ensemble_of_nothing_is_exit_code_2(tmp_path, capsys):
+    assert main(["ensemble", "-o", str(tmp_path)]) == 2
+    assert "name members with -i, or a plan with --plan" in capsys.readouterr().err
 
 
 def test_steps_keep_the_order_in_which_they_are_typed(tmp_path):

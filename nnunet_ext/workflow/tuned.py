@@ -1,0 +1,107 @@
+"""What a tuning found, and the plan that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nnunet_ext.ensemble.candidates import SINGLE, Candidate
+from nnunet_ext.ensemble.plan import Plan
+from nnunet_ext.ensemble.recommendation import Rated
+from nnunet_ext.labels import Dataset
+from nnunet_ext.objective import Objective
+from nnunet_ext.overlap import Counts
+from nnunet_ext.postprocess.tuning import Entries, Learnt
+from nnunet_ext.workflow.validation import Validation
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate as it was rated.
+
+    Attributes:
+        candidate: members and weights.
+        rated: on held-out cases.
+        learnt: its steps of post-processing; None where it goes without.
+        fitted: counts of all cases under the weights and steps fitted on all of them.
+        held_out: counts of each case under those fitted without its fold.
+    """
+
+    candidate: Candidate
+    rated: Rated
+    learnt: Learnt | None
+    fitted: Counts
+    held_out: Counts
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return self.candidate.name + (" + post-processing" if self.learnt else "")
+
+    @property
+    def complexity(self) -> int:
+        """The less, the simpler; post-processing is less of a step than the next kind of weights."""
+        return 2 * self.candidate.complexity + (self.learnt is not None)
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may be recommended: its steps hold on cases that they were not learnt on."""
+        return self.learnt is None or self.learnt.accepted
+
+    @property
+    def entries(self) -> Entries:
+        """Its steps as a plan writes them."""
+        return self.learnt.entries if self.learnt else ()
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a tuning found.
+
+    Attributes:
+        dataset: labels and file ending.
+        validation: members, cases and folds.
+        objective: what was raised.
+        rows: all candidates, from simple to complex.
+        recommended: index of the one to take.
+        failed: why a case was left out, by case.
+        contested_share: of all voxels, those that weights can change.
+        kept_bytes: of the values that scoring keeps.
+        reading_s: seconds of the one pass over the files.
+        searching_s: seconds of everything after it.
+    """
+
+    dataset: Dataset
+    validation: Validation
+    objective: Objective
+    rows: tuple[Row, ...]
+    recommended: int
+    failed: Mapping[str, str]
+    contested_share: float
+    kept_bytes: int
+    reading_s: float
+    searching_s: float
+
+    @property
+    def best_single(self) -> Row:
+        """The best of the members alone."""
+        singles = [row for row in self.rows if row.candidate.complexity == SINGLE and row.learnt is None]
+        return max(singles, key=lambda row: row.rated.score)
+
+
+def plan_of(tuning: Tuning) -> Plan:
+    """The recommended plan: members with any weight, each label's weights, and its steps."""
+    row = tuning.rows[tuning.recommended]
+    weights, labels = row.candidate.weights, tuning.dataset.labels
+    used = [m for m in range(len(weights)) if weights[m].any()]
+    members = tuple(tuning.validation.plan.members[m] for m in used)
+
+    def column(channel: int) -> dict[str, float]:
+        return {member.name: float(weights[m, channel]) for member, m in zip(members, used, strict=True)}
+
+    columns = [column(channel) for channel in range(len(labels))]
+    default = columns[0]
+    by_label: dict[str | int, dict[str, float]] = {
+        labels.names[c]: one for c, one in enumerate(columns) if one != default
+    }
+    return Plan(members, default, by_label, tuple(row.entries))
