@@ -33,6 +33,8 @@ def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
         raise DamagedFile(f"{path} ({size} bytes) is truncated or damaged: {error}.") from error
+    if any(not 0 <= entry.header_offset < size for entry in entries):
+        raise DamagedFile(f"{path} is damaged: its directory names places outside of its {size} bytes.")
     unknown = [
         e.filename for e in entries if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     ]
