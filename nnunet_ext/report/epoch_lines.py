@@ -59,7 +59,16 @@ def finite(*texts: str) -> tuple[float | None, ...]:
     Raises:
         ValueError: one of them is no number.
     """
-    numbers = tuple(map(float, texts))
+    try:
+        numbers = tuple(map(float, texts))
+    except ValueError:
+        numbers = tuple(map(_number, texts))
     if math.isfinite(sum(numbers)):
         return numbers
     return tuple(number if math.isfinite(number) else None for number in numbers)
+
+
+def _number(text: str) -> float:
+    """A number as it stands, or as numpy 2 and torch print theirs: `np.float64(0.89)`."""
+    kind, _, value = text.partition("(")
+    return float(value.removesuffix(")")) if kind in NUMBER_KINDS and text.endswith(")") else float(text)

@@ -1,4 +1,5 @@
 import codecs
+import re
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,7 @@ FORMS = {
     .epochs(SOME, ["my_metric 0.3", "Epoch 3: good", "Epoch count 7", "grad 1.5", "train loss is low"])
     .end()
     .text.encode(),
+    "losses as numpy 2 shows them": re.sub(r"(_loss) (-?[\d.]+)", r"\1 np.float64(\2)", text()).encode(),
     "numbers in numpy's own list": text().replace(", 0.", " 0.").encode(),
 }
 
