@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +157,6 @@ def compare(
     return overlaps(label_counts(without_ignored(joint, ignore), labels))
 
 
-def foreground_names(labels: Labels) -> Sequence[str]:
-    """Names of the labels that are compared, in the order of their counts."""
+def foreground_names(labels: Labels) -> list[str]:
+    """Names of the labels or regions that are compared: the order of their counts and of nnU-Net's Dice."""
     return [labels.names[channel] for channel in labels.foreground]

@@ -12,7 +12,7 @@ from nnunet_ext.report.finding import FoldFolder, find_folds
 from nnunet_ext.report.history import History
 from nnunet_ext.report.machine_load import MachineLoad, find_load
 from nnunet_ext.report.processes import Processes, find_processes
-from nnunet_ext.report.results import label_results
+from nnunet_ext.report.results import label_results, standing_record
 from nnunet_ext.report.runs import RECENT_EPOCHS, Run, RunReader
 from nnunet_ext.report.states import State
 
@@ -175,7 +175,6 @@ def snapshot_record(snapshot: Snapshot) -> dict[str, Any]:
 
 def _view_record(view: RunView) -> dict[str, Any]:
     run = view.run
-    folder = run.folder
     names = (
         "epoch",
         "eta_s",
@@ -187,17 +186,9 @@ def _view_record(view: RunView) -> dict[str, Any]:
         "n_workers",
     )
     return {
-        "dataset": folder.dataset,
-        "trainer": folder.trainer,
-        "plans": folder.plans,
-        "configuration": folder.configuration,
-        "fold": folder.fold,
-        "state": run.state,
-        "reason": run.standing.reason,
-        "epochs": run.n_done,
-        "planned": run.planned,
+        **standing_record(run),
         **{name: getattr(view, name) for name in names},
         "labels": {one.name: {"last": one.last, "best": one.best} for one in view.labels},
         "warning": run.log.warning,
-        "folder": str(folder.path),
+        "folder": str(run.folder.path),
     }

@@ -129,10 +129,9 @@ def ordered(runs: Iterable[Run], key: SortKey) -> list[Run]:
     return sorted(by_name, key=rank)
 
 
-def run_record(run: Run) -> dict[str, Any]:
-    """A run in plain values, for JSON; what is not known is None."""
-    history, folder = run.history, run.folder
-    best = None if history.best is None else history.epochs[history.best].number
+def standing_record(run: Run) -> dict[str, Any]:
+    """Which run it is and how far, in plain values."""
+    folder = run.folder
     return {
         "dataset": folder.dataset,
         "trainer": folder.trainer,
@@ -143,6 +142,15 @@ def run_record(run: Run) -> dict[str, Any]:
         "reason": run.standing.reason,
         "epochs": run.n_done,
         "planned": run.planned,
+    }
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """A run in plain values, for JSON; what is not known is None."""
+    history = run.history
+    best = None if history.best is None else history.epochs[history.best].number
+    return {
+        **standing_record(run),
         "best_average": history.best_average,
         "best_epoch": best,
         "seconds_per_epoch": history.epoch_s(),
@@ -151,7 +159,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "validation_mean_of_nnunet": run.validation.nnunet_mean if run.validation else None,
         "validation_cases": len(run.validation.cases) if run.validation else None,
         "labels": {name: _label_record(result) for name, result in label_results(run).items()},
-        "folder": str(folder.path),
+        "folder": str(run.folder.path),
         "notes": list(run.notes),
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.labels import Labels
+from nnunet_ext.overlap import foreground_names
 from nnunet_ext.trainers.early_stopping import nan_safe_average
 
 MEAN, WORST = "mean", "worst"
@@ -31,11 +32,6 @@ def is_validated(epoch: int, val_every: int, n_epochs: int) -> bool:
 def n_validated(n_done: int, val_every: int, n_epochs: int) -> int:
     """How many of the first `n_done` epochs are validated."""
     return sum(is_validated(epoch, val_every, n_epochs) for epoch in range(n_done))
-
-
-def foreground_names(labels: Labels) -> list[str]:
-    """Names of the labels or regions in the order in which nnU-Net logs their Dice."""
-    return [labels.names[i] for i in labels.foreground]
 
 
 def check_monitor(monitor: str, labels: Labels) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nnunet_ext.files import written_whole
+from nnunet_ext.overlap import foreground_names
 from nnunet_ext.trainers.loaders import Drawn
 from nnunet_ext.trainers.monitoring import (
     LEAST_LABEL_DICE,
@@ -21,7 +22,6 @@ from nnunet_ext.trainers.monitoring import (
     RARE,
     best_files,
     check_monitor,
-    foreground_names,
     is_new_best,
     is_validated,
     label_history,
