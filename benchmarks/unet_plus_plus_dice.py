@@ -1,12 +1,12 @@
-"""The same short recipe for nnU-Net's U-Net and for UNet++: Dice of each label, seconds and memory.
+"""The same short recipe for nnU-Net's U-Net and for UNet++: Dice of each label, time and memory.
 
     python benchmarks/unet_plus_plus_dice.py --data hippocampus/Dataset004_Hippocampus
 
 Both networks have the stages, features, patch and batch of one plan, nnU-Net's for that data set with
 fewer features; UNet++ takes the U-Net's place in it. Each fold and seed is trained anew for the same number
-of steps, in a process of its own, and validated by nnU-Net. Every result is printed as it comes out, and in
-the end mean and spread over seeds and folds. The defaults show that it works and what it costs; networks
-this small, trained this shortly, rank nothing.
+of steps, in a process of its own, and validated by nnU-Net; the networks take turns. Every result is printed
+as it comes out, and in the end mean and spread over seeds and folds. The defaults show that it works and
+what it costs; networks this small, trained this shortly, rank nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import statistics
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import psutil
@@ -71,6 +72,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=25, help="of each epoch")
     parser.add_argument("--features", type=int, default=8, help="of the first stage; at most 8 times as many")
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--recipe", default="adamw_lr0p003", help="more settings, as in a trainer's name")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", nargs="+", default=["0", "1"])
     parser.add_argument("-device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -84,9 +86,13 @@ def main() -> int:
             f"{args.cases} cases, {args.epochs} x {args.steps} steps of {args.batch} patches, "
             f"{args.features} features at first"
         )
-        results = {name: list(trainings(args, work, number, name)) for name in TRAINERS}
-    for name, trained in results.items():
-        print(summary(name, trained))
+        results: dict[str, list[Trained]] = {name: [] for name in TRAINERS}
+        for seed, fold, name in product(args.seeds, args.folds, TRAINERS):
+            trained = train(args, work, number, name, seed, fold)
+            print(f"{name:14} seed {seed}, fold {fold}: {values(trained)}", flush=True)
+            results[name].append(trained)
+    for name, several in results.items():
+        print(summary(name, several))
     return 0
 
 
@@ -128,18 +134,12 @@ def run(command: str, *arguments: str) -> Cost:
     return run_measured([str(Path(sysconfig.get_path("scripts")) / f"nnUNetv2_{command}"), *arguments])
 
 
-def trainings(args: argparse.Namespace, work: Path, number: str, name: str) -> Iterator[Trained]:
-    """Train a network with each seed on each fold, and print what came out."""
-    for seed in args.seeds:
-        trainer = f"{TRAINERS[name]}_ep{args.epochs}_it{args.steps}_val1_seed{seed}"
-        for fold in args.folds:
-            cost = run(
-                "train", number, CONFIGURATION, fold, "-p", PLANS, "-tr", trainer, "-device", args.device
-            )
-            model = work / "results" / args.data.name / f"{trainer}__{PLANS}__{CONFIGURATION}"
-            trained = read(model / f"fold_{fold}", cost)
-            print(f"{name:14} seed {seed}, fold {fold}: {values(trained)}", flush=True)
-            yield trained
+def train(args: argparse.Namespace, work: Path, number: str, name: str, seed: int, fold: str) -> Trained:
+    """Train one network with one seed on one fold."""
+    trainer = f"{TRAINERS[name]}_{args.recipe}_ep{args.epochs}_it{args.steps}_val1_seed{seed}"
+    cost = run("train", number, CONFIGURATION, fold, "-p", PLANS, "-tr", trainer, "-device", args.device)
+    model = work / "results" / args.data.name / f"{trainer}__{PLANS}__{CONFIGURATION}"
+    return read(model / f"fold_{fold}", cost)
 
 
 def read(fold: Path, cost: Cost) -> Trained:
@@ -153,7 +153,7 @@ def read(fold: Path, cost: Cost) -> Trained:
 def values(trained: Trained) -> str:
     """One training in a line."""
     dice = ", ".join(f"label {label} {value:.4f}" for label, value in trained.dice.items())
-    cost = f"{trained.cost.wall_s:.0f} s, {trained.peak_mib:.0f} MiB"
+    cost = f"{trained.cost.wall_s:.0f} s, {trained.cost.cpu_s:.0f} s of CPU, {trained.peak_mib:.0f} MiB"
     return f"Dice {dice}, mean {trained.mean:.4f}; {cost}"
 
 
@@ -162,9 +162,12 @@ def summary(name: str, trained: Sequence[Trained]) -> str:
     columns = {f"label {label}": [one.dice[label] for one in trained] for label in trained[0].dice}
     columns["mean"] = [one.mean for one in trained]
     dice = ", ".join(f"{what} {spread(numbers, 4)}" for what, numbers in columns.items())
-    seconds = spread([one.cost.wall_s for one in trained], 0)
+    wall = spread([one.cost.wall_s for one in trained], 0)
+    cpu = spread([one.cost.cpu_s for one in trained], 0)
     peak = max(one.peak_mib for one in trained)
-    return f"{name:14} {len(trained)} trainings: Dice {dice}; {seconds} s, at most {peak:.0f} MiB"
+    return (
+        f"{name:14} {len(trained)} trainings: Dice {dice}; {wall} s, {cpu} s of CPU, at most {peak:.0f} MiB"
+    )
 
 
 def spread(numbers: Sequence[float], n_digits: int) -> str:

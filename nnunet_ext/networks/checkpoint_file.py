@@ -35,6 +35,7 @@ def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) ->
         content = torch.load(str(path), map_location=device, weights_only=False, mmap=mapped or None)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise NnunetExtError(
-            f"{path} cannot be read as a checkpoint: {error}. Move it away to go on without it."
+            f"{path} cannot be read as a checkpoint: {error}. Move it away to go on without it, "
+            "or choose another."
         ) from error
     return dict(content)

@@ -10,17 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from nnunet_ext.networks.arch_kwargs import first_stages
+
 T = TypeVar("T")
 
-# Lists of these have an entry for each stage.
-OF_STAGES = (
-    "features_per_stage",
-    "kernel_sizes",
-    "strides",
-    "n_conv_per_stage",
-    "n_blocks_per_stage",
-    "bottleneck_channels",
-)
 NUMBERED = re.compile(r"encoder\.stages\.(\d+)\.|decoder\.nodes\.(\d+)_(\d+)\.|decoder\.seg_layers\.(\d+)\.")
 
 
@@ -36,14 +29,7 @@ def pruned_arch_kwargs(arch_kwargs: Mapping[str, Any], depth: int) -> dict[str, 
             'branches were never trained. Train one with "supervision": "nested" in its plan.'
         )
     _check_depth(depth, arch_kwargs["n_stages"] - 1)
-    pruned = dict(arch_kwargs) | {"n_stages": depth + 1}
-    for name in OF_STAGES:
-        if isinstance(pruned.get(name), list | tuple):
-            pruned[name] = pruned[name][: depth + 1]
-    # From the lowest level upwards: the last ones are those of levels 0 to depth - 1.
-    if not isinstance(pruned["n_conv_per_stage_decoder"], int):
-        pruned["n_conv_per_stage_decoder"] = pruned["n_conv_per_stage_decoder"][-depth:]
-    return pruned
+    return first_stages(arch_kwargs, depth + 1)
 
 
 def pruned_state_dict(state_dict: Mapping[str, T], depth: int) -> dict[str, T]:
