@@ -7,15 +7,16 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.ensemble.members import Case, find_cases
+import psutil
+
+from nnunet_ext.ensemble.members import find_cases
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
-from nnunet_ext.probabilities.opening import STORE
 from nnunet_ext.volumes import find_images
-from nnunet_ext.workers import default_processes, paired, threads_each
+from nnunet_ext.workers import default_processes
 from nnunet_ext.workflow.cases import (
     CaseRecord,
     FuseJob,
@@ -33,6 +34,7 @@ from nnunet_ext.workflow.outcomes import (
     with_zip,
 )
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
+from nnunet_ext.workflow.sharing import Share, share_out
 
 ENSEMBLE_REPORT = "ensemble_report.json"
 POSTPROCESS_REPORT = "postprocess_report.json"
@@ -94,16 +96,18 @@ def run_ensemble(
         )
     chosen = part.select(found.cases) if part else found.cases
     n_processes = default_processes() if n_processes is None else n_processes
-    n_workers, n_threads = (0, 1) if executor else _share(n_processes, chosen)
+    share = Share(0, 1)
+    if executor is None:
+        share = share_out(n_processes, chosen, psutil.virtual_memory().available)
     names = tuple(member.name for member in plan.members)
     rows = tuple(tuple(row) for row in weights.tolist())
     jobs = [
-        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), n_threads)
+        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), share.n_threads)
         for case in chosen
         if case.fault is None
     ]
     faulty = [CaseRecord(case.case_id, case.fault) for case in chosen if case.fault]
-    outcomes = run_somewhere(fuse_case, jobs, n_workers, executor)
+    outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor)
     cases = collect(outcomes, len(jobs), faulty, on_case)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
@@ -181,17 +185,6 @@ def dataset_json_of(folders: Sequence[Path]) -> Path:
             if (place / "dataset.json").is_file():
                 return place / "dataset.json"
     raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
-
-
-def _share(n_processes: int, cases: Sequence[Case]) -> tuple[int, int]:
-    """Worker processes, and threads of each.
-
-    Inflating npz files releases Python's lock, so their members are read side by side on threads;
-    Blosc2 keeps it, so cases of the store are fused side by side on processes.
-    """
-    if any(source.path.name.endswith(STORE) for case in cases for source in case.sources):
-        return n_processes, threads_each(n_processes, len(cases))
-    return paired(n_processes, len(cases))
 
 
 def _folders(plan: Plan) -> list[Path]:
