@@ -15,10 +15,10 @@ from nnunet_ext.probabilities.stream import BLOCK_VOXELS
 from nnunet_ext.workers import paired, threads_each
 
 MIB = 1 << 20
-COMMAND_BYTES = 50 * MIB  # Python with numpy
-WORKER_BYTES = 90 * MIB  # and SimpleITK
-BYTES_A_VOXEL = 4 + 3 * 1 + 9  # best score; labels as decided, cleaned and written; connected components
-BYTES_OF_BLOCKS = 4 * 4  # a voxel of a block: as inflated, read ahead, checked and added
+COMMAND_BYTES = 40 * MIB  # Python with numpy
+WORKER_BYTES = 70 * MIB  # and SimpleITK
+BYTES_A_VOXEL = 4 + 3 * 1 + 11  # best score; labels as decided, cleaned and written; connected components
+BYTES_OF_BLOCKS = 2 * 4  # a voxel of a block: the one in use and the one read ahead
 BYTES_OF_SLABS = 2 + 4  # a voxel of a slab: as stored and as a number
 
 log = logging.getLogger(__name__)
