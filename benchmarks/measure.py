@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import psutil
 
-SAMPLE_S = 0.1  # looking costs time too, the more the larger the tree
+SAMPLE_S = 0.1
+REST = 20  # times as long as a look took, so that looking takes no more than a twentieth of a processor
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,13 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
+            began = time.thread_time()
             try:
                 tree = [self._root, *self._root.children(recursive=True)]
             except psutil.Error:
                 return
             self.peak_bytes = max(self.peak_bytes, sum(map(self._look_at, tree)))
-            time.sleep(SAMPLE_S)
+            time.sleep(max(SAMPLE_S, REST * (time.thread_time() - began)))
 
     def _look_at(self, process: psutil.Process) -> int:
         try:
