@@ -87,6 +87,8 @@ def measure(p: np.ndarray, work: Path, args: argparse.Namespace) -> dict[str, fl
     about = About(Labels(names, tuple(range(len(p))), tuple((value,) for value in range(len(p)))))
     pairs: dict[str, list[tuple[float, float]]] = {"written": [], "read": []}
     for repeat in range(args.repeats + 1):
+        for path in (npz, store):
+            path.unlink(missing_ok=True)  # a disk takes longer to replace a file than to write one
         written = (
             seconds(lambda: np.savez_compressed(npz, probabilities=p)),
             seconds(lambda: write_array(store, p, about, n_threads=args.threads)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 SLAB_VOXELS = 1 << 20
 BLOCK_VOXELS = 1 << 16
+THREADED_VOXELS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Slabs:
     def n_blocks(self) -> int:
         """Blocks of one slab, each compressed by one thread."""
         return math.prod(math.ceil(n / step) for n, step in zip(self.size, self.block, strict=True))
+
+    def threads(self, n_threads: int) -> int:
+        """How many of these threads to use: starting them takes longer than a small slab."""
+        return min(n_threads, self.n_blocks) if self.n_stored >= THREADED_VOXELS else 1
 
     @property
     def n_stored(self) -> int:

@@ -72,7 +72,7 @@ def write_store(
                 codec=blosc2.Codec.ZSTD,
                 clevel=1,
                 filters=[blosc2.Filter.SHUFFLE],
-                nthreads=min(n_threads, slabs.n_blocks),
+                nthreads=slabs.threads(n_threads),
             ),
             urlpath=str(part),
             contiguous=True,
@@ -154,8 +154,8 @@ class StoredProbabilities:
             self.shape = tuple(content["shape"])
             self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
             _check_cut(self._array, self.shape, self._slabs)
-            if min(n_threads, self._slabs.n_blocks) > 1:  # starting threads costs more than a small slab
-                self._array.schunk.dparams = blosc2.DParams(nthreads=min(n_threads, self._slabs.n_blocks))
+            if (useful := self._slabs.threads(n_threads)) > 1:
+                self._array.schunk.dparams = blosc2.DParams(nthreads=useful)
             self._voxels = list(self._slabs.voxels())
             self._checksums: list[list[int]] = content["crc32"]
             if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
