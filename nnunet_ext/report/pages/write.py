@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 
 from nnunet_ext.files import written_whole
-from nnunet_ext.report.pages.blocks import Page, Picture
+from nnunet_ext.report.pages.blocks import RECOMMENDED, Page, Picture
 from nnunet_ext.report.pictures.themes import DPI
 from nnunet_ext.report.tables import Table
 
@@ -19,6 +19,7 @@ HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
 CSS_DOTS_AN_INCH = 110  # how large a picture is shown at most, so that its text has the page's size
 ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
 NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
+MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell stands out
 NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
 LONGEST_NUMBER = 30
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
@@ -61,7 +62,11 @@ def _environment(template: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        data_uri=data_uri, width=_shown_width, is_number_column=_is_number_column, is_alarming=_is_alarming
+        data_uri=data_uri,
+        width=_shown_width,
+        is_number_column=_is_number_column,
+        is_alarming=_is_alarming,
+        is_marked=MARKED.intersection,
     )
     environment.filters.update(markdown=as_markdown, shown=_shown)
     return environment
