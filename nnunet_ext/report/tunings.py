@@ -13,6 +13,18 @@ from nnunet_ext.errors import DamagedFile
 from nnunet_ext.report.dice import DiceSummary
 from nnunet_ext.report.pictures.weights import WeightMatrix
 
+OVER = {
+    "mean": "the mean of the labels' Dice",
+    "pooled": "the mean of the labels' Dice, with the voxels of all cases taken as one",
+    "worst": "the lowest of the labels' Dice",
+}
+ABSENT = {
+    "nnunet": "a false alarm counts as 0",
+    "one": "a case without a label counts as 1, a false alarm as 0",
+    "zero": "a case without a label counts as 0",
+    "left_out": "false alarms do not count",
+}
+
 
 @dataclass(frozen=True)
 class TunedCandidate:
@@ -49,6 +61,7 @@ class TuningReport:
         recommended: name of the one to take.
         weights: of that one, with its steps.
         verdict: the recommendation with its reason, and what to beware of, a phrase each.
+        score: what it is, in words.
         n_cases: that were scored.
         n_parts: that were held out one after the other.
         left_out: cases that were not scored and what is missing, a sentence each.
@@ -59,6 +72,7 @@ class TuningReport:
     recommended: str
     weights: WeightMatrix
     verdict: tuple[str, ...]
+    score: str
     n_cases: int
     n_parts: int
     left_out: tuple[str, ...] = ()
@@ -99,10 +113,16 @@ def _report(content: Any) -> TuningReport:
         recommended=recommended,
         weights=_weights(by_name[recommended], tuple(content["members"])),
         verdict=tuple(map(str, content["verdict"])),
+        score=_score(content["objective"]),
         n_cases=len(content["cases"]),
         n_parts=len(set(content["cases"].values())),
         left_out=(*(f"{case}: {reason}" for case, reason in failed.items()), *map(str, content["missing"])),
     )
+
+
+def _score(objective: Mapping[str, Any]) -> str:
+    over, absent = str(objective["over"]), str(objective["absent"])
+    return f"{OVER.get(over, over)}; {ABSENT.get(absent, absent)}"
 
 
 def _candidate(content: Mapping[str, Any]) -> TunedCandidate:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_ext.errors import GeometryMismatch, UsageError
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Dataset, Labels
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.dice import case_dice
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page

@@ -9,8 +9,6 @@ from typing import ClassVar
 from nnunet_ext.report.pictures.themes import DARK, LIGHT, Theme
 from nnunet_ext.report.tables import Table
 
-RECOMMENDED = "recommended"
-
 
 @dataclass(frozen=True)
 class Text:

@@ -168,5 +168,6 @@ def _chosen(best: Scores) -> list[tuple[str, str]]:
 
 def _dice_in_words(scores: Scores, case: str) -> str:
     return "   ".join(
-        f"{label.replace('_', ' ')} {number(one.dice)}" for label, one in scores.cases[case].items()
+        f"{label.replace('_', ' ')} {'false alarm' if one.is_false_alarm else number(one.dice)}"
+        for label, one in scores.cases[case].items()
     )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 
-from nnunet_ext.report.pages.blocks import RECOMMENDED, Block, Grid, Heading, Items, Missing, Picture, Text
+from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture, Text
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pairs import MEAN, compare
 from nnunet_ext.report.pictures.candidates import Bar, draw_candidates
 from nnunet_ext.report.pictures.weights import WeightMatrix, draw_weights
 from nnunet_ext.report.result_tables import number
 from nnunet_ext.report.scores import best_of, label_names
-from nnunet_ext.report.tables import Table, dice_table
+from nnunet_ext.report.tables import RECOMMENDED, Table, dice_table
 from nnunet_ext.report.tunings import TunedCandidate, TuningReport
 
 HOW = (
     "name its plan with -plan, and the segmentations that nnunet_ext ensemble makes of the validation "
     "folders with -i NAME=FOLDER"
 )
+RULE = "Recommended is the simplest candidate that is behind the best by no more than may be chance."
 SHOWN_LEFT_OUT = 5
 
 
@@ -54,6 +55,7 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
         Heading(f"Tuning on {tuning.n_cases} cases, {tuning.n_parts} parts held out one after the other"),
         Items(tuple(f"{text}." for text in (*tuning.verdict, *left_out))),
         Picture.drawn("candidates", text, lambda theme: draw_candidates(bars, theme)),
+        Text(f"The score is {tuning.score}. {RULE}"),
         Grid(_candidate_table(tuning)),
         Grid(dice_table(by_name, title)),
     ]
@@ -67,7 +69,7 @@ def _bar(one: TunedCandidate, tuning: TuningReport) -> Bar:
 
 
 def _candidate_table(tuning: TuningReport) -> Table:
-    header = ("candidate", "held out", "SE", "fitted", "behind best", "may be chance", "")
+    header = ("candidate", "held out", "standard error", "fitted", "behind best", "may be chance", "")
     rows = tuple(
         (
             one.name,
@@ -76,8 +78,7 @@ def _candidate_table(tuning: TuningReport) -> Table:
         )
         for one in tuning.candidates
     )
-    title = "Scores: recommended is the simplest that is behind the best by no more than may be chance"
-    return Table(header, rows, title)
+    return Table(header, rows, "Scores of the candidates")
 
 
 def _score(value: float | None) -> str:

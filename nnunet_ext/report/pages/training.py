@@ -36,8 +36,8 @@ def short_blocks(material: Material) -> list[Block]:
     if material.tuning is not None:
         chosen, n_cases = material.tuning.chosen, material.tuning.n_cases
         said.append(
-            f"Tuning recommends {chosen.name}: score {number(chosen.held_out)} on held-out ones of "
-            f"{_some(n_cases, 'case')} (standard error {number(chosen.standard_error)})."
+            f"Tuning on {_some(n_cases, 'case')} recommends {chosen.name}: held-out score "
+            f"{number(chosen.held_out)} (standard error {number(chosen.standard_error)})."
         )
     for name, runs in material.models.items():
         found = summary(remark for run in runs for remark in remarks(run))

@@ -158,7 +158,7 @@ def test_the_whole_page_holds_the_tuning(tuned, tmp_path, capsys):
     html, markdown = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     name = found.rows[found.recommended].name
     assert f'<tr class="marked"><td class="">{name}</td>' in html
-    assert f"Tuning recommends {name}: score " in html and "could not be made" not in html
+    assert f"Tuning on 5 cases recommends {name}: held-out score " in html and "could not be made" not in html
     assert f"- recommended: {name}, held-out score " in markdown
     assert "(pictures/candidates.png)" in markdown
     assert (tmp_path / "pictures" / "candidates.png").is_file()
