@@ -13,7 +13,6 @@ from nnunet_ext.report.dice import DiceSummary, mean_over_labels, summarize
 from nnunet_ext.report.results import models
 from nnunet_ext.report.runs import Run
 
-KEYS = ("trainer", "plans", "configuration")
 ALL = "all"
 
 

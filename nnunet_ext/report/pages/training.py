@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture
+from nnunet_ext.report.pages.blocks import NO_VALIDATION, Block, Grid, Heading, Items, Missing, Picture
 from nnunet_ext.report.pages.ensemble import gains
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pages.record import settings, used
@@ -67,7 +67,7 @@ def result_blocks(material: Material) -> list[Block]:
         Grid(replace(table, title=table.title.removeprefix(material.dataset).strip())) for table in tables
     ]
     if not material.scores:
-        blocks.append(Missing("No fold has a validation yet; nnUNetv2_train … --val makes one."))
+        blocks.append(NO_VALIDATION)
     return blocks
 
 
