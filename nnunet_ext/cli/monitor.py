@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(snapshot)
     elif args.once or not sys.stdout.isatty():
-        _print_plain(snapshot, folder)
+        _print_once(snapshot, folder)
     else:
         snapshot = _watch(monitor, snapshot, args.every)
     return int(snapshot.has_died)
@@ -55,11 +55,17 @@ def _print_json(snapshot: Snapshot) -> None:
     print(json.dumps(snapshot_record(snapshot), indent=2))
 
 
-def _print_plain(snapshot: Snapshot, folder: Path) -> None:
-    from nnunet_ext.report.screen import foot, plain_table, remarks
+def _print_once(snapshot: Snapshot, folder: Path) -> None:
+    """What the screen shows; plain text where it goes to a file or another program."""
+    from nnunet_ext.report.screen import foot, plain_table, print_screen, remarks
     from nnunet_ext.report.tables import as_text
 
-    print(as_text(plain_table(snapshot)))
+    if sys.stdout.isatty():
+        print_screen(snapshot, folder)
+        return
+    table = plain_table(snapshot)
+    if table.rows:
+        print(as_text(table))
     for line in (*remarks(snapshot), *foot(snapshot, folder)):
         print(line)
 
@@ -69,16 +75,17 @@ def _watch(monitor: Monitor, snapshot: Snapshot, every_s: float) -> Snapshot:
     from rich.console import Console
     from rich.live import Live
 
-    from nnunet_ext.report.screen import drawn
+    from nnunet_ext.report.screen import drawn, print_screen
 
     console = Console()
     with Live(console=console, screen=True, refresh_per_second=LOOKS_A_SECOND) as live:
         try:
             while True:
-                live.update(drawn(snapshot, monitor.root, console.encoding), refresh=True)
+                screen = drawn(snapshot, monitor.root, console.encoding, console.width)
+                live.update(screen, refresh=True)
                 time.sleep(every_s)
                 snapshot = monitor.look()
         except KeyboardInterrupt:
             pass
-    console.print(drawn(snapshot, monitor.root, console.encoding))
+    print_screen(snapshot, monitor.root)
     return snapshot

@@ -13,8 +13,8 @@ from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
 from nnunet_ext.errors import StepFailed
 from nnunet_ext.files import written_whole
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels, read_dataset
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.dice import DiceSummary, case_dice, summarize
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 from nnunet_ext.volumes import read_segmentation

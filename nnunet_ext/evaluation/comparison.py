@@ -9,7 +9,7 @@ import numpy as np
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.evaluation.intervals import Interval, bootstrap
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 
 Scored = Mapping[str, Mapping[str, Overlap]]
 

@@ -14,8 +14,8 @@ import numpy as np
 from nnunet_ext.errors import UsageError
 from nnunet_ext.evaluation.pairs import PairScores
 from nnunet_ext.files import written_whole
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
-from nnunet_ext.overlap import Overlap
 
 SUMMARY = "summary.json"
 

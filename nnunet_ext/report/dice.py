@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
-from nnunet_ext.overlap import Overlap, Segmentation, compare, foreground_names
+
+if TYPE_CHECKING:
+    from nnunet_ext.overlap import Segmentation
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def case_dice(prediction: Segmentation, reference: Segmentation, labels: Labels)
     Raises:
         GeometryMismatch: the shapes differ.
     """
+    from nnunet_ext.overlap import compare, foreground_names  # numpy, for who compares and not for who reads
+
     return dict(zip(foreground_names(labels), compare(prediction, reference, labels), strict=True))
 
 

@@ -97,8 +97,13 @@ class History:
 
     def dice_of(self, label: str) -> tuple[float | None, ...]:
         """One label's Dice, one value an epoch."""
-        i = self.labels.index(label)
-        return tuple(epoch.dice[i] if i < len(epoch.dice) else None for epoch in self.epochs)
+        return self._dice_by_label[label]
+
+    @cached_property
+    def _dice_by_label(self) -> dict[str, tuple[float | None, ...]]:
+        n = len(self.labels)
+        rows = [one.dice if len(one.dice) == n else (*one.dice, *[None] * n)[:n] for one in self.epochs]
+        return dict(zip(self.labels, zip(*rows, strict=True) if rows else [()] * n, strict=True))
 
     def lost_labels(self) -> tuple[str, ...]:
         """Labels that were learnt and lost again.

@@ -142,7 +142,7 @@ def _validation_table(title: str, group: _Group) -> Table:
         each = [group.results[run.folder] for run in some]
         spreads = [_spread(over_folds(validations(each, name))) for name in group.names]
         rows.append((*key, *spreads, _spread(over_folds(map(validation_mean, some)))))
-    about = f"{title}: Dice in validation, and the number of cases that hold the label"
+    about = f"{title}: Dice in validation, the number of cases that hold the label, and of false alarms"
     return Table((*group.keys, *group.names, "mean of labels"), tuple(rows), about)
 
 

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.dice import DiceSummary, mean_over_labels, summarize
 from nnunet_ext.report.results import models
 from nnunet_ext.report.runs import Run
 
-KEYS = ("trainer", "plans", "configuration")
 ALL = "all"
 
 

@@ -15,10 +15,14 @@ from nnunet_ext.report.tables import NOTHING, Table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table as DrawnTable
+    from rich.text import Text
 
 GIB = 1 << 30
 STYLES = {"running": "green", "stalled": "yellow", "died": "bold red", "validation missing": "yellow"}
 NOTABLE_TREND = 0.05
+WIDE = 120  # columns of a terminal in which the table can be read
+NONE_OPEN = "No training is running, and none has broken off."
 HEADER = ("run", "state", "epoch", "ETA", "s/epoch", "rate", "since best", "Dice: last, best, course")
 
 
@@ -72,8 +76,9 @@ def _label(view: RunView, i: int, marks: str) -> str:
 
 def remarks(snapshot: Snapshot) -> list[str]:
     """What is to be said of single runs: why they are not running, their last warning, their workers."""
-    lines = []
-    for view in open_views(snapshot):
+    views = open_views(snapshot)
+    lines = [] if views else [NONE_OPEN]
+    for view in views:
         run, name = view.run, f"{view.run.folder.dataset} {view.run.folder.name}"
         if run.standing.reason:
             lines.append(f"{name}: {run.state}, {run.standing.reason}")
@@ -114,26 +119,64 @@ def _gpu_line(gpu: Gpu) -> str:
     return f"GPU {gpu.index} {gpu.name}: {', '.join(parts) or 'tells nothing'}"
 
 
-def drawn(snapshot: Snapshot, root: Path, encoding: str | None) -> RenderableType:
-    """The snapshot for a terminal of this encoding."""
-    from rich import box
+def print_screen(snapshot: Snapshot, root: Path) -> None:
+    """Print the snapshot on this terminal."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(drawn(snapshot, root, console.encoding, console.width))
+
+
+def drawn(snapshot: Snapshot, root: Path, encoding: str | None, width: int = WIDE) -> RenderableType:
+    """The snapshot for a terminal: a table, or a block a run where it is narrow."""
     from rich.console import Group
+    from rich.text import Text
+
+    marks, views = _marks(encoding), open_views(snapshot)
+    lines = map(Text, (*remarks(snapshot), *foot(snapshot, root)))
+    if width < WIDE:
+        return Group(*(_block(view, marks) for view in views), *lines)
+    return Group(*([_drawn_table(views, marks)] if views else []), *lines)
+
+
+def _drawn_table(views: Sequence[RunView], marks: str) -> DrawnTable:
+    from rich import box
     from rich.table import Table as DrawnTable
     from rich.text import Text
 
     table = DrawnTable(box=box.SIMPLE_HEAD, expand=True)
     for heading in HEADER:
         table.add_column(heading, overflow="fold")
-    for view in open_views(snapshot):
+    for view in views:
         folder = view.run.folder
         name = f"{folder.dataset}\n{folder.trainer}\n{folder.plans} {folder.configuration} fold {folder.fold}"
         cells: list[Any] = [Text(name), *map(Text, _cells(view)[1:])]
         cells[1].stylize(STYLES.get(view.run.state, ""))
-        marks = _marks(encoding)
         labels = [_label(view, i, marks) for i in range(len(view.labels))]
         table.add_row(*cells, Text("\n".join(labels)))
-    lines: Sequence[str] = [*remarks(snapshot), *foot(snapshot, root)]
-    return Group(table, *map(Text, lines))
+    return table
+
+
+def _block(view: RunView, marks: str) -> Text:
+    """A run in few columns: its name, the table's cells behind their headings, and a line a label."""
+    from rich.text import Text
+
+    folder, (_, state, *cells) = view.run.folder, _cells(view)
+    names = (folder.dataset, folder.trainer, folder.plans, folder.configuration, "fold", folder.fold)
+    known = (f"{name} {cell}" for name, cell in zip(HEADER[2:], cells, strict=False) if cell != NOTHING)
+    labels = (
+        f"  {one.name}: Dice {number(one.last)}, best {number(one.best)} {sparkline(one.course, marks)}\n"
+        for one in view.labels
+    )
+    return Text.assemble(
+        (" ".join(names), "bold"),
+        "\n  ",
+        (state, STYLES.get(state, "")),
+        "; ",
+        "; ".join(known),
+        "\n",
+        *labels,
+    )
 
 
 def _marks(encoding: str | None) -> str:

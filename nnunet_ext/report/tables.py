@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,12 @@ from typing import TextIO
 from nnunet_ext.report.dice import DiceSummary, mean_over_labels
 
 NOTHING = "-"
+ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
+NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
+NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
+LONGEST_NUMBER = 30
+RECOMMENDED = "recommended"
+MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell stands out
 
 
 @dataclass(frozen=True)
@@ -70,37 +77,43 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
     """
     file = sys.stdout if file is None else file
     if file.isatty():
-        _print_drawn(table, file)
+        from nnunet_ext.report.drawn_tables import print_drawn
+
+        print_drawn(table, file)
     else:
         print(as_text(table), file=file)
 
 
 def as_text(table: Table) -> str:
-    """The table as aligned plain text, the first column to the left, numbers to the right."""
+    """The table as aligned plain text, names to the left, numbers to the right."""
     lines = [table.header, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = ["  ".join(_aligned(cells, widths)).rstrip() for cells in lines]
+    rights = [is_number_column(table, i) for i in range(len(widths))]
+    aligned = ["  ".join(_aligned(cells, widths, rights)).rstrip() for cells in lines]
     return "\n".join([table.title, *aligned] if table.title else aligned)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _aligned(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> list[str]:
     return [
-        cell.rjust(width) if i else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.rjust(width) if is_right else cell.ljust(width)
+        for cell, width, is_right in zip(cells, widths, rights, strict=True)
     ]
 
 
-def _print_drawn(table: Table, file: TextIO) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as DrawnTable
-    from rich.text import Text
+def is_number_column(table: Table, column: int) -> bool:
+    """Whether a column holds numbers, or nothing where one would be; the first holds names."""
+    cells = [row[column] for row in table.rows]
+    if column == 0 or table.header[column] in NAMES:
+        return False
+    known = [cell for cell in cells if cell not in ("", NOTHING)]
+    return bool(known) and all(NUMBER.fullmatch(cell) and len(cell) < LONGEST_NUMBER for cell in known)
 
-    drawn = DrawnTable(title=Text(table.title) if table.title else None, box=box.SIMPLE_HEAD)
-    for i, heading in enumerate(table.header):
-        drawn.add_column(
-            Text(heading.replace(" (", "\n(")), justify="right" if i else "left", overflow="fold"
-        )
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    Console(file=file).print(drawn)
+
+def is_alarming(cell: str) -> bool:
+    """Whether a cell says what somebody should look after."""
+    return ALARMING.search(cell) is not None
+
+
+def with_signs(text: str) -> str:
+    """A text for pages, which have the sign that terminals may lack."""
+    return text.replace("+-", "±")

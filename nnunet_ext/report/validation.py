@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.dice import DiceSummary, summarize
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")

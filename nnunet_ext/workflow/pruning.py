@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from nnunet_ext.errors import DatasetError, NnunetExtError
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import labels_of
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.pruning.branches import Branch, Branches, find_device
 from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
 from nnunet_ext.pruning.cost import Cost

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_ext.errors import GeometryMismatch, UsageError
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Dataset, Labels
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.dice import case_dice
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page
@@ -89,8 +89,12 @@ def write_report(
     material = Material(name, tuple(runs), folders=DatasetFolders.named(name, environment))
     faults: list[str] = []
     scores = [*scores_of(runs), *_scores_of_folders(others, material, request.n_processes, faults)]
-    weights, tuning = shown_plan(request.plan, material.description, faults)
-    whole = Material(name, tuple(runs), tuple(scores), material.folders, weights, tuning)
+    plan = shown_plan(request.plan, material.description)
+    faults += plan.faults
+    about_plan = (*plan.faults, *filter(None, [plan.note]))
+    whole = Material(
+        name, material.runs, tuple(scores), material.folders, plan.weights, plan.tuning, about_plan
+    )
     built = build_page(whole, on_step)
     files = write_page(built.page, request.output)
     return ReportDone(files, (*faults, *_faults_of(built)))

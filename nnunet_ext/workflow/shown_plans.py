@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import read_plan
-from nnunet_ext.errors import DatasetError, NnunetExtError
+from nnunet_ext.errors import DamagedFile, DatasetError, NnunetExtError
 from nnunet_ext.labels import Dataset, Labels
 from nnunet_ext.report.pictures.weights import WeightMatrix
+from nnunet_ext.report.tunings import TuningReport, read_tuning, step_in_words
+from nnunet_ext.workflow.tuning_report import REPORT
 
-TUNING_REPORT = "tuning_report.json"
-MOST_TUNING_ROWS = 40
+SAME_WEIGHT = 1e-3  # a plan may be rounded by hand
 
 
-def shown_plan(
-    path: Path | None, dataset: Dataset | None, faults: list[str]
-) -> tuple[WeightMatrix | None, tuple[tuple[str, str], ...]]:
+@dataclass(frozen=True)
+class ShownPlan:
+    """What is known of an ensemble.
+
+    Attributes:
+        weights: None where there are none to show.
+        tuning: None where the plan comes from no tuning.
+        faults: what cannot be shown, a sentence each.
+        note: that plan and tuning are of different things; empty where they fit.
+    """
+
+    weights: WeightMatrix | None = None
+    tuning: TuningReport | None = None
+    faults: tuple[str, ...] = ()
+    note: str = ""
+
+
+def shown_plan(path: Path | None, dataset: Dataset | None) -> ShownPlan:
     """The plan's weights, and what its tuning found, each where it is there.
 
     Args:
         path: the plan, beside which a tuning_report.json may lie, or such a report; None for none.
         dataset: whose labels have the weights.
-        faults: a sentence is added for what cannot be shown.
-
-    Returns:
-        The weights, and the plain values of the report by their names, two levels deep.
 
     Raises:
         PlanError: the plan cannot be read.
     """
     if path is None:
-        return None, ()
-    if path.suffix == ".json":
-        return None, _tuning(path, faults)
+        return ShownPlan()
+    is_report = path.suffix == ".json"
+    faults: list[str] = []
+    tuning = _tuning(path if is_report else path.with_name(REPORT), faults, must_exist=is_report)
+    if is_report:
+        return ShownPlan(tuning.weights if tuning else None, tuning, tuple(faults))
     plan = read_plan(path)
-    report = path.with_name(TUNING_REPORT)
-    tuning = _tuning(report, faults) if report.is_file() else ()
     try:
         if dataset is None:
             raise DatasetError("no dataset.json can be read, so that labels have no names.")
-        return _matrix(plan, dataset.labels), tuning
+        weights = _matrix(plan, dataset.labels)
     except NnunetExtError as error:
-        faults.append(f"The weights of {path} are not shown: {error}")
-        return None, tuning
+        return ShownPlan(None, tuning, (*faults, f"The weights of {path} are not shown: {error}"))
+    fits = tuning is None or _is_same(weights, tuning.weights)
+    note = "" if tuning is None or fits else _about_other(path.name, tuning)
+    return ShownPlan(weights, tuning, tuple(faults), note)
+
+
+def _tuning(path: Path, faults: list[str], *, must_exist: bool) -> TuningReport | None:
+    if not must_exist and not path.is_file():
+        return None
+    try:
+        return read_tuning(path)
+    except DamagedFile as error:
+        faults.append(str(error))
+        return None
 
 
 def _matrix(plan: Plan, labels: Labels) -> WeightMatrix:
@@ -54,37 +80,26 @@ def _matrix(plan: Plan, labels: Labels) -> WeightMatrix:
         tuple(member.name for member in plan.members),
         labels.names,
         tuple(tuple(map(float, row)) for row in weights),
-        tuple(map(_step_in_words, plan.postprocess)),
+        tuple(map(step_in_words, plan.postprocess)),
     )
 
 
-def _step_in_words(step: Any) -> str:
-    if not isinstance(step, dict):
-        return str(step)
-    return ", ".join(f"{name} {_options(options)}".strip() for name, options in step.items())
+def _is_same(plan: WeightMatrix, tuned: WeightMatrix) -> bool:
+    """Whether a plan says what a tuning recommends; a plan leaves out members without a weight."""
+    mine, its = (
+        {name: row for name, row in zip(one.members, one.weights, strict=True) if any(row)}
+        for one in (plan, tuned)
+    )
+    return (
+        plan.steps == tuned.steps
+        and tuple(plan.labels) == tuple(tuned.labels)
+        and mine.keys() == its.keys()
+        and all(np.allclose(mine[name], its[name], atol=SAME_WEIGHT) for name in its)
+    )
 
 
-def _options(options: Any) -> str:
-    if not isinstance(options, dict) or not options:
-        return ""
-    texts = (f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-             for key, value in options.items())  # fmt: skip
-    return f"({'; '.join(texts)})"
-
-
-def _tuning(path: Path, faults: list[str]) -> tuple[tuple[str, str], ...]:
-    """The plain values of a tuning's report, two levels deep."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        faults.append(f"{path} cannot be read: {error}")
-        return ()
-    return tuple(_plain(content))[:MOST_TUNING_ROWS]
-
-
-def _plain(content: Any, names: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    if isinstance(content, dict) and len(names) < 3:
-        return [row for key, value in content.items() for row in _plain(value, (*names, str(key)))]
-    if content is None or isinstance(content, (dict, list)):
-        return []
-    return [(", ".join(names), f"{content:.4f}" if isinstance(content, float) else str(content))]
+def _about_other(name: str, tuning: TuningReport) -> str:
+    return (
+        f"{name} is not what the {REPORT} beside it recommends, which was written with {tuning.plan}: what "
+        "follows on its tuning is true of that plan. Tune again for scores of this one."
+    )

@@ -26,16 +26,23 @@ def write_tuning(tuning: Tuning, plan_file: Path) -> None:
     """Write the plan, and beside it `tuning_report.json` and `tuning_report.png`."""
     write_plan(plan_of(tuning), plan_file, _comment(tuning))
     write_json(_content(tuning, plan_file), plan_file.with_name(REPORT))
-    from nnunet_ext.report.tuning_picture import Bar, WeightMatrix, draw_tuning  # matplotlib, when it draws
+    _draw(tuning, plan_file.with_name(PICTURE))
 
-    bars = [
-        Bar(row.name, row.rated.score, row.rated.standard_error, number == tuning.recommended)
-        for number, row in enumerate(tuning.rows)
-    ]
+
+def _draw(tuning: Tuning, target: Path) -> None:
+    from nnunet_ext.report.pictures.candidates import Bar  # matplotlib, when it draws
+    from nnunet_ext.report.pictures.tuning import draw_tuning
+    from nnunet_ext.report.pictures.weights import WeightMatrix
+
+    def bar(row: Row) -> Bar:
+        fitted = tuning.objective.score(row.fitted)
+        is_chosen = row is tuning.rows[tuning.recommended]
+        return Bar(row.name, row.rated.score, row.rated.standard_error, is_chosen, fitted)
+
     chosen = tuning.rows[tuning.recommended].candidate.weights
     members = [member.name for member in tuning.validation.plan.members]
-    matrix = WeightMatrix(members, list(tuning.dataset.labels.names), chosen / chosen.sum(axis=0))
-    draw_tuning(bars, matrix, plan_file.with_name(PICTURE))
+    matrix = WeightMatrix(members, tuning.dataset.labels.names, (chosen / chosen.sum(axis=0)).tolist())
+    draw_tuning([bar(row) for row in tuning.rows], matrix, target)
 
 
 def label_summaries(counts: Counts, names: Sequence[str]) -> dict[str, DiceSummary]:

@@ -3,7 +3,8 @@ import pytest
 from factories import labels, region_labels
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError
-from nnunet_ext.overlap import Overlap, compare, joint_histogram, label_counts, without_ignored
+from nnunet_ext.label_overlap import Overlap
+from nnunet_ext.overlap import compare, joint_histogram, label_counts, without_ignored
 
 PREDICTION = np.array([[0, 1, 1, 2], [3, 3, 0, 1]], np.uint8)
 REFERENCE = np.array([[0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)

@@ -50,6 +50,9 @@ class Missing:
     text: str
 
 
+NO_VALIDATION = Missing("No fold has a validation yet; nnUNetv2_train … --val makes one.")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A PNG.

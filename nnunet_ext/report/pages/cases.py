@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.report.case_overlays import CaseFiles, read_overlay
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
-from nnunet_ext.report.pages.blocks import Block, Grid, Items, Missing, Picture, Text
+from nnunet_ext.report.pages.blocks import NO_VALIDATION, Block, Grid, Items, Missing, Picture, Text
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pairs import MEAN, Pair, compare
 from nnunet_ext.report.pictures.points import draw_points
@@ -19,7 +19,6 @@ from nnunet_ext.report.scores import Scores, best_of, label_names
 from nnunet_ext.report.tables import NOTHING, Table
 
 N_WORST = 10
-NO_VALIDATION = Missing("No fold has a validation yet; nnUNetv2_train … --val makes one.")
 
 
 def case_blocks(material: Material) -> list[Block]:
@@ -168,5 +167,6 @@ def _chosen(best: Scores) -> list[tuple[str, str]]:
 
 def _dice_in_words(scores: Scores, case: str) -> str:
     return "   ".join(
-        f"{label.replace('_', ' ')} {number(one.dice)}" for label, one in scores.cases[case].items()
+        f"{label.replace('_', ' ')} {'false alarm' if one.is_false_alarm else number(one.dice)}"
+        for label, one in scores.cases[case].items()
     )

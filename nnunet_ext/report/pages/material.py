@@ -13,6 +13,7 @@ from nnunet_ext.report.pictures.weights import WeightMatrix
 from nnunet_ext.report.results import models
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.scores import Scores, short_names
+from nnunet_ext.report.tunings import TuningReport
 from nnunet_ext.volumes import find_images
 
 RAW_VARIABLE, PREPROCESSED_VARIABLE = "nnUNet_raw", "nnUNet_preprocessed"
@@ -65,7 +66,8 @@ class Material:
         scores: the Dice of each model's cases, and of other segmentations.
         folders: where its cases are.
         weights: of an ensemble; None for none.
-        tuning: what an ensemble's tuning found, as names and values.
+        tuning: what an ensemble's tuning found; None for none.
+        about_plan: what is to be known of the two before they are read, a sentence each.
     """
 
     dataset: str
@@ -73,7 +75,8 @@ class Material:
     scores: tuple[Scores, ...] = ()
     folders: DatasetFolders = DatasetFolders()
     weights: WeightMatrix | None = None
-    tuning: tuple[tuple[str, str], ...] = ()
+    tuning: TuningReport | None = None
+    about_plan: tuple[str, ...] = ()
 
     @cached_property
     def models(self) -> dict[str, list[Run]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture
+from nnunet_ext.report.pages.blocks import NO_VALIDATION, Block, Grid, Heading, Items, Missing, Picture
 from nnunet_ext.report.pages.ensemble import gains
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pages.record import settings, used
@@ -33,6 +33,12 @@ def short_blocks(material: Material) -> list[Block]:
             f"{_some(len(best.labels), 'label')} and {_some(len(best.cases), 'case')}."
         )
     said += gains(material)
+    if material.tuning is not None:
+        chosen, n_cases = material.tuning.chosen, material.tuning.n_cases
+        said.append(
+            f"Tuning on {_some(n_cases, 'case')} recommends {chosen.name}: held-out score "
+            f"{number(chosen.held_out)} (standard error {number(chosen.standard_error)})."
+        )
     for name, runs in material.models.items():
         found = summary(remark for run in runs for remark in remarks(run))
         said += [f"{name}: {'; '.join(found)}."] if found else []
@@ -61,7 +67,7 @@ def result_blocks(material: Material) -> list[Block]:
         Grid(replace(table, title=table.title.removeprefix(material.dataset).strip())) for table in tables
     ]
     if not material.scores:
-        blocks.append(Missing("No fold has a validation yet; nnUNetv2_train … --val makes one."))
+        blocks.append(NO_VALIDATION)
     return blocks
 
 

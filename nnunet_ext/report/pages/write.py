@@ -13,14 +13,10 @@ from jinja2 import Environment, PackageLoader
 from nnunet_ext.files import written_whole
 from nnunet_ext.report.pages.blocks import Page, Picture
 from nnunet_ext.report.pictures.themes import DPI
-from nnunet_ext.report.tables import Table
+from nnunet_ext.report.tables import MARKED, is_alarming, is_number_column, with_signs
 
 HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
 CSS_DOTS_AN_INCH = 110  # how large a picture is shown at most, so that its text has the page's size
-ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
-NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
-NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
-LONGEST_NUMBER = 30
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -61,9 +57,13 @@ def _environment(template: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        data_uri=data_uri, width=_shown_width, is_number_column=_is_number_column, is_alarming=_is_alarming
+        data_uri=data_uri,
+        width=_shown_width,
+        is_number_column=is_number_column,
+        is_alarming=is_alarming,
+        is_marked=MARKED.intersection,
     )
-    environment.filters.update(markdown=as_markdown, shown=_shown)
+    environment.filters.update(markdown=as_markdown, shown=with_signs)
     return environment
 
 
@@ -78,24 +78,6 @@ def _shown_width(png: bytes) -> int:
     return round(width * CSS_DOTS_AN_INCH / DPI)
 
 
-def _is_number_column(table: Table, column: int) -> bool:
-    """Whether a column holds numbers, or nothing where one would be."""
-    cells = [row[column] for row in table.rows]
-    if column == 0 or table.header[column] in NAMES:
-        return False
-    known = [cell for cell in cells if cell not in ("", "-")]
-    return bool(known) and all(NUMBER.fullmatch(cell) and len(cell) < LONGEST_NUMBER for cell in known)
-
-
-def _is_alarming(cell: str) -> bool:
-    return ALARMING.search(cell) is not None
-
-
 def as_markdown(text: str) -> str:
     """A text in which Markdown sees no marks; a line for each of its lines would break tables."""
-    return MARKDOWN_MARKS.sub(r"\\\1", " ".join(_shown(text).split()))
-
-
-def _shown(text: str) -> str:
-    """A text for pages, which have the sign that terminals may lack."""
-    return text.replace("+-", "±")
+    return MARKDOWN_MARKS.sub(r"\\\1", " ".join(with_signs(text).split()))

@@ -2,7 +2,7 @@ import pytest
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.evaluation.comparison import compare_scores
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 
 GOOD, POOR, ALARM, ABSENT = Overlap(10, 10, 9), Overlap(10, 10, 7), Overlap(0, 4, 0), Overlap(0, 0, 0)
 

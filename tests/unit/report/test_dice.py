@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from nnunet_ext.errors import GeometryMismatch
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import labels_of
-from nnunet_ext.overlap import Overlap
 from nnunet_ext.report.dice import DiceSummary, case_dice, mean_over_labels, summarize
 
 LABELS = labels_of({"labels": {"background": 0, "liver": 1, "tumour": 2}})

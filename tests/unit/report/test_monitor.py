@@ -134,6 +134,29 @@ def test_a_terminal_gets_marks_that_it_can_show(snapshot, tmp_path, encoding, is
     assert any(mark in text for mark in "▃▄▅") == is_drawn
 
 
+@pytest.mark.parametrize("width", [80, 119, 120])
+def test_no_line_of_the_screen_breaks_a_name_in_its_middle(snapshot, tmp_path, width):
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(drawn(snapshot, tmp_path, "utf-8", width))
+    text = console.file.getvalue()
+    words = ("Dataset004_Hippocampus", "nnUNetTrainer", "running", "6 of 10", "Anterior", "Posterior")
+    assert all(word in text for word in words)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_that_nothing_runs_is_said_in_place_of_an_empty_table(tmp_path):
+    from rich.console import Console
+
+    finished(tmp_path)
+    over = Monitor(tmp_path).look(NOW, NOBODY)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(drawn(over, tmp_path, "utf-8"))
+    first, second, *_ = console.file.getvalue().splitlines()
+    assert (first, second) == ("No training is running, and none has broken off.", "1 finished")
+
+
 def test_a_snapshot_is_strict_json(snapshot):
     record = snapshot_record(snapshot)
     assert json.loads(json.dumps(record, allow_nan=False)) == json.loads(json.dumps(record))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.pairs import MEAN, compare
 from nnunet_ext.report.scores import Scores
 

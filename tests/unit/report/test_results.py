@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.finding import FoldFolder
 from nnunet_ext.report.history import Epoch, History
 from nnunet_ext.report.logs import Log

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from training_logs import LogWriter, best_stated, epochs, write_fold, write_summary
 
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.processes import Processes
 from nnunet_ext.report.runs import read_runs
 from nnunet_ext.report.scores import Scores, best_of, scores_of, short_names

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -45,6 +46,56 @@ def test_a_terminal_and_a_file_show_every_cell(kind, monkeypatch):
     file = kind()
     print_table(dice_table(ROWS, "Dice"), file)
     assert all(cell in file.getvalue() for row in dice_table(ROWS).rows for cell in row)
+
+
+def test_names_stand_to_the_left_and_numbers_to_the_right():
+    table = Table(
+        ("trainer", "state", "fold", "epochs"), (("a", "died", "0", "9 of 10"), ("b", "", "all", "-"))
+    )
+    lines = as_text(table).splitlines()
+    assert lines == [
+        "trainer  state  fold   epochs",
+        "a        died   0     9 of 10",
+        "b               all         -",
+    ]
+
+
+def drawn(table, monkeypatch, width, encoding=None):
+    monkeypatch.setenv("COLUMNS", str(width))
+    file = Terminal()
+    monkeypatch.setattr(Terminal, "encoding", encoding)
+    print_table(table, file)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    return [line.rstrip() for line in lines]
+
+
+WIDE = Table(
+    ("trainer", "right_ventricle", "left_ventricle"),
+    (("nnUNetTrainerExt_ep2_it2_val1_adam_lr1em3", "0.123 +- 0.001", "0.9 (1, 2 false)"),),
+)
+
+
+def test_on_a_narrow_terminal_names_are_broken_and_numbers_are_not(monkeypatch):
+    lines = drawn(WIDE, monkeypatch, 60)
+    first, second = lines[-2:]
+    assert first.split() == [
+        "nnUNetTrainerExt_ep2_it2_",
+        *["0.123", "+-", "0.001", "0.9", "(1,", "2", "false)"],
+    ]
+    assert second == "val1_adam_lr1em3"
+
+
+def test_columns_that_do_not_fit_follow_below_beside_the_names(monkeypatch):
+    lines = drawn(WIDE, monkeypatch, 36)
+    first, second = (next(i for i, line in enumerate(lines) if text in line) for text in ("+-", "false"))
+    assert first < second
+    assert all(lines[i].startswith("nnUNetTrainerExt_") for i in (first, second))
+
+
+def test_a_terminal_that_has_the_sign_shows_it(monkeypatch):
+    assert any("0.123 ± 0.001" in line for line in drawn(WIDE, monkeypatch, 100, "utf-8"))
+    assert all(line.isascii() for line in drawn(WIDE, monkeypatch, 100, "ascii")[2:])
 
 
 def test_a_file_gets_no_characters_beyond_ascii():

@@ -2,7 +2,7 @@ import factories
 import pytest
 from training_logs import write_summary
 
-from nnunet_ext.overlap import Overlap
+from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.dice import DiceSummary
 from nnunet_ext.report.validation import label_name, read_validation
 

@@ -1,7 +1,9 @@
 import numpy as np
 from matplotlib.image import imread
 
-from nnunet_ext.report.tuning_picture import Bar, WeightMatrix, draw_tuning
+from nnunet_ext.report.pictures.candidates import Bar
+from nnunet_ext.report.pictures.tuning import draw_tuning
+from nnunet_ext.report.pictures.weights import WeightMatrix
 
 
 def test_the_picture_grows_with_candidates(tmp_path):
