@@ -59,9 +59,7 @@ def read_raw(folder: Path) -> RawFiles:
     return RawFiles(folder, content, dataset, channels, labels)
 
 
-def target_folder(
-    text: str, source: Path, suffix: str, environment: Mapping[str, str] = os.environ
-) -> Path:
+def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str, str] = os.environ) -> Path:
     """The folder of a new raw data set.
 
     Args:
@@ -88,7 +86,7 @@ def target_folder(
             f"-o {text}: {', '.join(sorted(others))} has that number already. Choose another one."
         )
     if not environment.get(FOLDER_VARIABLES[0]):
-        raise UsageError("nnUNet_raw is not set, below which the new data set goes. Set it, or name a folder.")
+        raise UsageError("nnUNet_raw is not set, where the new data set goes. Set it, or name a folder.")
     return Path(environment[FOLDER_VARIABLES[0]]) / name
 
 

@@ -16,9 +16,7 @@ MAX_GROWTHS = 3
 LEAST_STEP_MM = 10.0
 
 
-def touched_faces(
-    segmentation: NDArray[np.integer[Any]], box: Box, shape: Sequence[int]
-) -> tuple[Face, ...]:
+def touched_faces(segmentation: NDArray[np.integer[Any]], box: Box, shape: Sequence[int]) -> tuple[Face, ...]:
     """The faces of a box that a segmentation within it reaches, where the scan goes on beyond them.
 
     Args:

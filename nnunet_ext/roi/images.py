@@ -84,9 +84,7 @@ def write_image(image: sitk.Image, target: Path) -> None:
         sitk.WriteImage(image, str(part), True)
 
 
-def paste(
-    segmentation: NDArray[np.integer[Any]], box: Box, grid: Geometry
-) -> NDArray[np.integer[Any]]:
+def paste(segmentation: NDArray[np.integer[Any]], box: Box, grid: Geometry) -> NDArray[np.integer[Any]]:
     """The segmentation of a box in the whole scan, with background around it.
 
     Raises:

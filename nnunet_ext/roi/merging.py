@@ -99,8 +99,8 @@ def merge_labels(dataset: Dataset, merges: Merges, entries: Mapping[str, Any]) -
         return LabelMap(dict(entries), {value: value for value in kept})
     if labels.is_regions:
         raise UsageError(
-            "--merge: this data set is of regions, which are unions of labels already. Leave --merge out, and "
-            "choose the regions in its dataset.json."
+            "--merge: this data set is of regions, which are unions of labels already. Leave --merge out, "
+            "and choose the regions in its dataset.json."
         )
     old = {name: values[0] for name, values in labels.covered_by_name.items()}
     _check_names(old, merges)
@@ -124,4 +124,3 @@ def _check_names(old: Mapping[str, int], merges: Merges) -> None:
         raise UsageError(
             f"--merge: the name {', '.join(taken)} is taken by a label that is not merged; choose another."
         )
-

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 SAMPLE_S = 0.2
 
@@ -27,6 +28,11 @@ class Cost:
     elapsed_s: float = 0.0
     peak_memory_bytes: int = 0
     peak_gpu_bytes: int | None = None
+
+
+def describe_cost(cost: Cost, n_cases: int) -> dict[str, Any]:
+    """A cost as reports tell it, with the number of cases that it is of; earlier runs' are not among them."""
+    return {**asdict(cost), "n_cases": n_cases}
 
 
 @contextmanager

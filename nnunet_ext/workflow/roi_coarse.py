@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ def find_coarse(place: Path, source: Dataset, folds: Sequence[str] = ()) -> Coar
     """
     if place.suffix in PLAN_ENDINGS:
         raise UsageError(
-            f"--coarse {place}: training cases need segmentations by folds that were not trained on them. Fuse "
-            "the validation folders of the plan's models with `nnunet_ext ensemble`, and name that folder."
+            f"--coarse {place}: training cases need segmentations by folds that were not trained on them. "
+            "Fuse the validation folders of its models with `nnunet_ext ensemble`, and name that folder."
         )
     if not place.is_dir():
         raise UsageError(f"--coarse {place} is no folder: name a trained model's, or one of segmentations.")
@@ -105,7 +104,7 @@ def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> 
         there = sorted(path.name for path in base.iterdir() if path.name.count("__") == 2) if base else []
         raise UsageError(
             f"There is no model {trainer}__{plans}__{configuration} of data set {dataset} below "
-            f"nnUNet_results={os.environ.get('nnUNet_results')}; it has {', '.join(there) or 'none'}."
+            f"the folder nnUNet_results; it has {', '.join(there) or 'none'}."
         )
     return folder
 

@@ -113,9 +113,7 @@ def crop_case(job: CropJob) -> Crop:
     )
 
 
-def _box(
-    job: CropJob, reference: Segmentation, grid: Geometry, notes: list[str]
-) -> tuple[Box, str | None]:
+def _box(job: CropJob, reference: Segmentation, grid: Geometry, notes: list[str]) -> tuple[Box, str | None]:
     """The case's box, and why it is the whole scan where that was not asked for."""
     if job.whole:
         return whole_box(grid.shape), None
@@ -158,9 +156,7 @@ def _write_label(job: CropJob, merged: Segmentation, box: Box) -> None:
 def _cut_off(reference: Segmentation, box: Box, dataset: Dataset) -> dict[str, int]:
     inside = reference[box.slices]
     highest = int(reference.max(initial=0)) + 1
-    lost = np.bincount(reference.ravel(), minlength=highest) - np.bincount(
-        inside.ravel(), minlength=highest
-    )
+    lost = np.bincount(reference.ravel(), minlength=highest) - np.bincount(inside.ravel(), minlength=highest)
     by_name = {
         name: int(sum(lost[value] for value in values if value < highest))
         for name, values in dataset.labels.covered_by_name.items()
