@@ -252,8 +252,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     for name, cost in evaluation.costs.items():
         print(f"{name:<10} {_told(cost)}")
     print(
-        f"two stages: the box of {evaluation.n_grown} cases grew; in {evaluation.n_fallbacks} the coarse model "
-        "found nothing"
+        f"two stages: the box of {evaluation.n_grown} cases grew; in {evaluation.n_fallbacks} the coarse "
+        "model found nothing"
     )
     for name, one in (("one stage", evaluation.one_stage), ("two stages", evaluation.two_stages)):
         for case, reason in one.failed.items():
