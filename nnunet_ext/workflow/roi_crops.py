@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from nnunet_ext.files import sha256_of, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.roi.boxes import Box, describe_box, generator_of, jittered, whole_box, with_margin
-from nnunet_ext.roi.images import crop_image, read_image, write_image
+from nnunet_ext.roi.images import check_whole, crop_image, read_image, write_image
 from nnunet_ext.roi.merging import LabelMap
 from nnunet_ext.roi.settings import BoxSettings
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation
@@ -88,18 +89,21 @@ def crop_case(job: CropJob) -> Crop:
     """Write the box of a case's images and of its reference, with its labels merged.
 
     Raises:
-        SegmentationError: a file is damaged, or the reference holds a value that is no label.
+        DamagedFile, SegmentationError: a file is damaged, or the reference holds a value that is no label.
         GeometryMismatch: its files differ in shape.
     """
     started = time.perf_counter()
+    for path in (*job.channels, job.label, *([job.coarse] if job.coarse else [])):
+        check_whole(path)  # a crop of a truncated image would look whole
     stored, grid = read_segmentation(job.label)
     reference = as_labels(stored, str(job.label))
     merged = job.label_map.apply(reference, str(job.label))
     notes = [note for path in job.channels for note in _compared(path, read_geometry(path), grid)]
     box, fallback = _box(job, reference, grid, notes)
-    for path in job.channels:
-        _write_crop(path, box, grid, job.target / "imagesTr" / path.name)
-    _write_label(job, merged, box)
+    with _all_or_none(job):
+        for path in job.channels:
+            _write_crop(path, box, grid, job.target / "imagesTr" / path.name)
+        _write_label(job, merged, box)
     around = "whole scan" if job.whole else str(job.coarse or "reference")
     return Crop(
         describe_box(box, grid),
@@ -135,6 +139,17 @@ def _compared(path: Path, its: Geometry, grid: Geometry) -> list[str]:
     if its.shape != grid.shape:
         raise GeometryMismatch(f"{path} has shape {its.shape}, the reference {grid.shape}.")
     return [f"{path.name} and the reference differ in {what}" for what in its.differences(grid)]
+
+
+@contextmanager
+def _all_or_none(job: CropJob) -> Iterator[None]:
+    """Leave no image behind whose label could not be written: nnU-Net would want to train on it."""
+    try:
+        yield
+    except BaseException:
+        for path in job.channels:
+            (job.target / "imagesTr" / path.name).unlink(missing_ok=True)
+        raise
 
 
 def _write_crop(source: Path, box: Box, grid: Geometry, target: Path) -> None:

@@ -98,7 +98,9 @@ def test_jitter_is_told_by_seed_and_case_and_differs_between_cases():
 def test_jitter_moves_faces_both_ways():
     organ = Box((8, 25, 30), (10, 35, 40))
     box = with_margin(organ, 6, GRID)
-    moved = [jittered(box, organ, 5, GRID, generator_of(7, str(n))).start[2] - box.start[2] for n in range(40)]
+    moved = [
+        jittered(box, organ, 5, GRID, generator_of(7, str(n))).start[2] - box.start[2] for n in range(40)
+    ]
     assert min(moved) < 0 < max(moved)
 
 
