@@ -2,7 +2,7 @@
 
     python benchmarks/roi.py
 
-Writes scans of 64 x 96 x 96 voxels in which an organ with a small lesion lies among decoys of its brightness
+Writes scans of 48 x 72 x 72 voxels in which an organ with a small lesion lies among decoys of its brightness
 and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths and the same
 number of iterations in all: one stage on whole scans; and a coarse model (half the resolution, organ and
 lesion merged) with a third of the iterations, and a fine one on crops with the others. Then predicts the
@@ -38,12 +38,12 @@ from nnunet_ext.geometry import Geometry
 from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.volumes import write_segmentation
 
-SHAPE, SPACING = (64, 96, 96), (2.0, 1.5, 1.5)
+SHAPE, SPACING = (48, 72, 72), (2.5, 2.0, 2.0)
 LABELS = {"background": 0, "organ": 1, "lesion": 2}
 BODY, ORGAN, LESION, AIR = 100.0, 140.0, 112.0, 0.0
 ORGAN_MM = (25.0, 28.0, 26.0)  # half axes
 N_DECOYS, NOISE = 5, 16.0
-FEATURES = (8, 16, 32, 64)
+FEATURES = (8, 16, 32)
 BATCH = 2
 MARGIN_MM, JITTER_MM = 12, 6
 PLANS, CONFIGURATION = "nnUNetPlans", "3d_fullres"
@@ -76,9 +76,9 @@ class Model:
         return str(int(self.dataset[7:10]))
 
 
-ONE = Model("one stage", "Dataset501_Phantom", (48, 64, 64), SPACING, 1.0)
-COARSE = Model("coarse", "Dataset502_PhantomMerged", (32, 48, 48), (4.0, 3.0, 3.0), 1 / 3)
-FINE = Model("fine", "Dataset503_PhantomROI", (32, 40, 40), SPACING, 2 / 3)
+ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING, 1.0)
+COARSE = Model("coarse", "Dataset502_PhantomMerged", (24, 36, 36), (5.0, 4.0, 4.0), 1 / 3)
+FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING, 2 / 3)
 
 
 def main() -> int:
@@ -86,10 +86,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", type=int, default=20, help="to train with; one more is validated")
-    parser.add_argument("--tests", type=int, default=10, help="to predict")
-    parser.add_argument("--epochs", type=int, default=9, help="of one stage; a multiple of 3")
-    parser.add_argument("--steps", type=int, default=30, help="of each epoch")
+    parser.add_argument("--cases", type=int, default=16, help="to train with; one more is validated")
+    parser.add_argument("--tests", type=int, default=8, help="to predict")
+    parser.add_argument("--epochs", type=int, default=6, help="of one stage; a multiple of 3")
+    parser.add_argument("--steps", type=int, default=20, help="of each epoch")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("-device", default="cpu", choices=("cpu", "cuda", "mps"))
     args = parser.parse_args()

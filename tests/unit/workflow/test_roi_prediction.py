@@ -10,7 +10,7 @@ from factories import geometry, write_dataset_json, write_image
 from nnunet_ext.errors import PlanError, SegmentationError, UsageError
 from nnunet_ext.roi.settings import MARGIN_MM
 from nnunet_ext.volumes import find_channels, read_geometry, read_segmentation, write_segmentation
-from nnunet_ext.workflow import roi_prediction
+from nnunet_ext.workflow import roi_stages
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.record import Report
 from nnunet_ext.workflow.roi_evaluation import run_roi_evaluation
@@ -83,7 +83,7 @@ class Models:
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     played = Models(tmp_path)
-    monkeypatch.setattr(roi_prediction, "run_predict", played.predict)
+    monkeypatch.setattr(roi_stages, "run_predict", played.predict)
     monkeypatch.delenv("nnUNet_results", raising=False)
     return played
 
@@ -247,11 +247,11 @@ def test_a_damaged_scan_fails_alone(models, monkeypatch):
             raise SegmentationError("a cannot be read")
         return original(job)
 
-    original = roi_prediction.cut_scan
-    monkeypatch.setattr(roi_prediction, "cut_scan", cut)
+    original = roi_stages.cut_scan
+    monkeypatch.setattr(roi_stages, "cut_scan", cut)
     report = models.run(margin_mm=4)
     assert [case.case_id for case in report.failed] == ["a"]
-    monkeypatch.setattr(roi_prediction, "cut_scan", lambda job: 1 / 0)
+    monkeypatch.setattr(roi_stages, "cut_scan", lambda job: 1 / 0)
     assert len(models.run(margin_mm=4).failed) == 2
 
 
