@@ -90,7 +90,7 @@ def _predict(args: argparse.Namespace) -> int:
         args.i,
         args.o,
         margin_mm=args.margin,
-        roi_labels=args.roi_labels,
+        roi_labels=args.roi_labels or (),
         n_components=args.components,
         device=args.device,
         n_processes=args.np,

@@ -35,9 +35,7 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     )
     around.add_argument("-tr", default="nnUNetTrainer", metavar="TRAINER", help="its trainer")
     around.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="its plans")
-    around.add_argument(
-        "-f", nargs="+", default=[], metavar="FOLD", help="its folds (default: all there are)"
-    )
+    around.add_argument("-f", nargs="+", metavar="FOLD", help="its folds (default: all there are)")
     around.add_argument("--whole", action="store_true", help="crop nothing: merge labels for a coarse model")
     add_region(parser, "20 mm")
     parser.add_argument(
@@ -51,7 +49,6 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge",
         nargs="+",
-        default=[],
         metavar="NEW=A,B",
         help="labels that become one, as in liver=liver,tumour",
     )
@@ -67,7 +64,7 @@ def add_region(parser: argparse.ArgumentParser, default_margin: str) -> None:
         help=f"around the region on every side, in mm (default: {default_margin})",
     )
     parser.add_argument(
-        "--roi_labels", nargs="+", default=[], metavar="LABEL", help="that make the region (default: all)"
+        "--roi_labels", nargs="+", metavar="LABEL", help="that make the region (default: all)"
     )
     parser.add_argument(
         "--components",
@@ -98,11 +95,11 @@ def run_build(args: argparse.Namespace) -> int:
         target_folder(args.o, source, "Merged" if args.whole else "ROI"),
         coarse=_coarse(args, source),
         settings=BoxSettings(
-            MARGIN_MM if args.margin is None else args.margin, tuple(args.roi_labels), args.components
+            MARGIN_MM if args.margin is None else args.margin, tuple(args.roi_labels or ()), args.components
         ),
         jitter_mm=args.jitter,
         seed=args.seed,
-        merges=parse_merges(args.merge),
+        merges=parse_merges(args.merge or ()),
         whole=args.whole,
         n_processes=args.np,
         on_case=tell,
@@ -136,7 +133,7 @@ def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
     if not args.coarse and not args.c:
         return None
     place = args.coarse or model_folder(args.d, args.tr, args.p, args.c)
-    return find_coarse(place, read_dataset(source / "dataset.json"), args.f)
+    return find_coarse(place, read_dataset(source / "dataset.json"), args.f or ())
 
 
 def _tell_built(built: Built) -> int:
