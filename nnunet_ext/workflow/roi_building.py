@@ -154,6 +154,10 @@ def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list
     missing |= {
         case: f"there is no imagesTr/{case}_0000{ending}" for case in raw.labels.keys() - raw.channels
     }
+    named = raw.content.get("channel_names") or raw.content.get("modality") or {}
+    for case, paths in raw.channels.items():
+        if named and len(paths) != len(named):
+            missing[case] = f"it has {len(paths)} channels, the dataset.json names {len(named)}"
     warnings = []
     for command, cases in (coarse.lacking(raw.channels) if coarse else {}).items():
         some = ", ".join(cases[:3]) + (", …" if len(cases) > 3 else "")

@@ -156,8 +156,29 @@ def test_a_damaged_case_takes_no_other_down_and_comes_in_when_it_is_mended(sourc
 
 
 def test_images_of_another_shape_than_the_reference_are_refused(source):
-    write_image(source / "imagesTr" / "case_2_0001.nii.gz", np.zeros((8, 30, 39), np.float32))
+    write_image(source / "imagesTr" / "case_2_0000.nii.gz", np.zeros((8, 30, 39), np.float32))
     assert "has shape (8, 30, 39), the reference (8, 30, 40)" in build(source).missing["case_2"]
+
+
+def test_a_case_that_lacks_a_channel_is_missing(source):
+    write_image(source / "imagesTr" / "case_2_0001.nii.gz", np.zeros(SHAPE, np.float32))
+    assert build(source).missing == {"case_2": "it has 2 channels, the dataset.json names 1"}
+
+
+def test_nothing_of_a_case_stays_whose_label_cannot_be_written(source, monkeypatch):
+    from nnunet_ext.workflow import roi_crops
+
+    def fails(job, merged, box):
+        if job.case_id == "case_1":
+            raise OSError("the disk is full")
+        original(job, merged, box)
+
+    original = roi_crops._write_label
+    monkeypatch.setattr(roi_crops, "_write_label", fails)
+    built = build(source)
+    assert built.missing == {"case_1": "OSError: the disk is full"}
+    names = sorted(path.name for path in (built.folder / "imagesTr").iterdir())
+    assert names == ["case_0_0000.nii.gz", "case_2_0000.nii.gz"]
 
 
 def test_an_image_without_a_reference_is_missing(source):
