@@ -88,7 +88,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", type=int, default=16, help="to train with; one more is validated")
     parser.add_argument("--tests", type=int, default=8, help="to predict")
-    parser.add_argument("--epochs", type=int, default=6, help="of one stage; a multiple of 3")
+    parser.add_argument("--epochs", type=int, default=12, help="of one stage; a multiple of 3")
     parser.add_argument("--steps", type=int, default=20, help="of each epoch")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("-device", default="cpu", choices=("cpu", "cuda", "mps"))
