@@ -126,7 +126,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _told(cost: StageCost) -> str:
     if cost.seconds_a_case is None:
-        return "no report beside the predictions tells time and memory"
+        return "no report beside the predictions tells time and memory (a run that found all done tells none)"
     gpu = f", {cost.peak_gpu_bytes / MIB:.0f} MiB of the GPU" if cost.peak_gpu_bytes else ""
     memory = f"{(cost.peak_memory_bytes or 0) / MIB:.0f} MiB"
     return f"{cost.seconds_a_case:.2f} s a case over {cost.n_cases}, at most {memory}{gpu}"
