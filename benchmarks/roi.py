@@ -209,7 +209,8 @@ def train(args: argparse.Namespace, work: Path, model: Model) -> None:
             "train", model.number, CONFIGURATION, "0", "-tr", trainer(args, model), "-device", args.device
         )
         os.environ.pop("nnUNet_n_proc_DA")
-        took = f"{cost.wall_s:.0f} s, {cost.cpu_s:.0f} s of processors, at most {cost.peak_bytes / 2**20:.0f} MiB"
+        memory_taken = f"at most {cost.peak_bytes / 2**20:.0f} MiB"
+        took = f"{cost.wall_s:.0f} s, {cost.cpu_s:.0f} s of processors, {memory_taken}"
     else:
         took = f"was there, {trained.stat().st_size / 2**20:.1f} MiB"
     print(f"{model.name:<10} {n_iterations} iterations, {patch}: {memory}; {took}", flush=True)
