@@ -20,7 +20,7 @@ class TrainedModel:
     """A model, and how to predict with it.
 
     Attributes:
-        dataset: number or name of the data set it was trained on.
+        dataset: number or name of the data set it was trained on, or the folder of its results.
         configuration: such as `3d_fullres`.
         trainer: name of the trainer's class.
         plans: identifier of the plans.
@@ -100,7 +100,7 @@ def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ)
         UsageError: the variable is not set, or a folder or file is not there; says all that are missing.
     """
     results = environment.get("nnUNet_results", "").strip()
-    if not results:
+    if not results and not Path(model.dataset).is_absolute():
         raise UsageError("nnUNet_results is not set: it names the folder that holds the trained models.")
     folder = _dataset_folder(Path(results).absolute(), model.dataset) / (
         f"{model.trainer}__{model.plans}__{model.configuration}"

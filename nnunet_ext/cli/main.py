@@ -32,6 +32,7 @@ VERBS = {
     "check": "read every byte of a data set, list what is wrong, and repair it",
     "splits": "split cases by subject, balanced by label and volume, or audit a split",
     "plans": "list, compare and derive configurations without editing JSON",
+    "roi": "work in two stages: data sets cropped to an organ, prediction in its box, comparison",
     "env": "print the lines that set nnU-Net's folders and show it our trainers",
     "register": "let nnU-Net find our trainers in this Python environment without a variable",
     "unregister": "take that back",

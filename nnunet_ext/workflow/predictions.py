@@ -26,6 +26,7 @@ from nnunet_ext.trained import ModelFiles, find_model
 from nnunet_ext.volumes import find_channels
 from nnunet_ext.workers import Outcome
 from nnunet_ext.workflow.cases import CaseRecord
+from nnunet_ext.workflow.cost import describe_cost, measured
 from nnunet_ext.workflow.outcomes import (
     OnCase,
     check_no_zip_of_a_part,
@@ -112,10 +113,12 @@ def run_predict(
     ]
     faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
     finished, jobs = _without_finished(jobs)
-    outcomes = _outcomes(jobs, setup, n_processes, executor)
-    records = collect(outcomes, len(jobs), faulty, on_case)
+    with measured() as cost:
+        outcomes = _outcomes(jobs, setup, n_processes, executor)
+        records = collect(outcomes, len(jobs), faulty, on_case)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     settings |= {"plan_digest": digest, "device": device, "scans": str(scans)}
+    settings |= {"cost": describe_cost(cost, len(jobs))}
     cases = sorted_by_case([*finished, *records])
     report = Report(output / report_name(PREDICT_REPORT, part), settings, cases)
     if zip_path is not None:

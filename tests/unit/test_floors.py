@@ -29,6 +29,7 @@ ROOMS = {
     "integrity",
     "splits",
     "configurations",
+    "roi",
 }
 FLOORS = {
     **dict.fromkeys(GROUND, 0),

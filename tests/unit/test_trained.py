@@ -32,6 +32,13 @@ def test_a_model_is_found_by_number_or_name(tmp_path, dataset):
     assert [path.parent.name for path in files.checkpoints] == ["fold_1", "fold_0"]
 
 
+def test_a_model_anywhere_is_found_by_the_folder_of_its_results(tmp_path):
+    folder = write(tmp_path)
+    assert find_model(TrainedModel(str(folder.parent), "2d", folds=("0",)), {}).folder == folder
+    elsewhere = {"nnUNet_results": str(tmp_path / "elsewhere")}
+    assert find_model(TrainedModel(str(folder.parent), "2d", folds=("0",)), elsewhere).folder == folder
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

@@ -1,0 +1,116 @@
+"""Crops of image files, in their places in the scanner, and segmentations of crops back in the scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.files import written_whole
+from nnunet_ext.labels import BACKGROUND
+from nnunet_ext.roi.boxes import Box
+from nnunet_ext.voxels.image import NIFTI_ENDINGS
+from nnunet_ext.voxels.nifti import read_content
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from nnunet_ext.geometry import Geometry
+
+# Their spacing lies in a file beside them, of which a crop would know nothing.
+WITHOUT_GEOMETRY = (".tif", ".tiff")
+
+
+def check_ending(file_ending: str) -> None:
+    """Refuse formats that do not hold the geometry of a volume.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    if file_ending.lower() in WITHOUT_GEOMETRY:
+        raise UsageError(
+            f"Images that end in {file_ending} hold no spacing and origin; convert them to .nii.gz or .nrrd."
+        )
+
+
+def check_whole(path: Path) -> None:
+    """Read every byte of a NIfTI file: SimpleITK fills what a truncated one lacks, and says nothing.
+
+    Other formats are checked when they are read.
+
+    Raises:
+        DamagedFile: it is empty, truncated, or fails its check sum.
+    """
+    if path.name.endswith(NIFTI_ENDINGS):
+        read_content(path)
+
+
+def read_image(path: Path) -> sitk.Image:
+    """An image as it is stored, its type included.
+
+    Raises:
+        SegmentationError: it is missing or damaged.
+    """
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        raise SegmentationError(f"{path} does not exist.")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise SegmentationError(
+            f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}"
+        ) from error
+
+
+def crop_image(image: sitk.Image, box: Box) -> sitk.Image:
+    """The box of an image: its voxels keep their values, their type and their place in mm.
+
+    Raises:
+        GeometryMismatch: the box is not inside the image.
+    """
+    import SimpleITK as sitk
+
+    shape = image.GetSize()[::-1]
+    if len(shape) != len(box.start) or any(stop > size for stop, size in zip(box.stop, shape, strict=True)):
+        raise GeometryMismatch(f"a box up to {box.stop} is not inside an image of shape {shape}.")
+    return sitk.RegionOfInterest(image, box.shape[::-1], box.start[::-1])
+
+
+def crop_file(source: Path, box: Box, target: Path) -> None:
+    """Write the box of an image file to another, whole or not at all.
+
+    Raises:
+        SegmentationError: the source is missing or damaged.
+        GeometryMismatch: the box is not inside it.
+    """
+    write_image(crop_image(read_image(source), box), target)
+
+
+def write_image(image: sitk.Image, target: Path) -> None:
+    """Write an image, whole or not at all."""
+    import SimpleITK as sitk
+
+    with written_whole(target) as part:
+        sitk.WriteImage(image, str(part), True)
+
+
+def paste(segmentation: NDArray[np.integer[Any]], box: Box, grid: Geometry) -> NDArray[np.integer[Any]]:
+    """The segmentation of a box in the whole scan, with background around it.
+
+    Raises:
+        GeometryMismatch: its shape is not the box's, or the box is not inside the scan.
+    """
+    if segmentation.shape != box.shape or any(
+        stop > size for stop, size in zip(box.stop, grid.shape, strict=True)
+    ):
+        raise GeometryMismatch(
+            f"a segmentation of shape {segmentation.shape} is not that of the box {box.start} to {box.stop} "
+            f"in a scan of shape {grid.shape}."
+        )
+    pasted = np.full(grid.shape, BACKGROUND, segmentation.dtype)
+    pasted[box.slices] = segmentation
+    return pasted

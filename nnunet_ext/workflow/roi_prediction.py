@@ -1,0 +1,125 @@
+"""A run over many scans in two stages: a coarse model says where, a fine one what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.ensemble.plan import Plan, resolve_weights
+from nnunet_ext.errors import PlanError
+from nnunet_ext.labels import Labels
+from nnunet_ext.roi.images import check_ending
+from nnunet_ext.roi.settings import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
+from nnunet_ext.trained import ModelFiles, find_model
+from nnunet_ext.volumes import find_channels
+from nnunet_ext.workflow.cost import describe_cost, measured
+from nnunet_ext.workflow.outcomes import sorted_by_case
+from nnunet_ext.workflow.record import Report, describe_plan, describe_run
+from nnunet_ext.workflow.roi_stages import COARSE, Progress, Stages, in_silence
+from nnunet_ext.workflow.runs import check_apart
+
+ROI_REPORT = "roi_report.json"
+
+
+def run_roi_predict(
+    coarse: Plan,
+    fine: Plan,
+    scans: Path,
+    output: Path,
+    *,
+    margin_mm: float | None = None,
+    roi_labels: Sequence[str] = (),
+    n_components: int = 1,
+    device: str | None = None,
+    n_processes: int = 0,
+    wide: bool = False,
+    progress: Progress = in_silence,
+) -> Report:
+    """Predict every scan in the box that a coarse model draws, and put the result back into the scan.
+
+    Where the result reaches a face of its box beyond which the scan goes on, those faces move outwards and
+    the case runs again, three times at most. Where the coarse model finds nothing, the box is the whole scan.
+
+    Stages are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
+    does no network's work twice: whatever was predicted by the same models from the same voxels is taken.
+
+    Args:
+        coarse: plan of trained models.
+        fine: the same; its labels are those of the results.
+        scans: folder of the scans, all channels.
+        output: folder for one segmentation a case and `roi_report.json`.
+        margin_mm: around the region; None is that of the data set the fine model was trained on, or 20.
+        roi_labels: names of the coarse model's labels that make the region; none are all.
+        n_components: how many of the region's largest components count.
+        device: `cuda`, `cpu` or `mps`; None is the best there is.
+        n_processes: processes that take whole cases and hold all models of a stage; 0 is none but this one.
+        wide: write uint16, for labels above 255.
+        progress: shows how far each stage is.
+
+    Returns:
+        The report, whose cases are `RoiCase`; one that failed is in it with its reason.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    coarse_model, fine_model = _check_models(coarse, fine)
+    dataset = fine_model.dataset()
+    settings = _settings(margin_mm, roi_labels, n_components, fine_model)
+    coarse_labels = coarse_model.dataset().labels
+    region = values_of_region(coarse_labels.covered_by_name, settings.roi_labels)
+    check_ending(dataset.file_ending)
+    check_apart(output, [scans])
+    channels = find_channels(scans, dataset.file_ending)
+    stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
+    with measured() as cost:
+        cases = stages.draw(coarse, scans, channels, region)
+        stages.predict_in_boxes(fine, cases)
+        stages.paste(cases)
+    described = describe_run(fine_model.folder / "dataset.json", dataset.labels, ())
+    described |= {
+        "coarse": _described(coarse, coarse_labels),
+        "fine": _described(fine, dataset.labels),
+        "boxes": settings.as_json(),
+        "scans": str(scans),
+        "device": device,
+        "cost": describe_cost(cost, stages.n_predicted),
+        "stages": stages.costs,
+    }
+    report = Report(output / ROI_REPORT, described, sorted_by_case(case.record() for case in cases))
+    report.write()
+    stages.tidy()
+    return report
+
+
+def _check_models(coarse: Plan, fine: Plan) -> tuple[ModelFiles, ModelFiles]:
+    """The first model of each stage; all are there, and all read the same scans."""
+    firsts = []
+    for stage, plan in ((COARSE, coarse), ("fine", fine)):
+        without = [member.name for member in plan.members if member.model is None]
+        if without:
+            raise PlanError(
+                f"--{stage}: {', '.join(without)} are folders of probabilities; trained models (`results:`) "
+                "are needed."
+            )
+        found = [find_model(member.model) for member in plan.members if member.model]  # all must be there
+        firsts.append(found[0])
+    endings = [model.dataset().file_ending for model in firsts]
+    if endings[0] != endings[1]:
+        raise PlanError(
+            f"the coarse model reads {endings[0]}, the fine one {endings[1]}: not the same scans."
+        )
+    return firsts[0], firsts[1]
+
+
+def _settings(
+    margin_mm: float | None, roi_labels: Sequence[str], n_components: int, fine: ModelFiles
+) -> BoxSettings:
+    trained = settings_of_model(fine.folder)
+    if margin_mm is None:
+        margin_mm = trained.margin_mm if trained else MARGIN_MM
+    return BoxSettings(margin_mm, tuple(roi_labels), n_components)
+
+
+def _described(plan: Plan, labels: Labels) -> dict[str, Any]:
+    return describe_plan(plan, labels, resolve_weights(plan, labels))
