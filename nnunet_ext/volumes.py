@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.errors import DamagedFile, GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.files import is_junk, written_whole
 from nnunet_ext.geometry import Geometry
+from nnunet_ext.voxels.nifti import check_whole
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -80,6 +81,10 @@ def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
     import SimpleITK as sitk
 
     image = _open(path)
+    try:
+        check_whole(path)
+    except DamagedFile as error:
+        raise SegmentationError(str(error)) from error
     return sitk.GetArrayFromImage(image), _geometry_of(image, path)
 
 

@@ -12,8 +12,6 @@ from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.files import written_whole
 from nnunet_ext.labels import BACKGROUND
 from nnunet_ext.roi.boxes import Box
-from nnunet_ext.voxels.image import NIFTI_ENDINGS
-from nnunet_ext.voxels.nifti import read_content
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -34,18 +32,6 @@ def check_ending(file_ending: str) -> None:
         raise UsageError(
             f"Images that end in {file_ending} hold no spacing and origin; convert them to .nii.gz or .nrrd."
         )
-
-
-def check_whole(path: Path) -> None:
-    """Read every byte of a NIfTI file: SimpleITK fills what a truncated one lacks, and says nothing.
-
-    Other formats are checked when they are read.
-
-    Raises:
-        DamagedFile: it is empty, truncated, or fails its check sum.
-    """
-    if path.name.endswith(NIFTI_ENDINGS):
-        read_content(path)
 
 
 def read_image(path: Path) -> sitk.Image:

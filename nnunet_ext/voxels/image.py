@@ -10,9 +10,8 @@ import numpy as np
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.content import Content, ContentReader
-from nnunet_ext.voxels.nifti import read_content
+from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, read_content
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
 CHUNK_VOXELS = 1 << 20
 
 

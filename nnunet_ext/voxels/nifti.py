@@ -31,6 +31,7 @@ NUMBERS = {
 COLOURS = {128: 3, 2304: 4}  # RGB and RGBA, bytes
 COMPLEX = {32: "c8", 1792: "c16"}
 N_DIMENSIONS = range(1, 8)
+NIFTI_ENDINGS = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,7 @@ def read_content(path: Path, *, with_counts: bool = False) -> Content:
         DamagedFile: it is empty, truncated, fails its check sum, or is no NIfTI.
     """
     stream = Bytes(plain_blocks(path))
-    start = stream.read(4)
-    rest = stream.read(_header_bytes(start, path) - 4)
-    header = parse_header(start + rest, path)
-    stream.read(header.offset - len(start + rest))
+    header = _read_header(stream, path)
     shape = header.shape[::-1] + ((header.components,) if header.components > 1 else ())
     reader = ContentReader(shape, header.dtype, header.scale, with_counts=with_counts)
     n_wanted, n_read = math.prod(shape), 0
@@ -77,9 +75,40 @@ def read_content(path: Path, *, with_counts: bool = False) -> Content:
         reader.add(block)
         n_read += block.size
     if n_read < n_wanted:
-        raise DamagedFile(f"{path} is truncated: it holds {n_read} of {n_wanted} voxels.")
+        raise _truncated(path, n_read, n_wanted)
     stream.drain()
     return reader.finish()
+
+
+def check_whole(path: Path) -> None:
+    """Pass over every byte of a NIfTI file; files of other formats are left to their readers.
+
+    SimpleITK takes what a truncated NIfTI file lacks for zeros, and says nothing.
+
+    Raises:
+        DamagedFile: it is empty, truncated, fails its check sum, or is no NIfTI.
+    """
+    if not path.name.endswith(NIFTI_ENDINGS):
+        return
+    stream = Bytes(plain_blocks(path))
+    header = _read_header(stream, path)
+    n_wanted = math.prod(header.shape) * header.components
+    n_read = stream.drain() // header.dtype.itemsize
+    if n_read < n_wanted:
+        raise _truncated(path, n_read, n_wanted)
+
+
+def _read_header(stream: Bytes, path: Path) -> Header:
+    """The header, with the stream then at the first voxel."""
+    start = stream.read(4)
+    rest = stream.read(_header_bytes(start, path) - 4)
+    header = parse_header(start + rest, path)
+    stream.read(header.offset - len(start + rest))
+    return header
+
+
+def _truncated(path: Path, n_read: int, n_wanted: int) -> DamagedFile:
+    return DamagedFile(f"{path} is truncated: it holds {n_read} of {n_wanted} voxels.")
 
 
 def parse_header(data: bytes, path: Path) -> Header:

@@ -52,6 +52,14 @@ def test_float_labels_next_to_integers_are_integers_and_others_are_refused():
         as_labels(np.array([0.0, np.nan]), "x")
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_a_truncated_segmentation_is_not_read_as_one_with_zeros(tmp_path, ending):
+    path = write_image(tmp_path / f"case{ending}", np.random.default_rng(0).integers(0, 4, (5, 7, 9), np.uint8))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(SegmentationError, match="is truncated"):
+        read_segmentation(path)
+
+
 def test_damaged_and_missing_images_are_named(tmp_path):
     damaged = tmp_path / "a.nii.gz"
     damaged.write_bytes(b"no image")

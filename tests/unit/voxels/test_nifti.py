@@ -8,7 +8,7 @@ from factories import SHAPE, geometry, write_image
 
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.voxels.image import read_image_facts
-from nnunet_ext.voxels.nifti import parse_header, read_content
+from nnunet_ext.voxels.nifti import check_whole, parse_header, read_content
 
 TYPES = ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
@@ -103,6 +103,8 @@ def test_each_damage_has_its_own_reason(tmp_path, damage, reason):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DamagedFile, match=reason):
         read_content(path)
+    with pytest.raises(DamagedFile, match=reason):
+        check_whole(path)
 
 
 def test_a_header_of_impossible_axes_is_damage(tmp_path):
