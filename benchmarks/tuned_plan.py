@@ -84,9 +84,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="a data set in nnU-Net's raw format")
     parser.add_argument("--cases", type=int, default=24, help="to train on, the first ones")
     parser.add_argument("--features", type=int, default=8, help="of the first stage; at most 8 times as many")
-    parser.add_argument("--batch", type=int, nargs=2, default=[12, 2], help="of 2d and of 3d_fullres")
+    parser.add_argument("--batch", type=int, nargs=2, default=[16, 2], help="of 2d and of 3d_fullres")
     parser.add_argument(
-        "--recipe", default="adamw_lr0p003_ep4_it25_val1_seed1", help="settings, as in a trainer's name"
+        "--recipe", default="adamw_lr0p003_ep5_it25_val1_seed1", help="settings, as in a trainer's name"
     )
     parser.add_argument("-device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")

@@ -103,9 +103,7 @@ def tables(tuning: Tuning) -> list[Table]:
     header = ("", "held out", "SE", "fitted", "behind best", "may be chance")
     rows = [
         (
-            ("> " if number == tuning.recommended else "  ")
-            + row.name
-            + ("" if row.eligible else " (not accepted)"),
+            ("> " if number == tuning.recommended else "  ") + row.heading,
             f"{row.rated.score:.4f}",
             f"{row.rated.standard_error:.4f}",
             f"{tuning.objective.score(row.fitted):.4f}",

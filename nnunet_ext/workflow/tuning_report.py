@@ -29,7 +29,7 @@ def write_tuning(tuning: Tuning, plan_file: Path) -> None:
     from nnunet_ext.report.tuning_picture import Bar, WeightMatrix, draw_tuning  # matplotlib, when it draws
 
     bars = [
-        Bar(row.name, row.rated.score, row.rated.standard_error, number == tuning.recommended)
+        Bar(row.heading, row.rated.score, row.rated.standard_error, number == tuning.recommended)
         for number, row in enumerate(tuning.rows)
     ]
     chosen = tuning.rows[tuning.recommended].candidate.weights
