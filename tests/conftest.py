@@ -1,6 +1,13 @@
-"""What all tests share: hypothesis without clocks, so that a busy machine fails nothing."""
+"""What all tests share: hypothesis without clocks, and threads that wait without spinning.
+
+So a busy machine fails nothing, and trainings in processes of their own leave each other the processor.
+"""
+
+import os
 
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, here or in a process
 
 settings.register_profile("house", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("house")

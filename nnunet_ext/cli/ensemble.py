@@ -24,7 +24,7 @@ from nnunet_ext.workflow.runs import run_ensemble
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument(
-        "--plan", type=Path, metavar="FILE", help="YAML plan: members, weights, post-processing"
+        "--plan", "-plan", type=Path, metavar="FILE", help="YAML plan: members, weights, post-processing"
     )
     parser.add_argument(
         "-i",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_processes
+from nnunet_ext.cli.options import add_processes, named_progress
 from nnunet_ext.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,14 +74,16 @@ def run(args: argparse.Namespace) -> int:
     missing = [f"-{name}" for name in ("i", "r", "d", "o") if getattr(args, name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} missing. Name predictions, references, dataset.json, output.")
-    evaluation = run_evaluation(
-        args.i,
-        args.r,
-        args.o,
-        dataset=args.d,
-        tolerance_mm=args.tolerance if args.surface else None,
-        n_processes=args.np,
-    )
+    with named_progress("evaluate") as on_pair:
+        evaluation = run_evaluation(
+            args.i,
+            args.r,
+            args.o,
+            dataset=args.d,
+            tolerance_mm=args.tolerance if args.surface else None,
+            n_processes=args.np,
+            on_pair=on_pair,
+        )
     print_table(evaluation_table(evaluation))
     return _tell_rest(evaluation)
 

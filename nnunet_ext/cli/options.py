@@ -108,15 +108,25 @@ def _count(text: str) -> int:
 
 @contextmanager
 def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
-    """A function to call with each finished case: a bar where standard error is a terminal, else silence."""
+    """A function to call with the record of each finished case and the number of cases."""
+    with named_progress(verb) as tell:
+        yield lambda record, n_cases: tell(record.case_id, record.reason, n_cases)
+
+
+@contextmanager
+def named_progress(verb: str) -> Iterator[Callable[[str, str | None, int], None]]:
+    """A function to call with each finished case's name, why it failed or None, and the number of cases.
+
+    It shows a bar where standard error is a terminal, else nothing.
+    """
     if not sys.stderr.isatty():
-        yield lambda record, n_cases: None
+        yield lambda case_id, reason, n_cases: None
         return
     from nnunet_ext.progress import CaseBar
 
     bar = CaseBar(verb)
     try:
-        yield lambda record, n_cases: bar.ended(record.case_id, n_cases, failed=record.reason is not None)
+        yield lambda case_id, reason, n_cases: bar.ended(case_id, n_cases, failed=reason is not None)
     finally:
         bar.close()
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_processes, member_folders
+from nnunet_ext.cli.options import add_processes, member_folders, named_progress
 from nnunet_ext.errors import UsageError
 from nnunet_ext.objective import ABSENT, OVER
 
@@ -59,21 +59,15 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.workflow.tuning_report import write_tuning
 
     folders = member_folders(args.m, "-m")
-    finished = 0
-
-    def tell(case_id: str, reason: str | None, n_cases: int) -> None:
-        nonlocal finished
-        finished += 1
-        print(f"[{finished}/{n_cases}] {case_id}{': FAILED' if reason else ''}", file=sys.stderr)
-
-    tuning = run_tuning(
-        folders,
-        _references(args, folders),
-        dataset=_dataset_json(args, folders),
-        objective=Objective(args.over, args.absent),
-        n_processes=args.np,
-        on_case=tell,
-    )
+    with named_progress("tune") as on_case:
+        tuning = run_tuning(
+            folders,
+            _references(args, folders),
+            dataset=_dataset_json(args, folders),
+            objective=Objective(args.over, args.absent),
+            n_processes=args.np,
+            on_case=on_case,
+        )
     write_tuning(tuning, args.o)
     for table in tables(tuning):
         print_table(table)
@@ -82,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, verdict
+    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict
 
     for sentence in verdict(tuning):
         print(sentence)
@@ -95,6 +89,8 @@ def _tell_rest(tuning: Tuning, plan: Path) -> int:
         f"searched in {tuning.searching_s:.1f} s"
     )
     print(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
+    for sentence in for_new_cases(tuning, plan):
+        print(sentence)
     return 1 if tuning.failed else 0
 
 
@@ -107,9 +103,7 @@ def tables(tuning: Tuning) -> list[Table]:
     header = ("", "held out", "SE", "fitted", "behind best", "may be chance")
     rows = [
         (
-            ("> " if number == tuning.recommended else "  ")
-            + row.name
-            + ("" if row.eligible else " (not accepted)"),
+            ("> " if number == tuning.recommended else "  ") + row.heading,
             f"{row.rated.score:.4f}",
             f"{row.rated.standard_error:.4f}",
             f"{tuning.objective.score(row.fitted):.4f}",

@@ -20,15 +20,15 @@ Weights = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Member:
-    """One source of probabilities, such as `3d_fullres`: folders of them, or a trained model.
+    """One source of probabilities, such as `3d_fullres`: folders of them, a trained model, or both.
 
     Attributes:
         name: as weights and messages call it.
         folders: of predictions, one a fold; or the `validation` folders of a cross-validation; none
-            where it is a trained model.
-        folder_weights: one a folder, or one a fold of the model, relative to each other; a case that
-            lies in one folder only has it at full weight.
-        model: to predict with; None where it is folders.
+            where it is a trained model alone.
+        folder_weights: one a folder, or without folders one a fold of the model, relative to each
+            other; a case that lies in one folder only has it at full weight.
+        model: to predict new cases with; None where it is folders alone.
         previous_stage: name of the member whose segmentations a cascade begins with; None is the one
             of the same data set and plans.
     """
@@ -38,6 +38,13 @@ class Member:
     folder_weights: tuple[float, ...]
     model: TrainedModel | None = None
     previous_stage: str | None = None
+
+    @property
+    def fold_weights(self) -> tuple[float, ...]:
+        """Of its model's folds, relative to each other; alike where it has folders as well."""
+        if self.folders and self.model:
+            return (1.0,) * len(self.model.folds)
+        return self.folder_weights
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ class _Member(_Strict):
 
     @model_validator(mode="after")
     def _folders_or_results(self) -> _Member:
-        if (self.folders is None) == (self.results is None):
-            raise ValueError("give either folders of probabilities or the results of a training")
+        if self.folders is None and self.results is None:
+            raise ValueError("give folders of probabilities, the results of a training, or both")
         of_results = {"folds", "mirroring", "step_size", "previous_stage"} & self.model_fields_set
         if self.results is None and of_results:
             raise ValueError(f"{', '.join(sorted(of_results))} can only be given with results")
@@ -65,6 +65,10 @@ class _Member(_Strict):
         sources = (self.results.f if self.results else self.folders) or []
         if self.weights is None:
             return self
+        if self.folders and self.results:
+            raise ValueError(
+                "a member of folders and results has no weights; its folders and folds are equal"
+            )
         if self.results and self.folds == "logits":
             raise ValueError("folds whose logits are averaged have no weights")
         if len(self.weights) != len(sources):
@@ -99,6 +103,9 @@ class _PlanFile(_Strict):
 
 def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -> Plan:
     """Read the YAML plan of an ensemble; its folders are relative to the file, `*` stands for any name.
+
+    A member of folders and results, as tuning writes it, whose folders are not all there, is its
+    trained model alone.
 
     Args:
         path: the file.
@@ -143,7 +150,8 @@ def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
         folders = [_relative(folder, path.parent) for folder in member.folders]
         alike = len(set(member.folder_weights)) <= 1
         weights = {} if alike else {"weights": list(member.folder_weights)}
-        members[member.name] = {"folders": folders, **weights}
+        places = {"folders": folders} if folders else {}
+        members[member.name] = {**places, **_described_model(member), **weights}
     content: dict[str, Any] = {"members": members}
     weights_of: dict[str, Any] = {"default": dict(plan.default_weights)} if plan.default_weights else {}
     if plan.label_weights:
@@ -156,6 +164,25 @@ def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     with written_whole(path) as part:
         part.write_text(head + text, encoding="utf-8")
+
+
+def _described_model(member: Member) -> dict[str, Any]:
+    """The entries that stand for a member's model; what has a default is told where it differs."""
+    model = member.model
+    if model is None:
+        return {}
+    results = {"d": model.dataset, "c": model.configuration, "tr": model.trainer, "p": model.plans}
+    if model.checkpoint != TrainedModel.checkpoint:
+        results["chk"] = model.checkpoint
+    folds = [int(fold) if fold.isdecimal() else fold for fold in model.folds]
+    content: dict[str, Any] = {"results": {**results, "f": folds}}
+    options = [
+        ("folds", model.fold_mean, TrainedModel.fold_mean),
+        ("mirroring", model.mirroring, TrainedModel.mirroring),
+        ("step_size", model.step_size, TrainedModel.step_size),
+        ("previous_stage", member.previous_stage, None),
+    ]
+    return content | {name: value for name, value, default in options if value != default}
 
 
 def _relative(folder: Path, base: Path) -> str:
@@ -187,16 +214,17 @@ def _readable(error: ValidationError) -> list[str]:
 
 def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member:
     model = member.model()
-    if model is not None:
+    patterns = member.folders or []
+    matches = [expand_folder(pattern, base) for pattern in patterns]
+    if model is not None and not (matches and all(matches)):
         shares = tuple(member.weights or [1.0] * len(model.folds))
         return Member(name, (), shares, model, member.previous_stage)
     folders: list[Path] = []
     weights: list[float] = []
-    patterns = member.folders or []
-    for pattern, weight in zip(patterns, member.weights or [1.0] * len(patterns), strict=True):
-        matches = expand_folder(pattern, base)
-        if not matches:
+    each = member.weights or [1.0] * len(patterns)
+    for pattern, found, weight in zip(patterns, matches, each, strict=True):
+        if not found:
             faults.append(f"member {name!r}: {base / pattern}")
-        folders += matches
-        weights += [weight] * len(matches)
-    return Member(name, tuple(folders), tuple(weights))
+        folders += found
+        weights += [weight] * len(found)
+    return Member(name, tuple(folders), tuple(weights), model, member.previous_stage)

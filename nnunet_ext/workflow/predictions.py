@@ -187,8 +187,8 @@ def make_setup(
 def _shares(member: Member) -> Row:
     if member.model is not None and member.model.fold_mean == "logits":
         return (1.0,)
-    total = sum(member.folder_weights)
-    return tuple(weight / total for weight in member.folder_weights)
+    total = sum(member.fold_weights)
+    return tuple(weight / total for weight in member.fold_weights)
 
 
 @dataclass

@@ -76,7 +76,7 @@ def run_ensemble(
     """
     plan = as_plan(plan)
     check_no_zip_of_a_part(zip_path, part)
-    models = [member.name for member in plan.members if member.model]
+    models = [member.name for member in plan.members if not member.folders]
     if models:
         raise PlanError(
             f"{', '.join(models)}: trained models have no probabilities to fuse yet; run this plan with "

@@ -39,6 +39,11 @@ class Row:
         return self.candidate.name + (" + post-processing" if self.learnt else "")
 
     @property
+    def heading(self) -> str:
+        """Its name, and whether it may not be recommended."""
+        return self.name + ("" if self.eligible else " (not accepted)")
+
+    @property
     def complexity(self) -> int:
         """The less, the simpler; post-processing is less of a step than the next kind of weights."""
         return 2 * self.candidate.complexity + (self.learnt is not None)

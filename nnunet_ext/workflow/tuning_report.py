@@ -37,7 +37,7 @@ def _draw(tuning: Tuning, target: Path) -> None:
     def bar(row: Row) -> Bar:
         fitted = tuning.objective.score(row.fitted)
         is_chosen = row is tuning.rows[tuning.recommended]
-        return Bar(row.name, row.rated.score, row.rated.standard_error, is_chosen, fitted)
+        return Bar(row.heading, row.rated.score, row.rated.standard_error, is_chosen, fitted)
 
     chosen = tuning.rows[tuning.recommended].candidate.weights
     members = [member.name for member in tuning.validation.plan.members]
@@ -75,6 +75,19 @@ def verdict(tuning: Tuning) -> list[str]:
     return said + _about_rare_labels(tuning) + _about_steps(tuning)
 
 
+def for_new_cases(tuning: Tuning, plan: Path | str) -> list[str]:
+    """Commands that use a plan on new cases: on their scans, with trained models, or on predictions."""
+    members = plan_of(tuning).members
+    folders = " ".join(f"{member.name}=FOLDER" for member in members)
+    fuse = f"nnunet_ext ensemble --plan {plan} -i {folders} -o OUTPUT"
+    if any(member.model is None for member in members):
+        return [f"for new cases, once each member has predicted them: {fuse}"]
+    return [
+        f"for new cases: nnunet_ext predict --plan {plan} -i SCANS -o OUTPUT",
+        f"or, once each member has predicted them: {fuse}",
+    ]
+
+
 def _about_rare_labels(tuning: Tuning) -> list[str]:
     names = foreground_names(tuning.dataset.labels)
     counts = tuning.rows[0].held_out
@@ -105,7 +118,7 @@ def _comment(tuning: Tuning) -> list[str]:
     return [
         f"nnunet_ext tune, {tuning.rows[0].held_out.shape[0]} cases, folds held out one after the other:",
         *verdict(tuning),
-        "for new cases: nnunet_ext ensemble --plan THIS -i MEMBER=PREDICTIONS ... -o FOLDER",
+        *for_new_cases(tuning, "THIS"),
     ]
 
 

@@ -11,6 +11,7 @@ from nnunet_ext.ensemble.members import Case, Source, find_cases
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
 from nnunet_ext.paths import dataset_folder
+from nnunet_ext.trained import TrainedModel
 
 FOLD = re.compile(r"fold_(\d+)$")
 CHECKPOINT = "checkpoint_final.pth"
@@ -22,7 +23,7 @@ class Model:
     """A member as tuning reads it.
 
     Attributes:
-        member: its name, and the folders of its probabilities.
+        member: its name, the folders of its probabilities, and what predicts new cases, if that is there.
         folder: the trained model's; None where plain folders were named.
     """
 
@@ -130,7 +131,19 @@ def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
                 notes.append(f"member {name}: {fold.name} is left out; it was trained on its own cases")
             elif _holds_probabilities(fold / "validation"):
                 folders.append(fold / "validation")
-    return Model(Member(name, tuple(folders), (1.0,) * len(folders)), model_folder)
+    model = _trained(model_folder, folders) if model_folder and len(paths) == 1 else None
+    return Model(Member(name, tuple(folders), (1.0,) * len(folders), model), model_folder)
+
+
+def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
+    """What predicts new cases with the folds of some validation folders; None where it is not all there."""
+    names = model.name.split("__")
+    whole = all((folder.parent / CHECKPOINT).is_file() for folder in folders)
+    if len(names) != 3 or not _is_dataset(model.parent.name) or not whole:
+        return None
+    trainer, plans, configuration = names
+    folds = tuple(folder.parent.name.removeprefix("fold_") for folder in folders)
+    return TrainedModel(model.parent.name, configuration, trainer, plans, folds)
 
 
 def _holds_probabilities(folder: Path) -> bool:

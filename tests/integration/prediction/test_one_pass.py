@@ -328,3 +328,12 @@ def test_label_weights_are_those_of_the_ensemble_and_recorded(house):
     assert report["weights"]["myocardium"] == {"m2d": 0.75, "m3d_fullres": 0.25}
     with pytest.raises(PlanError, match="no probabilities"):
         house.predict(save_probabilities=True)
+
+
+def test_a_member_with_results_and_folders_predicts_by_the_one_and_fuses_the_others(house):
+    folder = house.model("2d", options=", folders: ['pred_*']")
+    for fold in (0, 1):
+        house.nnunet(folder, f"pred_{fold}", (fold,))
+    assert house.predict().ok
+    assert run_ensemble(house.plan(), house.root / "fused", dataset=folder / "dataset.json", n_processes=0).ok
+    house.assert_same("out", "fused")

@@ -63,6 +63,34 @@ def test_the_plan_takes_new_predictions_for_its_members_by_name(tuned, capsys):
     assert "no members ['4d']" in capsys.readouterr().err
 
 
+def test_a_plan_of_trained_models_is_for_predicting_and_for_fusing(tmp_path, capsys):
+    models = planted.write_models(tmp_path, NOISES, n_cases=4, n_folds=2)
+    for folder in models.values():
+        for fold in ("fold_0", "fold_1"):
+            (folder / fold / "checkpoint_final.pth").touch()
+    plan = tmp_path / "plan.yaml"
+    members = [f"{name}={folder}" for name, folder in models.items()]
+    assert main(["tune", "-m", *members, "-r", str(tmp_path / "ref"), "-o", str(plan), "-np", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert f"nnunet_ext predict --plan {plan} -i SCANS -o OUTPUT" in printed
+    assert "nnunet_ext predict --plan THIS" in plan.read_text(encoding="utf-8")
+    for member in read_plan(plan).members:
+        assert (member.model.dataset, member.model.folds) == ("Dataset007_Planted", ("0", "1"))
+        assert len(member.folders) == 2
+    assert main(["ensemble", "--plan", str(plan), "-o", str(tmp_path / "fused"), "-np", "0"]) == 0
+    assert len(list((tmp_path / "fused").glob("*.nii.gz"))) == 4
+
+
+def test_without_checkpoints_a_plan_is_told_to_be_for_fusing_only(tmp_path, capsys):
+    models = planted.write_models(tmp_path, NOISES, n_cases=4, n_folds=2)
+    members = [f"{name}={folder}" for name, folder in models.items()]
+    arguments = ["-m", *members, "-r", str(tmp_path / "ref"), "-o", str(tmp_path / "plan.yaml"), "-np", "0"]
+    assert main(["tune", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "nnunet_ext predict" not in printed
+    assert "nnunet_ext ensemble --plan" in printed
+
+
 def test_report_and_picture_lie_beside_the_plan(tuned):
     root, _ = tuned
     assert (root / "tuning_report.png").read_bytes().startswith(b"\x89PNG")

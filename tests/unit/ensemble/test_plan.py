@@ -149,6 +149,24 @@ members:
 """
 
 
+def test_a_plan_of_trained_models_that_is_written_reads_back_the_same(tmp_path):
+    read = read_plan(write(tmp_path, MODELS))
+    write_plan(read, tmp_path / "again.yaml")
+    assert read_plan(tmp_path / "again.yaml").members == read.members
+
+
+def test_a_member_can_be_folders_and_the_model_that_predicts_new_cases(tmp_path):
+    model = TrainedModel("Dataset001_Heart", "2d", folds=("0", "1", "3"))
+    validation = tuple(tmp_path / f"fold_{fold}" for fold in (0, 1))
+    member = Member("2d", validation, (1.0, 1.0), model)
+    path = write(tmp_path)
+    write_plan(Plan((member,)), path)
+    assert read_plan(path).members == (member,)
+    assert member.fold_weights == (1.0, 1.0, 1.0)
+    validation[1].rmdir()  # as on another machine, where only the model was taken
+    assert read_plan(path).members == (Member("2d", (), (1.0, 1.0, 1.0), model),)
+
+
 def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path):
     flat, full, cascade = read_plan(write(tmp_path, MODELS)).members
     assert flat.model == TrainedModel("1", "2d", folds=("0", "all"), mirroring=False)
@@ -162,8 +180,11 @@ def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path
 @pytest.mark.parametrize(
     ("member", "part"),
     [
-        ("{folders: [a], results: {d: 1, c: 2d}}", "either folders"),
-        ("{mirroring: no}", "either folders"),
+        (
+            "{folders: [a], results: {d: 1, c: 2d}, weights: [2, 1, 1, 1, 1]}",
+            "folders and results has no weights",
+        ),
+        ("{mirroring: no}", "give folders of probabilities, the results of a training, or both"),
         ("{folders: [a], folds: logits, step_size: 1}", "folds, step_size can only be given with results"),
         ("{results: {d: 1, c: 2d}, step_size: 0}", "step_size"),
         ("{results: {d: 1, c: 2d}, folds: votes}", "folds"),

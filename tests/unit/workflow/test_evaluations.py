@@ -1,5 +1,7 @@
 import csv
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -92,6 +94,24 @@ def test_the_command_prints_a_table_and_compares(folders, capsys):
     assert "left_ventricle" in printed
     content = json.loads((root / "both" / "comparison.json").read_text(encoding="utf-8"))
     assert content["labels"]["left_ventricle"]["mean_b"] == 1
+
+
+def test_the_command_shows_a_bar_on_a_terminal_and_says_nothing_elsewhere(folders, capsys, monkeypatch):
+    root, dataset = folders
+    (root / "pred" / "b.nii.gz").write_bytes(b"no image")
+    command = ["evaluate", "-i", str(root / "pred"), "-o", str(root / "out"), "-r", str(root / "ref")]
+    assert main([*command, "-d", str(dataset), "-np", "0"]) == 1
+    assert capsys.readouterr().err == ""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert main([*command, "-d", str(dataset), "-np", "0"]) == 1
+    shown = sys.stderr.getvalue()
+    assert "evaluate c" in shown and "3/3" in shown and "b: FAILED" in shown
 
 
 def test_what_is_missing_on_the_command_line_is_named(tmp_path, capsys):

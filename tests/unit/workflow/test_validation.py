@@ -2,6 +2,7 @@ import pytest
 from factories import softmax, write_dataset_json, write_prediction
 
 from nnunet_ext.errors import PlanError, UsageError
+from nnunet_ext.trained import TrainedModel
 from nnunet_ext.workflow.validation import find_references, find_validation
 
 TRAINER = "nnUNetTrainerExt__nnUNetPlans__"
@@ -55,6 +56,18 @@ def test_a_trained_fold_needs_its_validation_only(models):
     for path in (fold(models, "2d", 1) / "validation").glob("*.npz"):
         path.unlink()
     assert any("-p nnUNetPlans --val --npz" in note for note in find_validation(models, ".nii.gz").notes)
+
+
+def test_a_member_knows_the_model_that_predicts_new_cases_where_its_checkpoints_are_there(models):
+    for number in (0, 1):
+        (fold(models, "3d_fullres", number) / "checkpoint_final.pth").touch()
+    (fold(models, "2d", 1) / "checkpoint_final.pth").touch()
+    flat, full = find_validation(models, ".nii.gz").plan.members
+    assert flat.model is None
+    expected = TrainedModel("Dataset007_Heart", "3d_fullres", "nnUNetTrainerExt", "nnUNetPlans", ("0", "1"))
+    assert full.model == expected
+    validation = [fold(models, "3d_fullres", number) / "validation" for number in (0, 1)]
+    assert find_validation({"full": validation}, ".nii.gz").plan.members[0].model is None
 
 
 def test_a_single_missing_case_is_told_for_its_fold(models):
