@@ -54,7 +54,8 @@ def test_float_labels_next_to_integers_are_integers_and_others_are_refused():
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
 def test_a_truncated_segmentation_is_not_read_as_one_with_zeros(tmp_path, ending):
-    path = write_image(tmp_path / f"case{ending}", np.random.default_rng(0).integers(0, 4, (5, 7, 9), np.uint8))
+    labels = np.random.default_rng(0).integers(0, 4, (5, 7, 9), np.uint8)
+    path = write_image(tmp_path / f"case{ending}", labels)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(SegmentationError, match="is truncated"):
         read_segmentation(path)
