@@ -143,7 +143,8 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
         return None
     trainer, plans, configuration = names
     folds = tuple(folder.parent.name.removeprefix("fold_") for folder in folders)
-    return TrainedModel(model.parent.name, configuration, trainer, plans, folds)
+    # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
+    return TrainedModel(model.parent.name, configuration, trainer, plans, folds, fold_mean="logits")
 
 
 def _holds_probabilities(folder: Path) -> bool:

@@ -64,7 +64,8 @@ def test_a_member_knows_the_model_that_predicts_new_cases_where_its_checkpoints_
     (fold(models, "2d", 1) / "checkpoint_final.pth").touch()
     flat, full = find_validation(models, ".nii.gz").plan.members
     assert flat.model is None
-    expected = TrainedModel("Dataset007_Heart", "3d_fullres", "nnUNetTrainerExt", "nnUNetPlans", ("0", "1"))
+    names = ("Dataset007_Heart", "3d_fullres", "nnUNetTrainerExt", "nnUNetPlans", ("0", "1"))
+    expected = TrainedModel(*names, fold_mean="logits")
     assert full.model == expected
     validation = [fold(models, "3d_fullres", number) / "validation" for number in (0, 1)]
     assert find_validation({"full": validation}, ".nii.gz").plan.members[0].model is None
