@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import psutil
 import torch
+
+from nnunet_ext.memory import PeakMemory
 
 SAMPLE_S = 0.01
 
@@ -40,13 +39,13 @@ def measured(device: torch.device) -> Iterator[Cost]:
             torch.cuda.synchronize(device)
         cost.peak_bytes = int(torch.cuda.max_memory_allocated(device))
         return
-    sampler = _Sampler()
-    sampler.start()
+    memory = PeakMemory(SAMPLE_S)
+    memory.start()
     try:
         with _timed(cost):
             yield cost
     finally:
-        cost.peak_bytes = sampler.stop()
+        cost.peak_bytes = memory.stop()
 
 
 @contextmanager
@@ -54,27 +53,3 @@ def _timed(cost: Cost) -> Iterator[None]:
     started = time.perf_counter()
     yield
     cost.elapsed_s = time.perf_counter() - started
-
-
-class _Sampler(threading.Thread):
-    """Looks at this process's memory again and again."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._process: Any = psutil.Process()
-        self._done = threading.Event()
-        self._peak_bytes = 0
-
-    def run(self) -> None:
-        self._look()
-        while not self._done.wait(SAMPLE_S):
-            self._look()
-
-    def stop(self) -> int:
-        self._done.set()
-        self.join()
-        self._look()
-        return self._peak_bytes
-
-    def _look(self) -> None:
-        self._peak_bytes = max(self._peak_bytes, int(self._process.memory_info().rss))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from nnunet_ext.memory import PeakMemory
 
 SAMPLE_S = 0.2
 
@@ -39,13 +40,13 @@ def describe_cost(cost: Cost, n_cases: int) -> dict[str, Any]:
 def measured() -> Iterator[Cost]:
     """Measure a block; whatever happens in it, the cost is known afterwards."""
     cost, started = Cost(), time.perf_counter()
-    sampler = _Sampler()
-    sampler.start()
+    memory = PeakMemory(SAMPLE_S, with_children=True)
+    memory.start()
     try:
         yield cost
     finally:
         cost.elapsed_s = round(time.perf_counter() - started, 3)
-        cost.peak_memory_bytes = sampler.stop()
+        cost.peak_memory_bytes = memory.stop()
         cost.peak_gpu_bytes = _gpu_bytes()
 
 
@@ -54,40 +55,3 @@ def _gpu_bytes() -> int | None:
     if torch is None or not torch.cuda.is_available():
         return None
     return int(torch.cuda.max_memory_allocated()) or None
-
-
-class _Sampler(threading.Thread):
-    """Adds up the memory of this process and its children again and again."""
-
-    def __init__(self) -> None:
-        import psutil
-
-        super().__init__(daemon=True)
-        self._process = psutil.Process()
-        self._error = psutil.Error
-        self._done = threading.Event()
-        self._peak_bytes = 0
-
-    def run(self) -> None:
-        self._look()
-        while not self._done.wait(SAMPLE_S):
-            self._look()
-
-    def stop(self) -> int:
-        self._done.set()
-        self.join()
-        self._look()
-        return self._peak_bytes
-
-    def _look(self) -> None:
-        try:
-            family = [self._process, *self._process.children(recursive=True)]
-        except self._error:
-            family = [self._process]
-        total = 0
-        for process in family:
-            try:
-                total += int(process.memory_info().rss)
-            except self._error:  # it has ended meanwhile
-                continue
-        self._peak_bytes = max(self._peak_bytes, total)
