@@ -3,9 +3,9 @@
     python benchmarks/roi.py
 
 Writes scans of 48 x 72 x 72 voxels in which an organ with a small lesion lies among decoys of its brightness
-and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths and the same
-number of iterations in all: one stage on whole scans; and a coarse model (half the resolution, organ and
-lesion merged) with a third of the iterations, and a fine one on crops with the others. Then predicts the
+and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths: one stage on
+whole scans; for the same number of iterations a fine model on crops, whose patches are a third of the size;
+and a coarse one (half the resolution, organ and lesion merged) for a third of them. Then predicts the
 test scans by `nnunet_ext predict` and `nnunet_ext roi predict`, and compares by `nnunet_ext roi evaluate`.
 Prints patch sizes with nnU-Net's estimate of their memory, seconds and peak memory of each training, and
 Dice by label, as it comes out. Needs no GPU.
@@ -61,7 +61,7 @@ class Model:
         dataset: its folder's name.
         patch: voxels.
         spacing: mm.
-        share: of all iterations.
+        share: of the iterations asked for.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Model:
 
 ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING, 1.0)
 COARSE = Model("coarse", "Dataset502_PhantomMerged", (24, 36, 36), (5.0, 4.0, 4.0), 1 / 3)
-FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING, 2 / 3)
+FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING, 1.0)
 
 
 def main() -> int:
@@ -88,7 +88,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", type=int, default=16, help="to train with; one more is validated")
     parser.add_argument("--tests", type=int, default=8, help="to predict")
-    parser.add_argument("--epochs", type=int, default=12, help="of one stage; a multiple of 3")
+    parser.add_argument("--epochs", type=int, default=24, help="of one stage; a multiple of 3")
     parser.add_argument("--steps", type=int, default=20, help="of each epoch")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("-device", default="cpu", choices=("cpu", "cuda", "mps"))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from ensemble import generate
+from ensemble import Size, generate
 from measure import run_measured
 
 from nnunet_ext.ensemble.plan import Plan
@@ -53,7 +53,8 @@ def main() -> int:
     args = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {psutil.cpu_count()} processors")
     print(f"{args.cases} cases of {tuple(args.shape)} voxels, {args.members} members, {args.labels} labels")
-    members = generate(args.work / "members", args.cases, args)
+    size = Size(args.cases, args.members, args.labels, args.shape)
+    members = generate(args.work / "members", size)
     write_references(members[0], args)
     compare_scoring(members, args)
     compare_tuning(members, args)
