@@ -71,7 +71,7 @@ def add_region(parser: argparse.ArgumentParser, default_margin: str) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="how many of the largest components of a coarse segmentation count, such as 2 for kidneys",
+        help="how many of a segmentation's largest components count, such as 2 for kidneys",
     )
 
 

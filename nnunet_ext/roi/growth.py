@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import BACKGROUND
-from nnunet_ext.roi.boxes import Box, Face, voxels_of
+from nnunet_ext.roi.boxes import Box, Face, Mask, voxels_of
 
 MAX_GROWTHS = 3
 LEAST_STEP_MM = 10.0
 
 
-def touched_faces(segmentation: NDArray[np.integer[Any]], box: Box, shape: Sequence[int]) -> tuple[Face, ...]:
-    """The faces of a box that a segmentation within it reaches, where the scan goes on beyond them.
+def touched_faces(organ: Mask, box: Box, shape: Sequence[int]) -> tuple[Face, ...]:
+    """The faces of a box that an organ within it reaches, where the scan goes on beyond them.
 
     Args:
-        segmentation: of the box alone; whatever is not background counts.
+        organ: within the box alone.
         box: where it lies in the scan.
         shape: of the scan.
     """
     return tuple(
         face
         for face in box.faces
-        if not box.is_at_border(face, shape)
-        and (segmentation.take(-1 if face.at_end else 0, axis=face.axis) != BACKGROUND).any()
+        if not box.is_at_border(face, shape) and organ.take(-1 if face.at_end else 0, axis=face.axis).any()
     )
 
 

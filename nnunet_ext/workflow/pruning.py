@@ -11,18 +11,13 @@ from typing import Any
 from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import labels_of
+from nnunet_ext.overlap import Segmentation
 from nnunet_ext.pruning.branches import Branch, Branches, find_device
 from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
 from nnunet_ext.pruning.cost import Cost
 from nnunet_ext.pruning.model import Model
 from nnunet_ext.pruning.validation import ValidationCases
-from nnunet_ext.report.dice import (
-    DiceSummary,
-    Segmentation,
-    case_dice,
-    mean_over_labels,
-    summarize,
-)
+from nnunet_ext.report.dice import DiceSummary, case_dice, mean_over_labels, summarize
 from nnunet_ext.workflow.cases import CaseRecord
 
 

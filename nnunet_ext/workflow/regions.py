@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.postprocess.components import find_components
-from nnunet_ext.roi.boxes import Box, bounding_box
+from nnunet_ext.roi.boxes import Box, Mask, bounding_box
 
 Segmentation = NDArray[np.integer[Any]]
 
@@ -20,14 +20,21 @@ def region_of(segmentation: Segmentation, values: Sequence[int], n_components: i
     Args:
         segmentation: of the scan.
         values: that make the region together.
-        n_components: how many components count; those of the same size as the last one do, too, so
-            that the box does not depend on the orientation. None is all of them.
+        n_components: how many components count. None is all of them.
     """
     if n_components is None:
         return bounding_box(np.isin(segmentation, values))
+    return bounding_box(largest_components(segmentation, values, n_components))
+
+
+def largest_components(segmentation: Segmentation, values: Sequence[int], n_components: int) -> Mask:
+    """A region's largest components; those of the same size as the last one count, too.
+
+    So the result does not depend on the orientation.
+    """
     components, sizes, _ = find_components(segmentation, [tuple(values)])
     sizes[0] = 0
     if not sizes.any():
-        return None
+        return np.zeros(segmentation.shape, np.bool_)
     smallest = np.sort(sizes[sizes > 0])[::-1][:n_components][-1]
-    return bounding_box((sizes >= smallest)[components])
+    return (sizes >= smallest)[components]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from nnunet_ext.geometry import Geometry
+from nnunet_ext.labels import BACKGROUND
 from nnunet_ext.roi.boxes import Box, Face, whole_box, with_margin
 from nnunet_ext.roi.growth import touched_faces
 from nnunet_ext.roi.images import crop_file, paste
 from nnunet_ext.roi.settings import BoxSettings
 from nnunet_ext.volumes import read_geometry, read_segmentation, write_segmentation
-from nnunet_ext.workflow.regions import region_of
+from nnunet_ext.workflow.regions import largest_components, region_of
 
 EMPTY = "the coarse segmentation holds nothing of the region of interest"
 
@@ -65,6 +68,7 @@ class PasteJob:
         grid: of the scan.
         target: the file to write.
         wide: write uint16.
+        n_components: how many of its largest components may move the box's faces.
     """
 
     case_id: str
@@ -73,6 +77,7 @@ class PasteJob:
     grid: Geometry
     target: Path
     wide: bool
+    n_components: int
 
 
 def draw_box(job: DrawJob) -> Drawn:
@@ -102,13 +107,20 @@ def cut_scan(job: CutJob) -> int:
 
 
 def find_touched(job: PasteJob) -> tuple[Face, ...]:
-    """The faces of its box that a segmentation reaches, where the scan goes on.
+    """The faces of its box that a segmentation's largest components reach, where the scan goes on.
+
+    What is wrongly found at a face is smaller than the organ as a rule; were it to move the face, the
+    box would grow to where there is more of it.
 
     Raises:
         SegmentationError: it is damaged.
     """
     segmentation, _ = read_segmentation(job.segmentation)
-    return touched_faces(segmentation, job.box, job.grid.shape)
+    values = np.unique(segmentation[segmentation != BACKGROUND]).tolist()
+    if not values:
+        return ()
+    organ = largest_components(segmentation, values, job.n_components)
+    return touched_faces(organ, job.box, job.grid.shape)
 
 
 def paste_back(job: PasteJob) -> Path:

@@ -38,8 +38,9 @@ def run_roi_predict(
 ) -> Report:
     """Predict every scan in the box that a coarse model draws, and put the result back into the scan.
 
-    Where the result reaches a face of its box beyond which the scan goes on, those faces move outwards and
-    the case runs again, three times at most. Where the coarse model finds nothing, the box is the whole scan.
+    Where the result's largest components reach a face of their box beyond which the scan goes on, those faces
+    move outwards and the case runs again, three times at most. Where the coarse model finds nothing, the box
+    is the whole scan.
 
     Stages are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
     does no network's work twice: whatever was predicted by the same models from the same voxels is taken.
@@ -51,7 +52,7 @@ def run_roi_predict(
         output: folder for one segmentation a case and `roi_report.json`.
         margin_mm: around the region; None is that of the data set the fine model was trained on, or 20.
         roi_labels: names of the coarse model's labels that make the region; none are all.
-        n_components: how many of the region's largest components count.
+        n_components: how many of the largest components count, of the region and of the result.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
         n_processes: processes that take whole cases and hold all models of a stage; 0 is none but this one.
         wide: write uint16, for labels above 255.

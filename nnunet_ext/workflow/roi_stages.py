@@ -204,7 +204,8 @@ class Stages:
     def _job(self, case: CaseState, segmentation: Path, box: Box) -> PasteJob:
         if case.grid is None:
             raise ValueError(f"{case.case_id} has no grid")
-        return PasteJob(case.case_id, segmentation, box, case.grid, self._target(case), self.wide)
+        target, n_components = self._target(case), self.settings.n_components
+        return PasteJob(case.case_id, segmentation, box, case.grid, target, self.wide, n_components)
 
     def _target(self, case: CaseState) -> Path:
         return self.output / f"{case.case_id}{self.dataset.file_ending}"

@@ -132,6 +132,17 @@ def test_a_box_that_was_cut_grows_at_the_touched_face_alone_until_the_organ_is_i
     assert report.cases[0].notes == ("its box grew 2 times",)
 
 
+def test_what_is_smaller_than_the_organ_moves_no_face(models):
+    with_speck = organ()
+    with_speck[5:7, 30:33, 53:60] = 1  # at the box's end, which is 56
+    models.scan("a", (slice(None), slice(None), slice(0, 52)), with_speck)
+    (case,) = models.run(margin_mm=4).cases
+    assert [one.touched for one in case.rounds] == [()]
+    models.scan("b", (slice(None), slice(None), slice(0, 52)), with_speck)
+    _, both = models.run(margin_mm=4, n_components=2).cases
+    assert both.rounds[0].touched == ("x+",)
+
+
 def test_a_box_grows_three_times_at_most_and_says_what_it_still_reaches(models):
     long = np.zeros((12, 60, 400), np.uint8)
     long[3:9, 20:44, 20:390] = 1
