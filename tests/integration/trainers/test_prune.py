@@ -193,6 +193,23 @@ def ignore_some(data, model):
     (model / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
 
 
+def draw_heads(path):
+    """Weights of the heads at random that sum to 0, so that each branch finds some of the organ."""
+    import torch
+
+    from nnunet_ext.networks.checkpoint_file import read_checkpoint
+
+    generator = torch.Generator().manual_seed(1)
+    weights = read_checkpoint(path)["network_weights"]
+    for name in (name for name in weights if ".seg_layers." in name):
+        drawn = torch.zeros_like(weights[name])
+        if name.endswith("weight"):
+            drawn = torch.randn(drawn.shape, generator=generator)
+            drawn -= drawn.mean(dim=1, keepdim=True)
+        weights[name] = drawn
+    change(path, network_weights=weights)
+
+
 @pytest.mark.parametrize("ignore", [False, True])
 def test_branches_have_the_dice_that_nnunet_finds_for_their_predictions(
     model, data, preprocessed, tmp_path, predictor, ignore
@@ -200,6 +217,7 @@ def test_branches_have_the_dice_that_nnunet_finds_for_their_predictions(
     from nnunetv2.evaluation.evaluate_predictions import compute_metrics
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
+    draw_heads(model / "fold_0" / FINAL)
     if ignore:
         ignore_some(data, model)
     scan, dices = raw_scan(preprocessed, tmp_path), []
