@@ -6,7 +6,6 @@ import glob
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,15 +69,3 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def digests_of(path: Path, without_last: int = 0) -> tuple[str, int]:
-    """SHA-256 of a file's bytes and CRC-32 of all but its last, in one pass."""
-    digest, crc = hashlib.sha256(), 0
-    left = path.stat().st_size - without_last
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            crc = zlib.crc32(memoryview(chunk)[: max(0, left)], crc)
-            left -= len(chunk)
-    return digest.hexdigest(), crc

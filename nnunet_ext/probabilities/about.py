@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,10 @@ class About:
         """
         kept = {name: value for name, value in self.properties.items() if name not in LEFT_OUT}
         return {
-            "labels": asdict(self.labels),
-            "geometry": asdict(self.geometry) if self.geometry else None,
+            "labels": vars(self.labels),
+            "geometry": vars(self.geometry) if self.geometry else None,
             "properties": as_plain(kept),
-            "model": asdict(self.model) if self.model else None,
+            "model": vars(self.model) if self.model else None,
         }
 
     @classmethod

@@ -6,6 +6,11 @@ is read without the rest. Beside the numbers lie, as JSON in the metadata `nnune
 them and the CRC-32 of each slab, which is checked whenever the slab is read; and behind them, a mark and
 the CRC-32 of all bytes before it, which is checked when all was read.
 
+Labels that exclude each other sum to 1, so that the last tells nothing that the others do not. In its
+place lies the sum of all, nearly the same everywhere, plus 128, which keeps it in one byte, modulo 65536:
+nothing is lost, and files are a sixth to a third smaller. Regions, and files of version 1, hold each label
+as it is.
+
 How far numbers are off, and which voxels can change their label, is told in `fixed_point`.
 
 Byte shuffle rather than bit shuffle: on trained networks' outputs the files were 10 to 35 % smaller and
@@ -26,18 +31,19 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import digests_of, written_whole
+from nnunet_ext.files import CHUNK_BYTES, sha256_of, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import Fixed, dequantise, quantise
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.stream import Block, Layout, blocks_of, recut
+from nnunet_ext.probabilities.stream import Block, Layout, Piece, blocks_of, recut
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA = "nnunet_ext"
 MARK = b"nnunet_ext\x00\x01"
 END_BYTES = len(MARK) + 4
+SUM_SHIFT = np.uint16(128)
 
 
 def write_store(
@@ -60,32 +66,28 @@ def write_store(
         raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
     slabs = Slabs.of_shape(shape[1:])
     known = about.as_json()
-    with written_whole(target) as part:
-        # A name of a process id that came again; the writer below makes a new file only.
-        part.unlink(missing_ok=True)
-        array = blosc2.uninit(
-            shape,
-            np.dtype(np.uint16),
-            chunks=(1, *slabs.size),
-            blocks=(1, *slabs.block),
-            cparams=blosc2.CParams(
-                codec=blosc2.Codec.ZSTD,
-                clevel=1,
-                filters=[blosc2.Filter.SHUFFLE],
-                nthreads=slabs.threads(n_threads),
-            ),
-            urlpath=str(part),
-            contiguous=True,
-            mode="w",
-        )
-        checksums = _write_slabs(array, blocks, slabs, shape[0], target)
-        cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "crc32": checksums}
-        text = json.dumps({"version": FORMAT_VERSION} | known | cut)
-        array.schunk.vlmeta[METADATA] = {"json": text, "crc32": isal_zlib.crc32(text.encode())}
-        del array  # Windows moves no file that is open
-        _, crc = digests_of(part)
-        with part.open("ab") as file:
-            file.write(MARK + crc.to_bytes(4, "little"))
+    summed = not about.labels.is_regions
+    array = blosc2.uninit(
+        shape,
+        np.dtype(np.uint16),
+        chunks=(1, *slabs.size),
+        blocks=(1, *slabs.block),
+        contiguous=True,
+        cparams={
+            "codec": blosc2.Codec.ZSTD,
+            "clevel": 1,
+            "filters": [blosc2.Filter.SHUFFLE],
+            "nthreads": slabs.threads(n_threads),
+        },
+    )
+    checksums = _write_slabs(array, blocks, slabs, summed, target)
+    cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "summed": summed, "crc32": checksums}
+    text = json.dumps({"version": FORMAT_VERSION} | known | cut)
+    array.schunk.vlmeta[METADATA] = {"json": text, "crc32": isal_zlib.crc32(text.encode())}
+    content = array.to_cframe()
+    with written_whole(target) as part, part.open("wb") as file:
+        file.write(content)
+        file.write(MARK + isal_zlib.crc32(content).to_bytes(4, "little"))
 
 
 def write_array(
@@ -98,23 +100,30 @@ def write_array(
 
 
 def _write_slabs(
-    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, n_labels: int, target: Path
+    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, target: Path
 ) -> list[list[int]]:
     """Quantise, checksum and compress slab after slab; the checksums by label."""
+    n_labels = array.shape[0]
     fixed = np.zeros(slabs.n_stored, np.uint16)
-    sizes = [voxels.stop - voxels.start for voxels in slabs.voxels()]
-    parts = recut(blocks, sizes * n_labels)
+    places = list(slabs.voxels())
+    sums = np.full(places[-1].stop if summed else 0, SUM_SHIFT)
+    parts = recut(blocks, [voxels.stop - voxels.start for voxels in places] * n_labels)
     checksums: list[list[int]] = []
     for label in range(n_labels):
         of_label = []
-        for index, (n_voxels, block) in enumerate(zip(sizes, parts, strict=False)):
+        for index, (voxels, block) in enumerate(zip(places, parts, strict=False)):
+            numbers = fixed[: len(block)]
             try:
-                quantise(block, fixed[:n_voxels])
+                quantise(block, numbers)
             except ProbabilitiesError as error:
                 raise ProbabilitiesError(f"{target.name}, label {label}: {error}") from None
-            fixed[n_voxels:] = 0
-            of_label.append(isal_zlib.crc32(fixed[:n_voxels].data))
-            array.schunk.update_data(label * len(sizes) + index, fixed, copy=False)
+            if summed:
+                sums[voxels] += numbers
+                if label == n_labels - 1:
+                    numbers[:] = sums[voxels]
+            fixed[len(block) :] = 0
+            of_label.append(isal_zlib.crc32(numbers.data))
+            array.schunk.update_data(label * len(places) + index, fixed, copy=False)
         checksums.append(of_label)
     return checksums
 
@@ -144,10 +153,10 @@ class StoredProbabilities:
         with self._damage_named():
             self._array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
             content = _metadata(self._array)
-        if content["version"] != FORMAT_VERSION:
+        if content["version"] > FORMAT_VERSION:
             raise ProbabilitiesError(
-                f"{path} is of version {content['version']} of the store; this nnunet_ext reads version "
-                f"{FORMAT_VERSION}. Install a newer one."
+                f"{path} is of version {content['version']} of the store; this nnunet_ext reads versions up "
+                f"to {FORMAT_VERSION}. Install a newer one."
             )
         with self._damage_named():
             self.about = About.from_json(content)
@@ -157,6 +166,7 @@ class StoredProbabilities:
             if (useful := self._slabs.threads(n_threads)) > 1:
                 self._array.schunk.dparams = blosc2.DParams(nthreads=useful)
             self._voxels = list(self._slabs.voxels())
+            self._summed: bool = content.get("summed", False)
             self._checksums: list[list[int]] = content["crc32"]
             if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
                 raise ValueError("checksums of other slabs")
@@ -178,29 +188,28 @@ class StoredProbabilities:
     def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
         """All blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
         layout = layout or self.layout()
-        slabs = (slab for label in range(self.shape[0]) for _, slab in self._slabs_of(label))
         sizes = (voxels.stop - voxels.start for _, voxels in layout.pieces())
         out = np.empty(min(layout.block_voxels, layout.n_voxels), np.float32)
-        for fixed in recut(slabs, sizes):
+        for fixed in recut((fixed for _, fixed in self._all_slabs()), sizes):
             yield dequantise(fixed, out[: len(fixed)])
-        self.sha256 = self._check_all_bytes()
+        self._check_all_bytes()
+        self.sha256 = sha256_of(self.path)
 
     def read(self) -> Block:
         """All labels, `(L, Z, Y, X)`; every byte of the file is checked."""
         whole = np.empty(self.shape, np.float32)
-        for label in range(self.shape[0]):
-            self._read_into(whole[label], label)
-        self.sha256 = self._check_all_bytes()
+        flat = whole.reshape(self.shape[0], -1)
+        for piece, fixed in self._all_slabs():
+            dequantise(fixed, flat[piece.label, piece.voxels])
+        self._check_all_bytes()
         return whole
 
     def read_label(self, label: int) -> Block:
-        """One label, `(Z, Y, X)`; nothing else is read."""
-        scores = np.empty(self.shape[1:], np.float32)
-        self._read_into(scores, label)
-        return scores
+        """One label, `(Z, Y, X)`; nothing else is read, but for the last, which the others tell."""
+        return self.read_box(label, (slice(None),) * len(self.shape[1:]))
 
     def read_box(self, label: int, box: tuple[slice, ...]) -> Block:
-        """A box of one label; only the slabs that it touches are read.
+        """A box of one label; only the slabs that it touches are read, and of the last label those of all.
 
         Args:
             label: its index.
@@ -216,28 +225,46 @@ class StoredProbabilities:
         touched = [i for i, v in enumerate(self._voxels) if v.start <= last and v.stop > first]
         start, stop = self._voxels[touched[0]].start, self._voxels[touched[-1]].stop
         flat = np.empty(stop - start, np.float32)
-        for voxels, fixed in self._slabs_of(label, touched):
-            dequantise(fixed, flat[voxels.start - start : voxels.stop - start])
+        for index in touched:
+            voxels = self._voxels[index]
+            dequantise(self._slab(label, index), flat[voxels.start - start : voxels.stop - start])
         axes = [np.arange(low, high) for low, high in lows_highs]
         return flat[np.ravel_multi_index(np.ix_(*axes), self.shape[1:]) - start]
 
-    def _read_into(self, scores: Block, label: int) -> None:
-        flat = scores.reshape(-1)
-        for voxels, fixed in self._slabs_of(label):
-            dequantise(fixed, flat[voxels])
-
-    def _slabs_of(self, label: int, indices: Iterable[int] | None = None) -> Iterator[tuple[slice, Fixed]]:
-        """Slabs of a label, checked, in one buffer that the next overwrites."""
+    def _all_slabs(self) -> Iterator[tuple[Piece, Fixed]]:
+        """The slabs of all labels in order, in one buffer that the next overwrites."""
+        last = self.shape[0] - 1
         buffer = np.empty(self._slabs.n_stored, np.uint16)
-        for index in range(len(self._voxels)) if indices is None else indices:
-            voxels = self._voxels[index]
-            with self._damage_named(f"label {label} ({self.labels.names[label]}), slab {index}"):
-                self._array.schunk.decompress_chunk(label * len(self._voxels) + index, buffer)
-                fixed = buffer[: voxels.stop - voxels.start]
-                found, stored = isal_zlib.crc32(fixed.data), self._checksums[label][index]
-                if found != stored:
-                    raise ValueError(f"CRC {found:08x} instead of {stored:08x}")
-            yield voxels, fixed
+        sums = np.full(self._voxels[-1].stop if self._summed else 0, SUM_SHIFT)
+        for label in range(self.shape[0]):
+            for index, voxels in enumerate(self._voxels):
+                fixed = self._stored(label, index, buffer)
+                if self._summed and label < last:
+                    sums[voxels] += fixed
+                elif self._summed:
+                    fixed -= sums[voxels]
+                yield Piece(label, voxels), fixed
+
+    def _slab(self, label: int, index: int) -> Fixed:
+        """One slab of one label."""
+        fixed = self._stored(label, index, np.empty(self._slabs.n_stored, np.uint16))
+        if self._summed and label == self.shape[0] - 1:
+            fixed -= SUM_SHIFT
+            other = np.empty(self._slabs.n_stored, np.uint16)
+            for before in range(label):
+                fixed -= self._stored(before, index, other)
+        return fixed
+
+    def _stored(self, label: int, index: int, buffer: Fixed) -> Fixed:
+        """What the file holds of a slab, checked; a view of `buffer`."""
+        voxels = self._voxels[index]
+        with self._damage_named(f"label {label} ({self.labels.names[label]}), slab {index}"):
+            self._array.schunk.decompress_chunk(label * len(self._voxels) + index, buffer)
+            fixed = buffer[: voxels.stop - voxels.start]
+            found, stored = isal_zlib.crc32(fixed.data), self._checksums[label][index]
+            if found != stored:
+                raise ValueError(f"CRC {found:08x} instead of {stored:08x}")
+        return fixed
 
     def _check_end(self) -> None:
         try:
@@ -254,12 +281,15 @@ class StoredProbabilities:
             )
         self._crc = int.from_bytes(end[len(MARK) :], "little")
 
-    def _check_all_bytes(self) -> str:
-        """Compare the file's CRC-32 with that at its end, and return its SHA-256."""
-        sha256, crc = digests_of(self.path, without_last=END_BYTES)
+    def _check_all_bytes(self) -> None:
+        """Compare the CRC-32 of the file with that at its end."""
+        crc, left = 0, self.path.stat().st_size - END_BYTES
+        with self.path.open("rb") as file:
+            while chunk := file.read(min(CHUNK_BYTES, left)):
+                crc = isal_zlib.crc32(chunk, crc)
+                left -= len(chunk)
         if crc != self._crc:
             raise self._damaged(f"CRC {crc:08x} of all bytes instead of {self._crc:08x}")
-        return sha256
 
     @contextmanager
     def _damage_named(self, where: str = "metadata") -> Iterator[None]:

@@ -20,6 +20,7 @@ WORKER_BYTES = 70 * MIB  # and SimpleITK
 BYTES_A_VOXEL = 4 + 3 * 1 + 11  # best score; labels as decided, cleaned and written; connected components
 BYTES_OF_BLOCKS = 2 * 4  # a voxel of a block: the one in use and the one read ahead
 BYTES_OF_SLABS = 2 + 4  # a voxel of a slab: as stored and as a number
+BYTES_OF_SUMS = 2  # a voxel of a stored member: the sum of the labels read so far
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Share
 def fusing_bytes(cases: Sequence[Case]) -> int:
     """Memory that one process takes at most to fuse these cases, as estimated from the largest files.
 
-    It grows with the voxels of a scan and a little with the members, not with the labels.
+    It grows with the voxels of a scan and with the members, not with the labels.
     """
     readable = [case for case in cases if case.fault is None]
     if not readable:
@@ -80,8 +81,8 @@ def fusing_bytes(cases: Sequence[Case]) -> int:
         return WORKER_BYTES
     n_stored = sum(map(_is_stored, largest.sources))
     blocks = (len(largest.sources) - n_stored) * min(BLOCK_VOXELS, n_voxels) * BYTES_OF_BLOCKS
-    slabs = n_stored * min(SLAB_VOXELS, n_voxels) * BYTES_OF_SLABS
-    return WORKER_BYTES + n_voxels * BYTES_A_VOXEL + blocks + slabs
+    stored = n_stored * (min(SLAB_VOXELS, n_voxels) * BYTES_OF_SLABS + n_voxels * BYTES_OF_SUMS)
+    return WORKER_BYTES + n_voxels * BYTES_A_VOXEL + blocks + stored
 
 
 def _is_stored(source: Source) -> bool:

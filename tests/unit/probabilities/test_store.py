@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zlib
 
 import blosc2
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from factories import LABELS, geometry, labels, region_labels, sigmoid, sitk_properties, softmax
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.labels import labels_of
+from nnunet_ext.labels import Labels, labels_of
 from nnunet_ext.probabilities.about import About, Model
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.store import END_BYTES, StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.store import END_BYTES, MARK, StoredProbabilities, write_array, write_store
 from nnunet_ext.probabilities.stream import Layout
 
 ABOUT = About(labels())
@@ -49,15 +50,39 @@ def test_what_is_read_is_what_was_written_within_the_bound(tmp_path, shape, n_th
     assert np.abs(whole - p).max() <= ERROR_BOUND
     np.testing.assert_array_equal(streamed(file), whole)
     np.testing.assert_array_equal(streamed(file, Layout(4, shape, 77)), whole)
-    np.testing.assert_array_equal(file.read_label(2), whole[2])
+    for label in range(4):
+        np.testing.assert_array_equal(file.read_label(label), whole[label])
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_any_program_with_blosc2_reads_the_numbers(tmp_path):
     p = softmax(1)
+    steps = np.rint(p * 65535)
     array = blosc2.open(str(write(tmp_path, p)), mode="r")[:]
     assert array.dtype == np.uint16
-    np.testing.assert_array_equal(array, np.rint(p * 65535))
+    np.testing.assert_array_equal(array[:-1], steps[:-1])
+    np.testing.assert_array_equal(array[-1], (steps.sum(axis=0) + 128) % 65536)
+    assert array[-1].max() < 256
+
+
+def test_regions_are_stored_as_they_are(tmp_path):
+    p = sigmoid(1)
+    path = write(tmp_path, p, About(region_labels()))
+    np.testing.assert_array_equal(blosc2.open(str(path), mode="r")[:], np.rint(p * 65535))
+    file = StoredProbabilities(path)
+    np.testing.assert_array_equal(streamed(file), file.read())
+    np.testing.assert_array_equal(file.read_label(1), file.read()[1])
+
+
+@pytest.mark.parametrize("factor", [0, 0.3, 1])
+def test_labels_are_told_apart_whatever_they_sum_to(tmp_path, factor):
+    p = np.float32(factor) * softmax(2)
+    p = np.concatenate([p, p[:1]])
+    about = About(Labels(tuple("abcde"), tuple(range(5)), tuple((i,) for i in range(5))))
+    file = StoredProbabilities(write(tmp_path, p, about))
+    assert np.abs(file.read() - p).max() <= ERROR_BOUND
+    for label in range(5):
+        np.testing.assert_array_equal(file.read_label(label), file.read()[label])
 
 
 def test_certain_voxels_stay_certain(tmp_path):
@@ -72,14 +97,15 @@ def test_other_floats_are_written(tmp_path, of):
     assert np.abs(StoredProbabilities(write(tmp_path, p)).read() - p).max() <= ERROR_BOUND
 
 
+@pytest.mark.parametrize("label", [1, 3])
 @pytest.mark.parametrize("shape", [(5, 7, 9), (2, 30, 20)])
 @pytest.mark.parametrize(
     "box",
     [(slice(0, 1), slice(2, 6), slice(3, None)), (slice(None),) * 3, (slice(0, 0), slice(0, 5), slice(0, 5))],
 )
-def test_a_box_is_that_of_the_whole(tmp_path, shape, box):
+def test_a_box_is_that_of_the_whole(tmp_path, shape, box, label):
     file = StoredProbabilities(write(tmp_path, softmax(3, shape=shape)))
-    np.testing.assert_array_equal(file.read_box(1, box), file.read()[1][box])
+    np.testing.assert_array_equal(file.read_box(label, box), file.read()[label][box])
 
 
 def test_a_box_is_read_although_another_slab_and_label_are_damaged(tmp_path):
@@ -147,7 +173,7 @@ def test_metadata_are_plain_json(tmp_path):
     entry = array.schunk.vlmeta["nnunet_ext"]
     content = json.loads(entry["json"])
     assert dict(zip(content["labels"]["names"], content["labels"]["values"], strict=True)) == LABELS
-    assert content["version"] == 1
+    assert content["version"] == 2
 
 
 def test_a_property_that_is_no_plain_value_is_refused_and_nothing_is_written(tmp_path):
@@ -209,11 +235,26 @@ def test_a_missing_file_and_nnunets_preprocessed_data_are_refused(tmp_path):
 
 
 def test_a_later_version_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_ext.probabilities.store.FORMAT_VERSION", 2)
+    monkeypatch.setattr("nnunet_ext.probabilities.store.FORMAT_VERSION", 3)
     path = write(tmp_path, softmax(1))
     monkeypatch.undo()
-    with pytest.raises(ProbabilitiesError, match="version 2 of the store"):
+    with pytest.raises(ProbabilitiesError, match="version 3 of the store"):
         StoredProbabilities(path)
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    p = sigmoid(1)
+    path = write(tmp_path, p, About(region_labels()))  # whose numbers lie as they lay then
+    array = blosc2.open(str(path), mode="a")
+    content = json.loads(array.schunk.vlmeta["nnunet_ext"]["json"]) | {"version": 1}
+    del content["summed"]
+    content["labels"]["is_regions"] = False
+    text = json.dumps(content)
+    array.schunk.vlmeta["nnunet_ext"] = {"json": text, "crc32": zlib.crc32(text.encode())}
+    del array
+    whole = path.read_bytes()
+    path.write_bytes(whole + MARK + zlib.crc32(whole).to_bytes(4, "little"))
+    assert np.abs(StoredProbabilities(path).read() - p).max() <= ERROR_BOUND
 
 
 KILLED = """
@@ -233,15 +274,12 @@ write_store(Path(sys.argv[1]), blocks(), (4, 4, 300, 300), About(labels()))
 """
 
 
-def test_a_killed_writer_leaves_no_file_under_the_name_and_the_next_cleans_up(tmp_path, request):
+def test_a_killed_writer_leaves_no_file(tmp_path, request):
     path = tmp_path / "case.b2nd"
     tests = str(request.config.rootpath / "tests")
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), tests], check=False)
     assert done.returncode == 9
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".part-")
-    write(tmp_path, softmax(1))
-    assert [file.name for file in tmp_path.iterdir()] == ["case.b2nd"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 5), (20, 30, 30), (3, 50, 7), (7, 2000)])
