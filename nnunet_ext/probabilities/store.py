@@ -72,7 +72,6 @@ def write_store(
         np.dtype(np.uint16),
         chunks=(1, *slabs.size),
         blocks=(1, *slabs.block),
-        contiguous=True,
         cparams={
             "codec": blosc2.Codec.ZSTD,
             "clevel": 1,
