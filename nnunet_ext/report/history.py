@@ -109,7 +109,7 @@ class History:
         """Labels that were learnt and lost again.
 
         Learnt: an epoch's Dice reached 0.2. Lost: the median of the last five epochs that saw the
-        label is below half of its highest.
+        label is below half of the highest before them.
         """
         return tuple(label for label in self.labels if _is_lost(self.dice_of(label)))
 
@@ -151,9 +151,8 @@ def _next_average(average: float | None, epoch: Epoch) -> float | None:
 
 def _is_lost(dice: Sequence[float | None]) -> bool:
     seen = [value for value in dice if value is not None]
-    if not seen or max(seen) < LEARNT_DICE:
-        return False
-    return median(seen[-LAST_EPOCHS:]) < LOST_SHARE * max(seen)
+    highest = max(seen[:-LAST_EPOCHS], default=0.0)
+    return highest >= LEARNT_DICE and median(seen[-LAST_EPOCHS:]) < LOST_SHARE * highest
 
 
 def joined(older: Iterable[Epoch], newer: Iterable[Epoch]) -> tuple[Epoch, ...]:

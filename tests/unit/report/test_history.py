@@ -64,6 +64,7 @@ def test_a_label_that_fell_below_half_of_its_peak_is_lost():
     assert history(*[0.6] * 5, *[0.1] * 2).lost_labels() == ()  # two bad epochs are no loss yet
     assert history(*[0.1] * 5, *[0.0] * 5).lost_labels() == ()  # was never learnt
     assert history(*[0.6] * 5, *[None] * 5).lost_labels() == ()  # was not looked at
+    assert history(0.0, 0.0, 0.1, 0.3, 0.6).lost_labels() == ()  # is being learnt
 
 
 def test_seconds_are_medians_and_sums_over_what_is_known():
