@@ -3,10 +3,11 @@
     python benchmarks/roi.py
 
 Writes scans of 48 x 72 x 72 voxels in which an organ with a small lesion lies among decoys of its brightness
-and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths: one stage on
-whole scans; for the same number of iterations a fine model on crops, whose patches are a third of the size;
-and a coarse one (half the resolution, organ and lesion merged) for a third of them. Then predicts the
-test scans by `nnunet_ext predict` and `nnunet_ext roi predict`, and compares by `nnunet_ext roi evaluate`.
+and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths and for the
+same number of iterations: one stage on whole scans; a coarse model (half the resolution, organ and lesion
+merged); and a fine one on crops, whose patches are a third of the size. Then predicts the test scans by
+`nnunet_ext predict` and `nnunet_ext roi predict`, keeps of both the largest component of organ and lesion
+together, and compares by `nnunet_ext roi evaluate`.
 Prints patch sizes with nnU-Net's estimate of their memory, seconds and peak memory of each training, and
 Dice by label, as it comes out. Needs no GPU.
 """
@@ -61,14 +62,12 @@ class Model:
         dataset: its folder's name.
         patch: voxels.
         spacing: mm.
-        share: of the iterations asked for.
     """
 
     name: str
     dataset: str
     patch: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    share: float
 
     @property
     def number(self) -> str:
@@ -76,9 +75,9 @@ class Model:
         return str(int(self.dataset[7:10]))
 
 
-ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING, 1.0)
-COARSE = Model("coarse", "Dataset502_PhantomMerged", (24, 36, 36), (5.0, 4.0, 4.0), 1 / 3)
-FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING, 1.0)
+ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING)
+COARSE = Model("coarse", "Dataset502_PhantomMerged", (24, 36, 36), (5.0, 4.0, 4.0))
+FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING)
 
 
 def main() -> int:
@@ -88,7 +87,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", type=int, default=16, help="to train with; one more is validated")
     parser.add_argument("--tests", type=int, default=8, help="to predict")
-    parser.add_argument("--epochs", type=int, default=24, help="of one stage; a multiple of 3")
+    parser.add_argument("--epochs", type=int, default=24, help="of each model")
     parser.add_argument("--steps", type=int, default=20, help="of each epoch")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("-device", default="cpu", choices=("cpu", "cuda", "mps"))
@@ -202,18 +201,15 @@ def train(args: argparse.Namespace, work: Path, model: Model) -> None:
     memory = (
         f"{1024 * (estimate_gb(configuration, 1, len(labels)) or math.nan):.0f} MiB by nnU-Net's estimate"
     )
-    n_iterations = round(args.epochs * model.share) * args.steps
     if not (trained := folder_of(args, work, model) / "fold_0" / "checkpoint_final.pth").is_file():
         os.environ.update({"nnUNet_n_proc_DA": "0"})  # not while planning, which divides by it
-        cost = nnunet(
-            "train", model.number, CONFIGURATION, "0", "-tr", trainer(args, model), "-device", args.device
-        )
+        cost = nnunet("train", model.number, CONFIGURATION, "0", "-tr", trainer(args), "-device", args.device)
         os.environ.pop("nnUNet_n_proc_DA")
         memory_taken = f"at most {cost.peak_bytes / 2**20:.0f} MiB"
         took = f"{cost.wall_s:.0f} s, {cost.cpu_s:.0f} s of processors, {memory_taken}"
     else:
         took = f"was there, {trained.stat().st_size / 2**20:.1f} MiB"
-    print(f"{model.name:<10} {n_iterations} iterations, {patch}: {memory}; {took}", flush=True)
+    print(f"{model.name:<10} {patch}: {memory}; {took}", flush=True)
 
 
 def shrink(path: Path, model: Model) -> None:
@@ -233,15 +229,14 @@ def shrink(path: Path, model: Model) -> None:
     write_json(plans, path)
 
 
-def trainer(args: argparse.Namespace, model: Model) -> str:
+def trainer(args: argparse.Namespace) -> str:
     """Its settings are in its name."""
-    epochs = round(args.epochs * model.share)
-    return f"nnUNetTrainerExt_ep{epochs}_it{args.steps}_val1_adamw_lr2em3_seed1"
+    return f"nnUNetTrainerExt_ep{args.epochs}_it{args.steps}_val1_adamw_lr2em3_seed1"
 
 
 def folder_of(args: argparse.Namespace, work: Path, model: Model) -> Path:
     """Of the trained model."""
-    return work / "results" / model.dataset / f"{trainer(args, model)}__{PLANS}__{CONFIGURATION}"
+    return work / "results" / model.dataset / f"{trainer(args)}__{PLANS}__{CONFIGURATION}"
 
 
 def compare(args: argparse.Namespace, work: Path) -> None:
@@ -258,10 +253,11 @@ def compare(args: argparse.Namespace, work: Path) -> None:
 
 
 def write_plan(args: argparse.Namespace, work: Path, model: Model) -> str:
-    """A plan of one model that does not mirror."""
+    """A plan of one model that does not mirror, and of whose result the largest component stays."""
     path = work / f"{model.name.replace(' ', '_')}.yaml"
-    results = f"{{d: {model.number}, tr: {trainer(args, model)}, p: {PLANS}, c: {CONFIGURATION}, f: 0}}"
-    path.write_text(f"members: {{model: {{results: {results}, mirroring: false}}}}\n", encoding="utf-8")
+    results = f"{{d: {model.number}, tr: {trainer(args)}, p: {PLANS}, c: {CONFIGURATION}, f: 0}}"
+    members = f"members: {{model: {{results: {results}, mirroring: false}}}}"
+    path.write_text(f"{members}\npostprocess: [keep_largest: {{union: true}}]\n", encoding="utf-8")
     return str(path)
 
 

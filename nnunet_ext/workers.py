@@ -47,18 +47,6 @@ def threads_each(n_processes: int, n_jobs: int) -> int:
     return max(1, n_processes // max(1, min(n_processes, n_jobs)))
 
 
-def paired(n_processes: int, n_jobs: int) -> tuple[int, int]:
-    """Worker processes, and threads of each, where jobs let two threads work most of the time.
-
-    Half as many processes need little more than half the memory. Processes times threads stay
-    within `n_processes`.
-    """
-    if n_processes == 0:
-        return 0, 1
-    n_workers = max(1, min(n_processes // 2, n_jobs))
-    return n_workers, max(1, n_processes // n_workers)
-
-
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], n_processes: int
 ) -> Iterator[Outcome[Job, Result]]:

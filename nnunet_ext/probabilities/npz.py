@@ -23,7 +23,7 @@ from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
 
 KEY = "probabilities"
-READ_BYTES = 1 << 16  # stays in the cache while it is hashed and inflated
+READ_BYTES = 1 << 18  # stays in the cache while it is hashed and inflated
 LOCAL_HEADER_BYTES = 30
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

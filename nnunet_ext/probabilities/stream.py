@@ -6,6 +6,7 @@ of the bytes in nnU-Net's files, they need a few blocks of memory, however many 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -52,13 +53,14 @@ class Layout:
     @property
     def n_voxels(self) -> int:
         """Voxels of one label."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def pieces(self) -> Iterator[Piece]:
         """The places of all blocks in the order in which they are read."""
+        n_voxels = self.n_voxels
         for label in range(self.n_labels):
-            for start in range(0, self.n_voxels, self.block_voxels):
-                yield Piece(label, slice(start, min(start + self.block_voxels, self.n_voxels)))
+            for start in range(0, n_voxels, self.block_voxels):
+                yield Piece(label, slice(start, min(start + self.block_voxels, n_voxels)))
 
 
 class Probabilities(Protocol):

@@ -107,8 +107,9 @@ def run_ensemble(
         if case.fault is None
     ]
     faulty = [CaseRecord(case.case_id, case.fault) for case in chosen if case.fault]
-    outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor)
-    cases = collect(outcomes, len(jobs), faulty, on_case)
+    with share.pool() as pool:
+        outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor or pool)
+        cases = collect(outcomes, len(jobs), faulty, on_case)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
     report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, cases, warnings)

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from jobs import behave
 
-from nnunet_ext.workers import paired, run_jobs, run_jobs_on, threads_each
+from nnunet_ext.workers import run_jobs, run_jobs_on, threads_each
 
 
 @pytest.mark.parametrize("n_processes", [0, 1, 3])
@@ -47,13 +47,9 @@ def test_no_jobs_are_no_outcomes():
 @pytest.mark.parametrize("n_jobs", [1, 2, 5, 100])
 @pytest.mark.parametrize("n_processes", [1, 2, 3, 4, 7, 8])
 def test_workers_and_their_threads_stay_within_the_bound(n_processes, n_jobs):
-    n_workers, n_threads = paired(n_processes, n_jobs)
-    assert 1 <= n_workers <= n_jobs
-    assert n_processes / 2 < n_workers * n_threads <= n_processes
     n_threads = threads_each(n_processes, n_jobs)
     assert n_processes / 2 < min(n_processes, n_jobs) * n_threads <= n_processes
 
 
 def test_no_worker_is_one_thread_of_this_process():
-    assert paired(0, 5) == (0, 1)
     assert threads_each(0, 5) == 1

@@ -8,7 +8,7 @@ from factories import labels, softmax
 from nnunet_ext.ensemble.members import Case, Source
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.store import write_array
-from nnunet_ext.workflow.sharing import COMMAND_BYTES, Share, fusing_bytes, share_out
+from nnunet_ext.workflow.sharing import COMMAND_BYTES, WORKER_BYTES, Share, fusing_bytes, share_out
 
 PLENTY = 1 << 40
 
@@ -31,28 +31,37 @@ def cases_of(folder: Path, n_cases=4, n_members=3, n_labels=4, shape=(4, 5, 6), 
 
 @pytest.mark.parametrize(
     ("n_processes", "share"),
-    [(0, Share(0, 1)), (1, Share(1, 1)), (2, Share(1, 2)), (4, Share(2, 2)), (8, Share(4, 2))],
+    [
+        (0, Share(0, 1)),
+        (1, Share(1, 1, True)),
+        (2, Share(2, 1, True)),
+        (4, Share(4, 1, True)),
+        (8, Share(4, 2, True)),
+    ],
 )
-def test_members_in_npz_are_inflated_in_pairs_of_threads(tmp_path, n_processes, share):
+def test_npz_are_fused_on_threads_of_this_process(tmp_path, n_processes, share):
     assert share_out(n_processes, cases_of(tmp_path), PLENTY) == share
 
 
 @pytest.mark.parametrize(
-    ("n_processes", "share"), [(0, Share(0, 1)), (2, Share(2, 1)), (4, Share(4, 1)), (8, Share(8, 2))]
+    ("n_processes", "share"), [(0, Share(0, 1)), (2, Share(2, 1)), (4, Share(4, 1)), (8, Share(4, 2))]
 )
 def test_cases_of_the_store_go_to_one_process_each(tmp_path, n_processes, share):
     assert share_out(n_processes, cases_of(tmp_path, ending=".b2nd"), PLENTY) == share
 
 
-def test_there_are_fewer_processes_where_memory_is_short(tmp_path, caplog):
-    cases = cases_of(tmp_path)
-    enough_for_two = COMMAND_BYTES + 2 * fusing_bytes(cases)
+@pytest.mark.parametrize(
+    ("ending", "base", "of_worker"), [(".npz", WORKER_BYTES, 0), (".b2nd", COMMAND_BYTES, WORKER_BYTES)]
+)
+def test_there_are_fewer_workers_where_memory_is_short(tmp_path, caplog, ending, base, of_worker):
+    cases = cases_of(tmp_path, ending=ending)
+    enough_for_two = base + 2 * (of_worker + fusing_bytes(cases))
     assert share_out(8, cases, enough_for_two).n_workers == 2
-    assert "2 worker processes instead of 4" in caplog.text
+    assert "2 cases side by side instead of 4" in caplog.text
     assert share_out(8, cases, enough_for_two - 1).n_workers == 1
 
 
-def test_one_process_works_however_little_memory_is_free(tmp_path):
+def test_one_worker_works_however_little_memory_is_free(tmp_path):
     assert share_out(8, cases_of(tmp_path), 0).n_workers == 1
     assert share_out(0, cases_of(tmp_path), 0).n_workers == 0
 
@@ -60,7 +69,7 @@ def test_one_process_works_however_little_memory_is_free(tmp_path):
 def test_the_memory_is_told(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     share_out(2, cases_of(tmp_path), PLENTY)
-    assert "memory: about 1" in caplog.text
+    assert "memory: about 7" in caplog.text
 
 
 def test_the_estimate_grows_with_voxels_and_not_with_labels(tmp_path):
@@ -71,7 +80,7 @@ def test_the_estimate_grows_with_voxels_and_not_with_labels(tmp_path):
 def test_a_damaged_file_is_left_to_the_run(tmp_path):
     cases = cases_of(tmp_path, n_cases=1)
     cases[0].sources[0].path.write_bytes(b"not a zip")
-    assert share_out(2, cases, PLENTY) == Share(1, 2)
+    assert share_out(2, cases, PLENTY) == Share(1, 2, True)
 
 
 def test_cases_that_cannot_be_fused_need_nothing(tmp_path):
