@@ -3,9 +3,9 @@
     python benchmarks/roi.py
 
 Writes scans of 48 x 72 x 72 voxels in which an organ with a small lesion lies among decoys of its brightness
-and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths and for the
-same number of iterations: one stage on whole scans; a coarse model (half the resolution, organ and lesion
-merged); and a fine one on crops, whose patches are a third of the size. Then predicts the test scans by
+and with spots of their own. Trains by nnU-Net's own commands, with networks of the same widths: a coarse
+model (half the resolution, organ and lesion merged); a fine one on crops, whose patches are a third of the
+size; and one stage on whole scans, for as many iterations as both together. Then predicts the test scans by
 `nnunet_ext predict` and `nnunet_ext roi predict`, keeps of both the largest component of organ and lesion
 together, and compares by `nnunet_ext roi evaluate`.
 Prints patch sizes with nnU-Net's estimate of their memory, seconds and peak memory of each training, and
@@ -62,12 +62,14 @@ class Model:
         dataset: its folder's name.
         patch: voxels.
         spacing: mm.
+        share: of the epochs asked for.
     """
 
     name: str
     dataset: str
     patch: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    share: int = 1
 
     @property
     def number(self) -> str:
@@ -75,7 +77,7 @@ class Model:
         return str(int(self.dataset[7:10]))
 
 
-ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING)
+ONE = Model("one stage", "Dataset501_Phantom", (32, 48, 48), SPACING, share=2)
 COARSE = Model("coarse", "Dataset502_PhantomMerged", (24, 36, 36), (5.0, 4.0, 4.0))
 FINE = Model("fine", "Dataset503_PhantomROI", (24, 32, 32), SPACING)
 
@@ -87,7 +89,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", type=int, default=16, help="to train with; one more is validated")
     parser.add_argument("--tests", type=int, default=8, help="to predict")
-    parser.add_argument("--epochs", type=int, default=24, help="of each model")
+    parser.add_argument("--epochs", type=int, default=24, help="of each of the two stages")
     parser.add_argument("--steps", type=int, default=20, help="of each epoch")
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("-device", default="cpu", choices=("cpu", "cuda", "mps"))
@@ -97,9 +99,7 @@ def main() -> int:
         folders = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
         settings = {"nnUNet_def_n_proc": "1", "nnUNet_compile": "f", TRAINER_VARIABLE: with_discovery()}
         os.environ.update(folders | settings)
-        print(
-            f"{platform.platform()}, {psutil.cpu_count()} processors, {args.epochs * args.steps} iterations"
-        )
+        print(f"{platform.platform()}, {psutil.cpu_count()} processors")
         make_data(args, work)
         for model in (ONE, COARSE, FINE):
             train(args, work, model)
@@ -203,13 +203,16 @@ def train(args: argparse.Namespace, work: Path, model: Model) -> None:
     )
     if not (trained := folder_of(args, work, model) / "fold_0" / "checkpoint_final.pth").is_file():
         os.environ.update({"nnUNet_n_proc_DA": "0"})  # not while planning, which divides by it
-        cost = nnunet("train", model.number, CONFIGURATION, "0", "-tr", trainer(args), "-device", args.device)
+        cost = nnunet(
+            "train", model.number, CONFIGURATION, "0", "-tr", trainer(args, model), "-device", args.device
+        )
         os.environ.pop("nnUNet_n_proc_DA")
         memory_taken = f"at most {cost.peak_bytes / 2**20:.0f} MiB"
         took = f"{cost.wall_s:.0f} s, {cost.cpu_s:.0f} s of processors, {memory_taken}"
     else:
         took = f"was there, {trained.stat().st_size / 2**20:.1f} MiB"
-    print(f"{model.name:<10} {patch}: {memory}; {took}", flush=True)
+    n_iterations = args.epochs * model.share * args.steps
+    print(f"{model.name:<10} {n_iterations} iterations, {patch}: {memory}; {took}", flush=True)
 
 
 def shrink(path: Path, model: Model) -> None:
@@ -229,14 +232,14 @@ def shrink(path: Path, model: Model) -> None:
     write_json(plans, path)
 
 
-def trainer(args: argparse.Namespace) -> str:
+def trainer(args: argparse.Namespace, model: Model) -> str:
     """Its settings are in its name."""
-    return f"nnUNetTrainerExt_ep{args.epochs}_it{args.steps}_val1_adamw_lr2em3_seed1"
+    return f"nnUNetTrainerExt_ep{args.epochs * model.share}_it{args.steps}_val1_adamw_lr2em3_seed1"
 
 
 def folder_of(args: argparse.Namespace, work: Path, model: Model) -> Path:
     """Of the trained model."""
-    return work / "results" / model.dataset / f"{trainer(args)}__{PLANS}__{CONFIGURATION}"
+    return work / "results" / model.dataset / f"{trainer(args, model)}__{PLANS}__{CONFIGURATION}"
 
 
 def compare(args: argparse.Namespace, work: Path) -> None:
@@ -255,7 +258,7 @@ def compare(args: argparse.Namespace, work: Path) -> None:
 def write_plan(args: argparse.Namespace, work: Path, model: Model) -> str:
     """A plan of one model that does not mirror, and of whose result the largest component stays."""
     path = work / f"{model.name.replace(' ', '_')}.yaml"
-    results = f"{{d: {model.number}, tr: {trainer(args)}, p: {PLANS}, c: {CONFIGURATION}, f: 0}}"
+    results = f"{{d: {model.number}, tr: {trainer(args, model)}, p: {PLANS}, c: {CONFIGURATION}, f: 0}}"
     members = f"members: {{model: {{results: {results}, mirroring: false}}}}"
     path.write_text(f"{members}\npostprocess: [keep_largest: {{union: true}}]\n", encoding="utf-8")
     return str(path)
