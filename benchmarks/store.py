@@ -38,7 +38,6 @@ def main() -> int:
     parser.add_argument("-i", type=Path, nargs="+", metavar="FOLDER", help="folders of npz to measure")
     parser.add_argument("--shape", type=int, nargs=3, default=[128, 256, 256], metavar=("Z", "Y", "X"))
     parser.add_argument("--labels", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=psutil.cpu_count(), help="that compress side by side")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {psutil.cpu_count()} processors")
@@ -91,11 +90,11 @@ def measure(p: np.ndarray, work: Path, args: argparse.Namespace) -> dict[str, fl
             path.unlink(missing_ok=True)  # a disk takes longer to replace a file than to write one
         written = (
             seconds(lambda: np.savez_compressed(npz, probabilities=p)),
-            seconds(lambda: write_array(store, p, about, n_threads=args.threads)),
+            seconds(lambda: write_array(store, p, about)),
         )
         read = (
             seconds(lambda: np.load(npz)["probabilities"]),
-            seconds(lambda: StoredProbabilities(store, args.threads).read()),
+            seconds(lambda: StoredProbabilities(store).read()),
         )
         if repeat:
             pairs["written"].append(written)

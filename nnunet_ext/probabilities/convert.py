@@ -34,7 +34,6 @@ class Conversion:
         target: the file to write.
         labels: what the channels of an npz stand for; a stored file knows its own.
         remove_source: remove source and properties once the target was written and compared.
-        n_threads: that compress side by side.
     """
 
     source: Path
@@ -42,7 +41,6 @@ class Conversion:
     target: Path
     labels: Labels | None
     remove_source: bool = False
-    n_threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,12 @@ def _to_store(job: Conversion) -> str:
         source.blocks(layout), layout, sums_to_one=not job.labels.is_regions, what=str(job.source)
     )
     with written_whole(job.target) as part:
-        write_store(part, blocks, source.shape, about, n_threads=job.n_threads)
-        return _compare(source, StoredProbabilities(part, job.n_threads), ERROR_BOUND)
+        write_store(part, blocks, source.shape, about)
+        return _compare(source, StoredProbabilities(part), ERROR_BOUND)
 
 
 def _to_npz(job: Conversion) -> str:
-    source = StoredProbabilities(job.source, job.n_threads)
+    source = StoredProbabilities(job.source)
     properties = dict(source.about.properties) or _properties_of(source.geometry)
     with written_whole(job.target) as part:
         _write_npz(part, source)

@@ -31,12 +31,8 @@ def kind_to_write(environment: Mapping[str, str]) -> Kind:
     raise UsageError(f"{KIND_VARIABLE} is {asked!r}; it is store or npz.")
 
 
-def open_probabilities(path: Path, n_threads: int = 1) -> Probabilities:
+def open_probabilities(path: Path) -> Probabilities:
     """Open nnU-Net's npz or a file of the compact store; both are read the same way.
-
-    Args:
-        path: the file.
-        n_threads: that decompress side by side, where the kind allows it.
 
     Raises:
         ProbabilitiesError: the file is missing, damaged, or holds no probabilities.
@@ -44,7 +40,7 @@ def open_probabilities(path: Path, n_threads: int = 1) -> Probabilities:
     if path.name.endswith(STORE):
         from nnunet_ext.probabilities.store import StoredProbabilities  # Blosc2 only where it is read
 
-        return StoredProbabilities(path, n_threads)
+        return StoredProbabilities(path)
     from nnunet_ext.probabilities.npz import NpzProbabilities
 
     return NpzProbabilities(path)

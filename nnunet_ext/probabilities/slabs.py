@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 SLAB_VOXELS = 1 << 20
 BLOCK_VOXELS = 1 << 16
-THREADED_VOXELS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Slabs:
         shape: of one label, `(Z, Y, X)` or `(Y, X)`.
         size: of one slab: 1 along the first axes, then some planes, then all of the other axes.
             The last of an axis may be cut off.
-        block: of what one thread compresses at a time, the same way within a slab.
+        block: of what is compressed at a time, the same way within a slab.
     """
 
     shape: tuple[int, ...]
@@ -55,15 +54,6 @@ class Slabs:
                 first = first * length + index
             planes = min(self.size[axis], self.shape[axis] - place[axis])
             yield slice(first * plane, (first + planes) * plane)
-
-    @property
-    def n_blocks(self) -> int:
-        """Blocks of one slab, each compressed by one thread."""
-        return math.prod(math.ceil(n / step) for n, step in zip(self.size, self.block, strict=True))
-
-    def threads(self, n_threads: int) -> int:
-        """How many of these threads to use: starting them takes longer than a small slab."""
-        return min(n_threads, self.n_blocks) if self.n_stored >= THREADED_VOXELS else 1
 
     @property
     def n_stored(self) -> int:

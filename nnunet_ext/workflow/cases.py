@@ -84,7 +84,7 @@ class FuseJob(CaseJob):
         member_names: in the order of the plan.
         weights: for each member, one weight a label.
         reference: its scan, where one is known.
-        n_threads: that inflate or decompress side by side.
+        n_threads: that inflate members side by side.
     """
 
     case: Case
@@ -157,7 +157,7 @@ def open_sources(job: FuseJob) -> list[Probabilities]:
         ProbabilitiesError: a file is damaged or has other labels.
         GeometryMismatch: two of them have other shapes.
     """
-    files = [open_probabilities(source.path, job.n_threads) for source in job.case.sources]
+    files = [open_probabilities(source.path) for source in job.case.sources]
     _check_agreement(job, files)
     return files
 

@@ -14,7 +14,7 @@ from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.parts import Part
 from nnunet_ext.probabilities.convert import Conversion, convert
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
-from nnunet_ext.workers import default_processes, threads_each
+from nnunet_ext.workers import default_processes
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.outcomes import OnCase, run_somewhere, say_nothing
 from nnunet_ext.workflow.runs import dataset_json_of
@@ -74,7 +74,7 @@ def convert_folder(
             "-o, or let each source be removed with --remove_source."
         )
     n_processes = default_processes() if n_processes is None else n_processes
-    jobs = _jobs(folder, output, to, data, remove_source, n_processes)
+    jobs = _jobs(folder, output, to, data, remove_source)
     jobs = part.select(jobs) if part else jobs
     _copy_companions(folder, output)
     records = []
@@ -103,7 +103,7 @@ def _case_id(job: Conversion) -> str:
 
 
 def _jobs(
-    folder: Path, output: Path, to: Kind, data: Dataset | None, remove_source: bool, n_processes: int
+    folder: Path, output: Path, to: Kind, data: Dataset | None, remove_source: bool
 ) -> list[Conversion]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder that holds the probabilities.")
@@ -112,7 +112,6 @@ def _jobs(
     sources = [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
     if not sources:
         raise UsageError(f"{folder} holds no probabilities (CASE{before}).")
-    n_threads = threads_each(n_processes, len(sources))
     labels, ending = (data.labels, data.file_ending) if data else (None, "")
     jobs: dict[str, Conversion] = {}
     for source in sources:
@@ -122,7 +121,7 @@ def _jobs(
         pickles = [folder / f"{stem}.pkl" for stem in (source.stem, case_id)] if data else []
         properties = next((path for path in pickles if path.is_file()), None)
         target = output / f"{case_id}{after}"
-        jobs[case_id] = Conversion(source, properties, target, labels, remove_source, n_threads)
+        jobs[case_id] = Conversion(source, properties, target, labels, remove_source)
     return list(jobs.values())
 
 

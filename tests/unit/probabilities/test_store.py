@@ -29,9 +29,9 @@ def small_slabs(monkeypatch):
     monkeypatch.setattr("nnunet_ext.probabilities.slabs.BLOCK_VOXELS", 70)
 
 
-def write(tmp_path, p, about=ABOUT, **options):
+def write(tmp_path, p, about=ABOUT):
     path = tmp_path / "case.b2nd"
-    write_array(path, p, about, **options)
+    write_array(path, p, about)
     return path
 
 
@@ -39,12 +39,11 @@ def streamed(file, layout=None):
     return np.concatenate([block.copy() for block in file.blocks(layout)]).reshape(file.shape)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_read_is_what_was_written_within_the_bound(tmp_path, shape, n_threads):
+def test_what_is_read_is_what_was_written_within_the_bound(tmp_path, shape):
     p = softmax(1, shape=shape)
-    path = write(tmp_path, p, n_threads=n_threads)
-    file = StoredProbabilities(path, n_threads)
+    path = write(tmp_path, p)
+    file = StoredProbabilities(path)
     whole = file.read()
     assert file.shape == p.shape and whole.dtype == np.float32
     assert np.abs(whole - p).max() <= ERROR_BOUND
