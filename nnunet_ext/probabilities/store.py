@@ -101,7 +101,7 @@ def _write_slabs(
     n_labels = array.shape[0]
     fixed = np.zeros(slabs.n_stored, np.uint16)
     places = list(slabs.voxels())
-    sums = np.full(places[-1].stop if summed else 0, SUM_SHIFT)
+    sums = np.zeros(places[-1].stop if summed else 0, np.uint16)
     parts = recut(blocks, [voxels.stop - voxels.start for voxels in places] * n_labels)
     checksums: list[list[int]] = []
     for label in range(n_labels):
@@ -115,7 +115,7 @@ def _write_slabs(
             if summed:
                 sums[voxels] += numbers
                 if label == n_labels - 1:
-                    numbers[:] = sums[voxels]
+                    np.add(sums[voxels], SUM_SHIFT, out=numbers)
             fixed[len(block) :] = 0
             of_label.append(isal_zlib.crc32(numbers.data))
             array.schunk.update_data(label * len(places) + index, fixed, copy=False)
@@ -198,7 +198,11 @@ class StoredProbabilities:
 
     def read_label(self, label: int) -> Block:
         """One label, `(Z, Y, X)`; nothing else is read, but for the last, which the others tell."""
-        return self.read_box(label, (slice(None),) * len(self.shape[1:]))
+        scores = np.empty(self.shape[1:], np.float32)
+        flat = scores.reshape(-1)
+        for index, voxels in enumerate(self._voxels):
+            dequantise(self._slab(label, index), flat[voxels])
+        return scores
 
     def read_box(self, label: int, box: tuple[slice, ...]) -> Block:
         """A box of one label; only the slabs that it touches are read, and of the last label those of all.
@@ -227,7 +231,7 @@ class StoredProbabilities:
         """The slabs of all labels in order, in one buffer that the next overwrites."""
         last = self.shape[0] - 1
         buffer = np.empty(self._slabs.n_stored, np.uint16)
-        sums = np.full(self._voxels[-1].stop if self._summed else 0, SUM_SHIFT)
+        sums = np.zeros(self._voxels[-1].stop if self._summed else 0, np.uint16)
         for label in range(self.shape[0]):
             for index, voxels in enumerate(self._voxels):
                 fixed = self._stored(label, index, buffer)
@@ -235,6 +239,7 @@ class StoredProbabilities:
                     sums[voxels] += fixed
                 elif self._summed:
                     fixed -= sums[voxels]
+                    fixed -= SUM_SHIFT
                 yield Piece(label, voxels), fixed
 
     def _slab(self, label: int, index: int) -> Fixed:
