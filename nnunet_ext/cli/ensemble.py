@@ -5,17 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import (
-    add_cluster,
-    add_part,
-    add_processes,
-    add_uint16,
-    case_progress,
-    executor_of,
-    member_folders,
-    part_of,
-    print_report,
-)
+from nnunet_ext.cli.options import add_processes, add_uint16, add_where, member_folders, print_report, where
 from nnunet_ext.ensemble.plan import Plan, equal_plan
 from nnunet_ext.errors import UsageError
 from nnunet_ext.workflow.runs import run_ensemble
@@ -45,14 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_processes(parser)
     add_uint16(parser)
-    add_part(parser)
-    add_cluster(parser)
+    add_where(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     plan = _plan_of(args)
-    with executor_of(args) as executor, case_progress("ensemble") as on_case:
+    with where(args, "ensemble") as here:
         report = run_ensemble(
             plan,
             args.o,
@@ -61,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
-            part=part_of(args),
-            executor=executor,
-            on_case=on_case,
+            **here,
         )
     return print_report(report)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 from nnunet_ext.ensemble.plan import expand_folder
 from nnunet_ext.errors import PlanError
@@ -25,26 +26,21 @@ def add_processes(
     parser.add_argument("-np", type=_count, default=default, metavar="N", help=text)
 
 
-def add_part(parser: argparse.ArgumentParser) -> None:
-    """Add `--part`."""
+class Where(TypedDict):
+    """Which cases a verb works on, where, and whom it tells."""
+
+    part: Part | None
+    executor: Executor | None
+    on_case: Callable[[CaseRecord, int], None]
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Add `--part` and `--scheduler`."""
     parser.add_argument(
         "--part",
         metavar="I/N",
         help="do the I-th of N parts of the cases, 1/N to N/N, each on a machine of its own",
     )
-
-
-def part_of(args: argparse.Namespace) -> Part | None:
-    """The part that was asked for.
-
-    Raises:
-        UsageError: there is no such part.
-    """
-    return Part.parse(args.part) if args.part else None
-
-
-def add_cluster(parser: argparse.ArgumentParser) -> None:
-    """Add `--scheduler`."""
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -53,13 +49,22 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
+def where(args: argparse.Namespace, verb: str) -> Iterator[Where]:
+    """What `--part` and `--scheduler` ask for, and a bar of the verb's cases.
+
+    Raises:
+        UsageError: there is no such part, the scheduler cannot be reached, or Dask is not installed.
+    """
+    part = Part.parse(args.part) if args.part else None
+    with _executor_of(args) as executor, case_progress(verb) as on_case:
+        yield Where(part=part, executor=executor, on_case=on_case)
+
+
+@contextmanager
+def _executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
     """The executor of the scheduler that was asked for; None where none was.
 
     Its workers may stand in other folders, so all paths become absolute.
-
-    Raises:
-        UsageError: it cannot be reached, or Dask is not installed.
     """
     if not args.scheduler:
         yield None

@@ -7,16 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.cli.options import (
-    add_cluster,
-    add_part,
-    add_processes,
-    add_uint16,
-    case_progress,
-    executor_of,
-    part_of,
-    print_report,
-)
+from nnunet_ext.cli.options import add_processes, add_uint16, add_where, print_report, where
 from nnunet_ext.errors import PlanError
 from nnunet_ext.workflow.runs import run_postprocess
 
@@ -72,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(steps=None)
     add_processes(parser)
     add_uint16(parser)
-    add_part(parser)
-    add_cluster(parser)
+    add_where(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     steps = list(args.steps or [])
     if args.plan:
         steps = _steps_of(args.plan) + steps
-    with executor_of(args) as executor, case_progress("postprocess") as on_case:
+    with where(args, "postprocess") as here:
         report = run_postprocess(
             args.i,
             args.o,
@@ -89,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
             dataset=args.d or args.i / "dataset.json",
             n_processes=args.np,
             wide=args.uint16,
-            part=part_of(args),
-            executor=executor,
-            on_case=on_case,
+            **here,
         )
     return print_report(report)
 

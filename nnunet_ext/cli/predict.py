@@ -5,16 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import (
-    add_cluster,
-    add_part,
-    add_processes,
-    add_uint16,
-    case_progress,
-    executor_of,
-    part_of,
-    print_report,
-)
+from nnunet_ext.cli.options import add_processes, add_uint16, add_where, print_report, where
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,15 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         text="processes that take whole cases and hold all models; 0 uses threads of this one",
     )
     add_uint16(parser)
-    add_part(parser)
-    add_cluster(parser)
+    add_where(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.workflow.predictions import run_predict
 
-    with executor_of(args) as executor, case_progress("predict") as on_case:
+    with where(args, "predict") as here:
         report = run_predict(
             args.plan,
             args.i,
@@ -68,8 +58,6 @@ def run(args: argparse.Namespace) -> int:
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
-            part=part_of(args),
-            executor=executor,
-            on_case=on_case,
+            **here,
         )
     return print_report(report)

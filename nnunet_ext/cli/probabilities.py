@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import (
-    add_cluster,
-    add_part,
-    add_processes,
-    case_progress,
-    executor_of,
-    part_of,
-)
+from nnunet_ext.cli.options import add_processes, add_where, where
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
@@ -44,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove each source, and the pkl of an npz, once its result was compared",
     )
     add_processes(convert)
-    add_part(convert)
-    add_cluster(convert)
+    add_where(convert)
     info = what.add_parser(
         "info",
         help="say what a file holds, and check every byte",
@@ -62,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from nnunet_ext.workflow.conversions import convert_folder
 
-    with executor_of(args) as executor, case_progress("convert") as on_case:
+    with where(args, "convert") as here:
         records = convert_folder(
             args.i,
             args.o,
@@ -70,9 +62,7 @@ def _convert(args: argparse.Namespace) -> int:
             dataset=args.d,
             remove_source=args.remove_source,
             n_processes=args.np,
-            part=part_of(args),
-            executor=executor,
-            on_case=on_case,
+            **here,
         )
     failed = [record for record in records if record.reason]
     before = sum(record.source_bytes for record in records)
