@@ -20,7 +20,7 @@ from nnunet_ext.workflow.record import Report
 def add_processes(
     parser: argparse.ArgumentParser,
     default: int | None = None,
-    text: str = "workers, processes or threads; 0 is this process alone (default: one a processor, 8 at most)",
+    text: str = "processes or threads to use; 0 is this process alone (default: one a processor, 8 at most)",
 ) -> None:
     """Add `-np`."""
     parser.add_argument("-np", type=_count, default=default, metavar="N", help=text)
