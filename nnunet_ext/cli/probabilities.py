@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.options import add_processes, add_where, where
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 MIB = 1 << 20
@@ -86,8 +87,6 @@ def _info(path: Path) -> int:
 
 
 def _print_about(file: Probabilities) -> None:
-    from nnunet_ext.probabilities.store import StoredProbabilities
-
     if not isinstance(file, StoredProbabilities):
         return
     about = file.about

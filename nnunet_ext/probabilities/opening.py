@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.probabilities.npz import NpzProbabilities
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 NPZ = ".npz"
@@ -37,10 +39,4 @@ def open_probabilities(path: Path) -> Probabilities:
     Raises:
         ProbabilitiesError: the file is missing, damaged, or holds no probabilities.
     """
-    if path.name.endswith(STORE):
-        from nnunet_ext.probabilities.store import StoredProbabilities  # Blosc2 only where it is read
-
-        return StoredProbabilities(path)
-    from nnunet_ext.probabilities.npz import NpzProbabilities
-
-    return NpzProbabilities(path)
+    return StoredProbabilities(path) if path.name.endswith(STORE) else NpzProbabilities(path)

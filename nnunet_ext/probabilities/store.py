@@ -2,14 +2,13 @@
 
 Any program with Blosc2 reads it: an array `(L, Z, Y, X)` of uint16, 65535 being 1. Each label is cut into
 slabs of planes that are compressed alone, by zstd after their bytes were shuffled, so that a label or a box
-is read without the rest. Beside the numbers lie, as JSON in the metadata `nnunet_ext`, what is known of
-them and the CRC-32 of each slab, which is checked whenever the slab is read; and behind them, a mark and
-the CRC-32 of all bytes before it, which is checked when all was read.
+is read without the rest. Behind the array lie, as JSON, what is known of it and the CRC-32 of each slab,
+which is checked whenever the slab is read; then the length and CRC-32 of this text, a mark, and the CRC-32
+of all bytes before it, which is checked when all was read.
 
 Labels that exclude each other sum to 1, so that the last tells nothing that the others do not. In its
 place lies the sum of all, nearly the same everywhere, plus 128, which keeps it in one byte, modulo 65536:
-nothing is lost, and files are a sixth to a third smaller. Regions, and files of version 1, hold each label
-as it is.
+nothing is lost, and files are a sixth to a third smaller. Regions are stored as they are.
 
 How far numbers are off, and which voxels can change their label, is told in `fixed_point`.
 
@@ -21,12 +20,13 @@ as long where other programs kept a processor busy.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import blosc2
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
@@ -40,10 +40,13 @@ from nnunet_ext.probabilities.fixed_point import Fixed, dequantise, quantise
 from nnunet_ext.probabilities.slabs import Slabs
 from nnunet_ext.probabilities.stream import Block, Layout, Piece, blocks_of, recut
 
+if TYPE_CHECKING:
+    import blosc2
+
 FORMAT_VERSION = 2
-METADATA = "nnunet_ext"
-MARK = b"nnunet_ext\x00\x01"
-END_BYTES = len(MARK) + 4
+MARK = b"nnunet_ext\x00\x02"
+END = struct.Struct(f"<QI{len(MARK)}sI")  # bytes and CRC-32 of the JSON, mark, CRC-32 of all before
+CRC_BYTES = 4
 SUM_SHIFT = np.uint16(128)
 
 
@@ -62,6 +65,8 @@ def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], a
     """
     if len(about.labels) != shape[0]:
         raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
+    import blosc2  # half a second, which those who only look at a file's end need not wait
+
     slabs = Slabs.of_shape(shape[1:])
     known = about.as_json()
     summed = not about.labels.is_regions
@@ -79,12 +84,14 @@ def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], a
     )
     checksums = _write_slabs(array, blocks, slabs, summed, target)
     cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "summed": summed, "crc32": checksums}
-    text = json.dumps({"version": FORMAT_VERSION} | known | cut)
-    array.schunk.vlmeta[METADATA] = {"json": text, "crc32": isal_zlib.crc32(text.encode())}
-    content = array.to_cframe()
+    text = json.dumps({"version": FORMAT_VERSION} | known | cut).encode()
+    end = END.pack(len(text), isal_zlib.crc32(text), MARK, 0)[:-CRC_BYTES]
+    crc = 0
     with written_whole(target) as part, part.open("wb") as file:
-        file.write(content)
-        file.write(MARK + isal_zlib.crc32(content).to_bytes(4, "little"))
+        for piece in (array.to_cframe(), text, end):
+            file.write(piece)
+            crc = isal_zlib.crc32(piece, crc)
+        file.write(crc.to_bytes(CRC_BYTES, "little"))
 
 
 def write_array(target: Path, probabilities: NDArray[np.floating], about: About) -> None:
@@ -143,10 +150,7 @@ class StoredProbabilities:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256: str | None = None
-        self._check_end()
-        with self._damage_named():
-            self._array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
-            content = _metadata(self._array)
+        content = self._read_end()
         if content["version"] > FORMAT_VERSION:
             raise ProbabilitiesError(
                 f"{path} is of version {content['version']} of the store; this nnunet_ext reads versions up "
@@ -156,9 +160,8 @@ class StoredProbabilities:
             self.about = About.from_json(content)
             self.shape = tuple(content["shape"])
             self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
-            _check_cut(self._array, self.shape, self._slabs)
             self._voxels = list(self._slabs.voxels())
-            self._summed: bool = content.get("summed", False)
+            self._summed: bool = content["summed"]
             self._checksums: list[list[int]] = content["crc32"]
             if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
                 raise ValueError("checksums of other slabs")
@@ -263,24 +266,41 @@ class StoredProbabilities:
                 raise ValueError(f"CRC {found:08x} instead of {stored:08x}")
         return fixed
 
-    def _check_end(self) -> None:
+    @cached_property
+    def _array(self) -> blosc2.NDArray:
+        import blosc2  # as above
+
+        with self._damage_named("array"):
+            array = blosc2.open(str(self.path), mode="r", dparams=blosc2.DParams(nthreads=1))
+            if not isinstance(array, blosc2.NDArray):
+                raise ValueError("it holds no array")
+            _check_cut(array, self.shape, self._slabs)
+        return array
+
+    def _read_end(self) -> dict[str, Any]:
+        """What lies behind the array."""
         try:
             with self.path.open("rb") as file:
                 n_bytes = file.seek(0, 2)
-                file.seek(max(0, n_bytes - END_BYTES))
-                end = file.read()
+                file.seek(max(0, n_bytes - END.size))
+                n_text, crc, mark, self._crc = END.unpack(file.read().rjust(END.size))
+                file.seek(max(0, n_bytes - END.size - n_text))
+                text = file.read(n_text) if mark == MARK else b""
         except FileNotFoundError:
             raise ProbabilitiesError(f"{self.path} does not exist.") from None
-        if end[: len(MARK)] != MARK:
+        if mark != MARK:
             raise ProbabilitiesError(
                 f"{self.path} ({n_bytes} bytes) is truncated or none of this package's store. "
                 "Convert or predict that case again."
             )
-        self._crc = int.from_bytes(end[len(MARK) :], "little")
+        if isal_zlib.crc32(text) != crc:
+            raise self._damaged("the CRC of its metadata differs")
+        content: dict[str, Any] = json.loads(text)
+        return content
 
     def _check_all_bytes(self) -> None:
         """Compare the CRC-32 of the file with that at its end."""
-        crc, left = 0, self.path.stat().st_size - END_BYTES
+        crc, left = 0, self.path.stat().st_size - CRC_BYTES
         with self.path.open("rb") as file:
             while chunk := file.read(min(CHUNK_BYTES, left)):
                 crc = isal_zlib.crc32(chunk, crc)
@@ -305,12 +325,3 @@ def _check_cut(array: blosc2.NDArray, shape: tuple[int, ...], slabs: Slabs) -> N
     found = (array.dtype, array.shape, array.chunks, array.blocks)
     if found != (np.uint16, shape, (1, *slabs.size), (1, *slabs.block)):
         raise ValueError("the array is of another type or shape")
-
-
-def _metadata(array: blosc2.NDArray) -> dict[str, Any]:
-    if not isinstance(array, blosc2.NDArray):
-        raise ValueError("it holds no array")
-    entry = array.schunk.vlmeta[METADATA]
-    if isal_zlib.crc32(entry["json"].encode()) != entry["crc32"]:
-        raise ValueError("their CRC differs")
-    return json.loads(entry["json"])
