@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import blosc2
 
 FORMAT_VERSION = 2
-MARK = b"nnunet_ext\x00\x02"
+MARK, FIRST_MARK = b"nnunet_ext\x00\x02", b"nnunet_ext\x00\x01"
 END = struct.Struct(f"<QI{len(MARK)}sI")  # bytes and CRC-32 of the JSON, mark, CRC-32 of all before
 CRC_BYTES = 4
 SUM_SHIFT = np.uint16(128)
@@ -289,9 +289,12 @@ class StoredProbabilities:
         except FileNotFoundError:
             raise ProbabilitiesError(f"{self.path} does not exist.") from None
         if mark != MARK:
+            early = mark == FIRST_MARK
+            what = (
+                "is of the store's first version" if early else "is truncated or none of this package's store"
+            )
             raise ProbabilitiesError(
-                f"{self.path} ({n_bytes} bytes) is truncated or none of this package's store. "
-                "Convert or predict that case again."
+                f"{self.path} ({n_bytes} bytes) {what}. Convert or predict that case again."
             )
         if isal_zlib.crc32(text) != crc:
             raise self._damaged("the CRC of its metadata differs")

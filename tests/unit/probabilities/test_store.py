@@ -14,7 +14,7 @@ from nnunet_ext.probabilities.about import About, Model
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.store import END, StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.store import END, FIRST_MARK, StoredProbabilities, write_array, write_store
 from nnunet_ext.probabilities.stream import Layout
 
 ABOUT = About(labels())
@@ -241,6 +241,13 @@ def test_a_later_version_is_told(tmp_path, monkeypatch):
     path = write(tmp_path, softmax(1))
     monkeypatch.undo()
     with pytest.raises(ProbabilitiesError, match="version 3 of the store"):
+        StoredProbabilities(path)
+
+
+def test_a_file_of_the_first_version_is_told(tmp_path):
+    path = tmp_path / "case.b2nd"
+    path.write_bytes(b"an array" + FIRST_MARK + bytes(4))
+    with pytest.raises(ProbabilitiesError, match=r"is of the store's first version\. Convert"):
         StoredProbabilities(path)
 
 
