@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile
-from nnunet_ext.integrity.zips import entry_blocks, zip_entries
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.inflate import Bytes
+from nnunet_ext.zips import entry_blocks, zip_entries
 
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

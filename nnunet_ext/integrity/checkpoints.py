@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile
-from nnunet_ext.integrity.zips import entry_blocks, zip_entries
 from nnunet_ext.voxels.inflate import Bytes
+from nnunet_ext.zips import entry_blocks, zip_entries
 
 WEIGHTS = "network_weights"
 NEEDED = ("network_weights", "init_args", "trainer_name")

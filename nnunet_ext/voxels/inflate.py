@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from isal import igzip_lib
+from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DamagedFile
 
 GZIP_MAGIC = b"\x1f\x8b"
-READ_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 20
 
 
@@ -30,29 +29,14 @@ def plain_blocks(path: Path) -> Iterator[bytes]:
         file.seek(0)
         if not magic:
             raise DamagedFile(f"{path} is empty (0 bytes).")
-        yield from _inflated(file, path) if magic == GZIP_MAGIC else iter(lambda: file.read(BLOCK_BYTES), b"")
-
-
-def _inflated(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    source = file.read(READ_BYTES)
-    while source:
-        inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+        content = igzip.IGzipFile(fileobj=file, mode="rb") if magic == GZIP_MAGIC else file
         try:
-            while True:
-                if block := inflater.decompress(source, BLOCK_BYTES):
-                    yield block
-                if inflater.eof:
-                    break
-                source = file.read(READ_BYTES) if inflater.needs_input else b""
-                if inflater.needs_input and not source:
-                    raise DamagedFile(f"{path} is truncated: its gzip stream ends early.")
-        except (igzip_lib.error, EOFError) as error:  # type: ignore[misc]  # its stub is an instance
-            raise DamagedFile(f"{path} is damaged: {error}.") from error
-        source = inflater.unused_data or file.read(READ_BYTES)
-        if not source.strip(b"\0"):  # padding of tapes and disks
-            source = file.read(READ_BYTES)
-        elif not source.startswith(GZIP_MAGIC):
-            raise DamagedFile(f"{path} is damaged: its gzip stream is followed by bytes that are none.")
+            while block := content.read(BLOCK_BYTES):
+                yield block
+        except EOFError as error:
+            raise DamagedFile(f"{path} is truncated, or followed by bytes that are no gzip.") from error
+        except (gzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # its stub is an instance
+            raise DamagedFile(f"{path} is damaged, its gzip stream: {error}.") from error
 
 
 class Bytes:
