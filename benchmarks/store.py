@@ -27,7 +27,8 @@ from scipy.ndimage import zoom
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND, STEP
-from nnunet_ext.probabilities.store import StoredProbabilities, write_array
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
+from nnunet_ext.probabilities.store_writing import write_array
 
 
 def main() -> int:

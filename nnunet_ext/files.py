@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -47,13 +46,16 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove the part files of killed writers, of one target or of all in a folder."""
-    ending = "*" if name is None else glob.escape(name)
-    for left in folder.glob(f"{PART_MARK}*-{ending}"):
+    for found in os.listdir(folder):  # noqa: PTH208, quicker than a path for each of many cases
+        if not found.startswith(PART_MARK):
+            continue
+        writer, _, target = found.removeprefix(PART_MARK).partition("-")
+        if name not in (None, target) or not writer.isdecimal():
+            continue
         import psutil  # only where a process was killed
 
-        writer = left.name.removeprefix(PART_MARK).partition("-")[0]
-        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
-            left.unlink(missing_ok=True)
+        if not psutil.pid_exists(int(writer)):
+            (folder / found).unlink(missing_ok=True)
 
 
 def write_json(content: Any, target: Path) -> None:

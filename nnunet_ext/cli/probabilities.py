@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.options import add_processes, add_where, where
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
-from nnunet_ext.probabilities.store import StoredProbabilities
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 MIB = 1 << 20

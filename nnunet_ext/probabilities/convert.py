@@ -18,7 +18,8 @@ from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
-from nnunet_ext.probabilities.store import StoredProbabilities, write_store
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
+from nnunet_ext.probabilities.store_writing import write_store
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 
 COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent

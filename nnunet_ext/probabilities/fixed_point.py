@@ -18,6 +18,7 @@ ONE = 65535
 STEP = 1 / ONE
 ERROR_BOUND = STEP / 2 + 2.0**-23
 PASS_VOXELS = 1 << 16  # fits the cache of a core with its copies
+ONE_AS_BITS = int(np.float32(ONE).view(np.uint32))
 
 Fixed = NDArray[np.uint16]
 
@@ -38,7 +39,7 @@ def quantise(block: Block, out: Fixed) -> None:
         steps = scaled[: len(part)]
         np.multiply(part, np.float32(ONE), out=steps)
         np.rint(steps, out=steps)
-        if not (steps.min() >= 0 and steps.max() <= ONE):  # neither holds where a value is NaN
+        if steps.view(np.uint32).max() > ONE_AS_BITS:  # as do the bits of what is negative, and of NaN
             _clip(part, steps)
         np.copyto(out[start : start + PASS_VOXELS], steps, casting="unsafe")
 

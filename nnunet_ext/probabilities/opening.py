@@ -8,7 +8,7 @@ from typing import Literal
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.probabilities.npz import NpzProbabilities
-from nnunet_ext.probabilities.store import StoredProbabilities
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 NPZ = ".npz"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SLAB_VOXELS = 1 << 20
-BLOCK_VOXELS = 1 << 16
+BLOCK_VOXELS = 1 << 18
 
 
 @dataclass(frozen=True)

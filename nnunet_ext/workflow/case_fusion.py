@@ -18,7 +18,7 @@ from nnunet_ext.geometry import Geometry
 from nnunet_ext.postprocess.steps import apply_steps
 from nnunet_ext.probabilities.about import About, Model
 from nnunet_ext.probabilities.properties import geometry_of_properties
-from nnunet_ext.probabilities.store import write_store
+from nnunet_ext.probabilities.store_writing import write_store
 from nnunet_ext.volumes import write_segmentation
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.predicted import PredictJob, write_record

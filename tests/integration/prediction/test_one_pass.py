@@ -19,7 +19,7 @@ from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.store import StoredProbabilities
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.volumes import read_segmentation
 from nnunet_ext.workflow.predictions import run_predict
 from nnunet_ext.workflow.runs import run_ensemble

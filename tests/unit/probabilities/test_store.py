@@ -14,7 +14,9 @@ from nnunet_ext.probabilities.about import About, Model
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.store import END, FIRST_MARK, StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.store_format import END, FIRST_MARK
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
+from nnunet_ext.probabilities.store_writing import write_array, write_store
 from nnunet_ext.probabilities.stream import Layout
 
 ABOUT = About(labels())
@@ -237,7 +239,7 @@ def test_a_missing_file_and_nnunets_preprocessed_data_are_refused(tmp_path):
 
 
 def test_a_later_version_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_ext.probabilities.store.FORMAT_VERSION", 3)
+    monkeypatch.setattr("nnunet_ext.probabilities.store_format.FORMAT_VERSION", 3)
     path = write(tmp_path, softmax(1))
     monkeypatch.undo()
     with pytest.raises(ProbabilitiesError, match="version 3 of the store"):
@@ -258,7 +260,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from factories import labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store import write_store
+from nnunet_ext.probabilities.store_writing import write_store
 
 def blocks():
     yield np.zeros(4 * 300 * 300, np.float32)

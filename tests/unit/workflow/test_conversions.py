@@ -10,7 +10,7 @@ from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.properties import read_properties
-from nnunet_ext.probabilities.store import StoredProbabilities
+from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.volumes import read_segmentation
 from nnunet_ext.workflow.conversions import convert_folder
 from nnunet_ext.workflow.runs import run_ensemble
@@ -61,7 +61,7 @@ def test_a_result_that_differs_from_its_source_gets_no_name_and_the_source_stays
 ):
     before = names(predictions)
     monkeypatch.setattr(
-        "nnunet_ext.probabilities.store.quantise", lambda block, out: out.fill(7), raising=True
+        "nnunet_ext.probabilities.store_writing.quantise", lambda block, out: out.fill(7), raising=True
     )
     records = convert_folder(predictions, predictions, remove_source=True, n_processes=0)
     assert all("differs by" in record.reason for record in records)

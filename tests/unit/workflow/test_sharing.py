@@ -7,7 +7,7 @@ from factories import labels, softmax
 
 from nnunet_ext.ensemble.members import Case, Source
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store import write_array
+from nnunet_ext.probabilities.store_writing import write_array
 from nnunet_ext.workflow.sharing import COMMAND_BYTES, WORKER_BYTES, Share, fusing_bytes, share_out
 
 PLENTY = 1 << 40

@@ -1,133 +1,27 @@
-"""The compact store: `CASE.b2nd`, the probabilities of one case as 16-bit fixed point, compressed by Blosc2.
-
-Any program with Blosc2 reads it: an array `(L, Z, Y, X)` of uint16, 65535 being 1. Each label is cut into
-slabs of planes that are compressed alone, by zstd after their bytes were shuffled, so that a label or a box
-is read without the rest. Behind the array lie, as JSON, what is known of it and the CRC-32 of each slab,
-which is checked whenever the slab is read; then the length and CRC-32 of this text, a mark, and the CRC-32
-of all bytes before it, which is checked when all was read.
-
-Labels that exclude each other sum to 1, so that the last tells nothing that the others do not. In its
-place lies the sum of all, nearly the same everywhere, plus 128, which keeps it in one byte, modulo 65536:
-nothing is lost, and files are a sixth to a third smaller. Regions are stored as they are.
-
-How far numbers are off, and which voxels can change their label, is told in `fixed_point`.
-
-Byte shuffle rather than bit shuffle: on trained networks' outputs the files were 10 to 35 % smaller and
-read up to twice as fast, on noise the same. One thread: Blosc2's meet after each slab, and took several times
-as long where other programs kept a processor busy.
-"""
+"""Reading the compact store; what it is like is told in `store_format`."""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 
-from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import CHUNK_BYTES, sha256_of, written_whole
+from nnunet_ext.files import CHUNK_BYTES, sha256_of
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.fixed_point import Fixed, dequantise, quantise
+from nnunet_ext.probabilities.fixed_point import Fixed, dequantise
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.stream import Block, Layout, Piece, blocks_of, recut
+from nnunet_ext.probabilities.store_format import CRC_BYTES, SUM_SHIFT, damaged, read_end
+from nnunet_ext.probabilities.stream import Block, Layout, Piece, recut
 
 if TYPE_CHECKING:
     import blosc2
-
-FORMAT_VERSION = 2
-MARK, FIRST_MARK = b"nnunet_ext\x00\x02", b"nnunet_ext\x00\x01"
-END = struct.Struct(f"<QI{len(MARK)}sI")  # bytes and CRC-32 of the JSON, mark, CRC-32 of all before
-CRC_BYTES = 4
-SUM_SHIFT = np.uint16(128)
-
-
-def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About) -> None:
-    """Write a stream of probabilities, whole or not at all.
-
-    Args:
-        target: the file; its name ends in `.b2nd`.
-        blocks: label after label in C order, cut in any way.
-        shape: `(L, Z, Y, X)` or `(L, Y, X)`.
-        about: what they are of.
-
-    Raises:
-        ProbabilitiesError: a value is not finite or outside 0..1, or a property cannot be kept.
-        ValueError: there are fewer values, or other labels, than `shape` says.
-    """
-    if len(about.labels) != shape[0]:
-        raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
-    import blosc2  # half a second, which those who only look at a file's end need not wait
-
-    slabs = Slabs.of_shape(shape[1:])
-    known = about.as_json()
-    summed = not about.labels.is_regions
-    array = blosc2.uninit(
-        shape,
-        np.dtype(np.uint16),
-        chunks=(1, *slabs.size),
-        blocks=(1, *slabs.block),
-        cparams={
-            "codec": blosc2.Codec.ZSTD,
-            "clevel": 1,
-            "filters": [blosc2.Filter.SHUFFLE],
-            "nthreads": 1,
-        },
-    )
-    checksums = _write_slabs(array, blocks, slabs, summed, target)
-    cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "summed": summed, "crc32": checksums}
-    text = json.dumps({"version": FORMAT_VERSION} | known | cut).encode()
-    end = END.pack(len(text), isal_zlib.crc32(text), MARK, 0)[:-CRC_BYTES]
-    crc = 0
-    with written_whole(target) as part, part.open("wb") as file:
-        for piece in (array.to_cframe(), text, end):
-            file.write(piece)
-            crc = isal_zlib.crc32(piece, crc)
-        file.write(crc.to_bytes(CRC_BYTES, "little"))
-
-
-def write_array(target: Path, probabilities: NDArray[np.floating], about: About) -> None:
-    """Write an array `(L, Z, Y, X)`; otherwise as `write_store`."""
-    slabs = Slabs.of_shape(probabilities.shape[1:])
-    layout = Layout(probabilities.shape[0], probabilities.shape[1:], int(np.prod(slabs.size)))
-    write_store(target, blocks_of(probabilities, layout), probabilities.shape, about)
-
-
-def _write_slabs(
-    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, target: Path
-) -> list[list[int]]:
-    """Quantise, checksum and compress slab after slab; the checksums by label."""
-    n_labels = array.shape[0]
-    fixed = np.zeros(slabs.n_stored, np.uint16)
-    places = list(slabs.voxels())
-    sums = np.zeros(places[-1].stop if summed else 0, np.uint16)
-    parts = recut(blocks, [voxels.stop - voxels.start for voxels in places] * n_labels)
-    checksums: list[list[int]] = []
-    for label in range(n_labels):
-        of_label = []
-        for index, (voxels, block) in enumerate(zip(places, parts, strict=False)):
-            numbers = fixed[: len(block)]
-            try:
-                quantise(block, numbers)
-            except ProbabilitiesError as error:
-                raise ProbabilitiesError(f"{target.name}, label {label}: {error}") from None
-            if summed:
-                sums[voxels] += numbers
-                if label == n_labels - 1:
-                    np.add(sums[voxels], SUM_SHIFT, out=numbers)
-            fixed[len(block) :] = 0
-            of_label.append(isal_zlib.crc32(numbers.data))
-            array.schunk.update_data(label * len(places) + index, fixed, copy=False)
-        checksums.append(of_label)
-    return checksums
 
 
 class StoredProbabilities:
@@ -150,12 +44,7 @@ class StoredProbabilities:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256: str | None = None
-        content = self._read_end()
-        if content["version"] > FORMAT_VERSION:
-            raise ProbabilitiesError(
-                f"{path} is of version {content['version']} of the store; this nnunet_ext reads versions up "
-                f"to {FORMAT_VERSION}. Install a newer one."
-            )
+        content, self._crc = read_end(path)
         with self._damage_named():
             self.about = About.from_json(content)
             self.shape = tuple(content["shape"])
@@ -268,7 +157,7 @@ class StoredProbabilities:
 
     @cached_property
     def _array(self) -> blosc2.NDArray:
-        import blosc2  # as above
+        import blosc2  # half a second, which those who only look at a file's end need not wait
 
         with self._damage_named("array"):
             array = blosc2.open(str(self.path), mode="r", dparams=blosc2.DParams(nthreads=1))
@@ -276,30 +165,6 @@ class StoredProbabilities:
                 raise ValueError("it holds no array")
             _check_cut(array, self.shape, self._slabs)
         return array
-
-    def _read_end(self) -> dict[str, Any]:
-        """What lies behind the array."""
-        try:
-            with self.path.open("rb") as file:
-                n_bytes = file.seek(0, 2)
-                file.seek(max(0, n_bytes - END.size))
-                n_text, crc, mark, self._crc = END.unpack(file.read().rjust(END.size))
-                file.seek(max(0, n_bytes - END.size - n_text))
-                text = file.read(n_text) if mark == MARK else b""
-        except FileNotFoundError:
-            raise ProbabilitiesError(f"{self.path} does not exist.") from None
-        if mark != MARK:
-            early = mark == FIRST_MARK
-            what = (
-                "is of the store's first version" if early else "is truncated or none of this package's store"
-            )
-            raise ProbabilitiesError(
-                f"{self.path} ({n_bytes} bytes) {what}. Convert or predict that case again."
-            )
-        if isal_zlib.crc32(text) != crc:
-            raise self._damaged("the CRC of its metadata differs")
-        content: dict[str, Any] = json.loads(text)
-        return content
 
     def _check_all_bytes(self) -> None:
         """Compare the CRC-32 of the file with that at its end."""
@@ -309,7 +174,7 @@ class StoredProbabilities:
                 crc = isal_zlib.crc32(chunk, crc)
                 left -= len(chunk)
         if crc != self._crc:
-            raise self._damaged(f"CRC {crc:08x} of all bytes instead of {self._crc:08x}")
+            raise damaged(self.path, f"CRC {crc:08x} of all bytes instead of {self._crc:08x}")
 
     @contextmanager
     def _damage_named(self, where: str = "metadata") -> Iterator[None]:
@@ -317,10 +182,7 @@ class StoredProbabilities:
         try:
             yield
         except Exception as error:
-            raise self._damaged(f"{where}: {error or type(error).__name__}") from error
-
-    def _damaged(self, reason: str) -> ProbabilitiesError:
-        return ProbabilitiesError(f"{self.path} is damaged: {reason}. Convert or predict that case again.")
+            raise damaged(self.path, f"{where}: {error or type(error).__name__}") from error
 
 
 def _check_cut(array: blosc2.NDArray, shape: tuple[int, ...], slabs: Slabs) -> None:
