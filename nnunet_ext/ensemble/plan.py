@@ -65,6 +65,24 @@ class Plan:
     postprocess: tuple[Any, ...] = ()
     file: Path | None = None
 
+    def counts(self, member: str) -> bool:
+        """Whether a member has any weight."""
+        weights = (self.default_weights, *self.label_weights.values())
+        return not self.default_weights or any(of_label.get(member) for of_label in weights)
+
+
+def with_stages(members: Iterable[Member], names: Iterable[str]) -> set[str]:
+    """The names of some members, and of those whose segmentations they begin with."""
+    stages = {member.name: member.previous_stage for member in members}
+    needed: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += [stage for stage in [stages[name]] if stage is not None]
+    return needed
+
 
 def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
     """A plan of members by name that all weigh the same."""

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from nnunet_ext.workflow.outcomes import (
 from nnunet_ext.workflow.predicted import PredictJob, Row, Setup, read_finished
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
 from nnunet_ext.workflow.runs import as_plan, check_apart, resolve_steps_of
+from nnunet_ext.workflow.stages import Stages
 
 PREDICT_REPORT = "predict_report.json"
 
@@ -168,7 +169,7 @@ def make_setup(
     Raises:
         PlanError: a cascade's previous stage is not among the members, or there are several.
     """
-    stages = _Stages(plan.members, found)
+    stages = Stages(plan.members, found)
     needed = {member.name for member, row in zip(plan.members, weights, strict=True) if row.any()}
     order = stages.order(member.name for member in plan.members if member.name in needed)
     by_name = {member.name: (member, row) for member, row in zip(plan.members, weights, strict=True)}
@@ -189,61 +190,6 @@ def _shares(member: Member) -> Row:
         return (1.0,)
     total = sum(member.fold_weights)
     return tuple(weight / total for weight in member.fold_weights)
-
-
-@dataclass
-class _Stages:
-    """Which member's segmentations each cascade begins with."""
-
-    members: Sequence[Member]
-    found: Mapping[str, ModelFiles]
-
-    def __post_init__(self) -> None:
-        self.previous = {member.name: self._previous_of(member) for member in self.members}
-
-    def order(self, names: Iterator[str]) -> list[str]:
-        """The names with all that they depend on, each after what it depends on."""
-        ordered: list[str] = []
-        for name in names:
-            chain: list[str] = []
-            stage: str | None = name
-            while stage is not None and stage not in ordered:
-                if stage in chain:
-                    raise PlanError(f"Member {name} is its own previous stage.")
-                chain.append(stage)
-                stage = self.previous[stage]
-            ordered += reversed(chain)
-        return ordered
-
-    def _previous_of(self, member: Member) -> str | None:
-        files = self.found[member.name]
-        configuration = files.previous_stage()
-        if configuration is None:
-            if member.previous_stage is not None:
-                raise PlanError(f"Member {member.name} is no cascade and has no previous stage.")
-            return None
-        if member.previous_stage is not None:
-            if member.previous_stage not in self.found:
-                raise PlanError(
-                    f"Member {member.name}: its previous stage {member.previous_stage} is unknown."
-                )
-            return member.previous_stage
-        fitting = [
-            name
-            for name, other in self.found.items()
-            if other.model.configuration == configuration
-            and other.folder.parent == files.folder.parent
-            and other.model.plans == files.model.plans
-        ]
-        if len(fitting) != 1:
-            there = (
-                f"{len(fitting)} members have it ({', '.join(fitting)})" if fitting else "no member has it"
-            )
-            raise PlanError(
-                f"Member {member.name} is a cascade that begins with segmentations of {configuration}, and "
-                f"{there}. Name one with `previous_stage`; with weight 0 it counts for nothing else."
-            )
-        return fitting[0]
 
 
 def plan_digest(setup: Setup, data: Dataset, steps: Sequence[Step], wide: bool) -> str:

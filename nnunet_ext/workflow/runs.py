@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from nnunet_ext.ensemble.members import find_cases
@@ -53,7 +55,7 @@ def run_ensemble(
     executor: Executor | None = None,
     on_case: OnCase = say_nothing,
 ) -> Report:
-    """Fuse the members of a plan, post-process and export every case.
+    """Fuse the members of a plan, post-process and export every case; those of weight 0 are not read.
 
     Args:
         plan: a plan, or the YAML file that holds one.
@@ -76,7 +78,7 @@ def run_ensemble(
     """
     plan = as_plan(plan)
     check_no_zip_of_a_part(zip_path, part)
-    models = [member.name for member in plan.members if not member.folders]
+    models = [member.name for member in plan.members if not member.folders and plan.counts(member.name)]
     if models:
         raise PlanError(
             f"{', '.join(models)}: trained models have no probabilities to fuse yet; run this plan with "
@@ -85,10 +87,12 @@ def run_ensemble(
     dataset_file = dataset or find_dataset_json(plan)
     data = read_dataset(dataset_file)
     weights = resolve_weights(plan, data.labels)
+    counted: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
+    members = tuple(plan.members[m] for m in counted)
     steps = resolve_steps_of(plan.postprocess, data.labels)
     check_apart(output, [*_folders(plan), *([references] if references else [])])
     scans = find_images(references, data.file_ending) if references else {}
-    found = find_cases(plan, data.file_ending, tuple(scans))
+    found = find_cases(replace(plan, members=members), data.file_ending, tuple(scans))
     if not found.cases:
         folders = ", ".join(map(str, _folders(plan)))
         raise UsageError(
@@ -99,8 +103,8 @@ def run_ensemble(
     share = Share(0, 1)
     if executor is None:
         share = share_out(n_processes, chosen, psutil.virtual_memory().available)
-    names = tuple(member.name for member in plan.members)
-    rows = tuple(tuple(row) for row in weights.tolist())
+    names = tuple(member.name for member in members)
+    rows = tuple(tuple(row) for row in weights[counted].tolist())
     jobs = [
         FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), share.n_threads)
         for case in chosen

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnunet_ext.ensemble.candidates import SINGLE, Candidate
-from nnunet_ext.ensemble.plan import Plan
+from nnunet_ext.ensemble.plan import Plan, with_stages
 from nnunet_ext.ensemble.recommendation import Rated
 from nnunet_ext.labels import Dataset
 from nnunet_ext.objective import Objective
@@ -95,11 +95,13 @@ class Tuning:
 
 
 def plan_of(tuning: Tuning) -> Plan:
-    """The recommended plan: members with any weight, each label's weights, and its steps."""
+    """The recommended plan: members with any weight and those that they begin with, weights and steps."""
     row = tuning.rows[tuning.recommended]
     weights, labels = row.candidate.weights, tuning.dataset.labels
-    used = [m for m in range(len(weights)) if weights[m].any()]
-    members = tuple(tuning.validation.plan.members[m] for m in used)
+    there = tuning.validation.plan.members
+    needed = with_stages(there, {member.name for m, member in enumerate(there) if weights[m].any()})
+    used = [m for m, member in enumerate(there) if member.name in needed]
+    members = tuple(there[m] for m in used)
 
     def column(channel: int) -> dict[str, float]:
         return {member.name: float(weights[m, channel]) for member, m in zip(members, used, strict=True)}

@@ -77,8 +77,9 @@ def verdict(tuning: Tuning) -> list[str]:
 
 def for_new_cases(tuning: Tuning, plan: Path | str) -> list[str]:
     """Commands that use a plan on new cases: on their scans, with trained models, or on predictions."""
-    members = plan_of(tuning).members
-    folders = " ".join(f"{member.name}=FOLDER" for member in members)
+    tuned = plan_of(tuning)
+    members = tuned.members
+    folders = " ".join(f"{member.name}=FOLDER" for member in members if tuned.counts(member.name))
     fuse = f"nnunet_ext ensemble --plan {plan} -i {folders} -o OUTPUT"
     if any(member.model is None for member in members):
         return [f"for new cases, once each member has predicted them: {fuse}"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_ext.ensemble.members import Case, Source, find_cases
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
 from nnunet_ext.paths import dataset_folder
-from nnunet_ext.trained import TrainedModel
+from nnunet_ext.trained import ModelFiles, TrainedModel
+from nnunet_ext.workflow.stages import stages_for
 
 FOLD = re.compile(r"fold_(\d+)$")
 CHECKPOINT = "checkpoint_final.pth"
@@ -73,7 +74,7 @@ def find_validation(folders: Mapping[str, Sequence[Path]], file_ending: str) -> 
         UsageError: fewer than two cases are in all members.
     """
     notes: list[str] = []
-    models = [_model(name, paths, notes) for name, paths in folders.items()]
+    models = _with_stages([_model(name, paths, notes) for name, paths in folders.items()])
     empty = [model for model in models if not model.member.folders]
     if empty:
         faults = [f"member {model.member.name!r}: {model.command('FOLD')}" for model in empty]
@@ -138,13 +139,30 @@ def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
 def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     """What predicts new cases with the folds of some validation folders; None where it is not all there."""
     names = model.name.split("__")
-    whole = all((folder.parent / CHECKPOINT).is_file() for folder in folders)
+    needed = [model / "plans.json", *(folder.parent / CHECKPOINT for folder in folders)]
+    whole = all(path.is_file() for path in needed)
     if len(names) != 3 or not _is_dataset(model.parent.name) or not whole:
         return None
     trainer, plans, configuration = names
     folds = tuple(folder.parent.name.removeprefix("fold_") for folder in folders)
     # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
     return TrainedModel(model.parent.name, configuration, trainer, plans, folds, fold_mean="logits")
+
+
+def _with_stages(models: Sequence[Model]) -> list[Model]:
+    """The models, those of cascades with the member that they begin with, where there is one."""
+    found = {
+        model.member.name: ModelFiles(model.member.model, model.folder)
+        for model in models
+        if model.member.model is not None and model.folder is not None
+    }
+    stages = {name: stages_for(files, found) for name, files in found.items()}
+    return [
+        replace(model, member=replace(model.member, previous_stage=stages[model.member.name][0]))
+        if len(stages.get(model.member.name, ())) == 1
+        else model
+        for model in models
+    ]
 
 
 def _holds_probabilities(folder: Path) -> bool:

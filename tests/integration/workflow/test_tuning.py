@@ -63,11 +63,34 @@ def test_the_plan_takes_new_predictions_for_its_members_by_name(tuned, capsys):
     assert "no members ['4d']" in capsys.readouterr().err
 
 
-def test_a_plan_of_trained_models_is_for_predicting_and_for_fusing(tmp_path, capsys):
-    models = planted.write_models(tmp_path, NOISES, n_cases=4, n_folds=2)
+def finish(models, configurations=()):
+    """Leave what predicts new cases beside the models' validation."""
     for folder in models.values():
+        (folder / "plans.json").write_text(json.dumps({"configurations": dict(configurations)}), "utf-8")
         for fold in ("fold_0", "fold_1"):
             (folder / fold / "checkpoint_final.pth").touch()
+
+
+def test_a_cascade_keeps_the_model_that_it_begins_with(tmp_path, capsys):
+    noises = {
+        "3d_lowres": dict.fromkeys((1, 2, 3), 5.0),
+        "3d_cascade_fullres": dict.fromkeys((1, 2, 3), GOOD),
+    }
+    models = planted.write_models(tmp_path, noises, n_cases=4, n_folds=2)
+    finish(models, {"3d_cascade_fullres": {"previous_stage": "3d_lowres"}})
+    plan = tmp_path / "plan.yaml"
+    members = [f"{name}={folder}" for name, folder in models.items()]
+    assert main(["tune", "-m", *members, "-r", str(tmp_path / "ref"), "-o", str(plan), "-np", "0"]) == 0
+    assert "-i 3d_cascade_fullres=FOLDER -o OUTPUT" in capsys.readouterr().out
+    tuned = read_plan(plan)
+    assert [member.name for member in tuned.members] == ["3d_lowres", "3d_cascade_fullres"]
+    assert tuned.members[1].previous_stage == "3d_lowres"
+    assert tuned.default_weights == {"3d_lowres": 0, "3d_cascade_fullres": 1}
+
+
+def test_a_plan_of_trained_models_is_for_predicting_and_for_fusing(tmp_path, capsys):
+    models = planted.write_models(tmp_path, NOISES, n_cases=4, n_folds=2)
+    finish(models)
     plan = tmp_path / "plan.yaml"
     members = [f"{name}={folder}" for name, folder in models.items()]
     assert main(["tune", "-m", *members, "-r", str(tmp_path / "ref"), "-o", str(plan), "-np", "0"]) == 0

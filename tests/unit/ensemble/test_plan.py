@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from factories import labels
 
-from nnunet_ext.ensemble.plan import Member, Plan, equal_plan, expand_folder, resolve_weights
+from nnunet_ext.ensemble.plan import Member, Plan, equal_plan, expand_folder, resolve_weights, with_stages
 from nnunet_ext.ensemble.plan_file import read_plan, write_plan
 from nnunet_ext.errors import PlanError
 from nnunet_ext.trained import TrainedModel
@@ -165,6 +165,15 @@ def test_a_member_can_be_folders_and_the_model_that_predicts_new_cases(tmp_path)
     assert member.fold_weights == (1.0, 1.0, 1.0)
     validation[1].rmdir()  # as on another machine, where only the model was taken
     assert read_plan(path).members == (Member("2d", (), (1.0, 1.0, 1.0), model),)
+
+
+def test_what_members_begin_with_is_needed_as_well():
+    stages = {"2d": None, "low": None, "middle": "low", "high": "middle"}
+    members = [Member(name, (), (), previous_stage=stage) for name, stage in stages.items()]
+    assert with_stages(members, ["high"]) == {"low", "middle", "high"}
+    assert with_stages(members, ["2d", "middle"]) == {"2d", "low", "middle"}
+    circle = [Member("a", (), (), previous_stage="b"), Member("b", (), (), previous_stage="a")]
+    assert with_stages(circle, ["a"]) == {"a", "b"}
 
 
 def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path):

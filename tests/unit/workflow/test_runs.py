@@ -17,9 +17,10 @@ from factories import (
     write_prediction,
 )
 
-from nnunet_ext.ensemble.plan import Plan, equal_plan
+from nnunet_ext.ensemble.plan import Member, Plan, equal_plan
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.files import sha256_of
+from nnunet_ext.trained import TrainedModel
 from nnunet_ext.volumes import read_segmentation
 from nnunet_ext.workflow.runs import run_ensemble, run_postprocess
 
@@ -50,6 +51,18 @@ def test_cases_are_fused_and_written_with_their_geometry(tmp_path, n_processes):
         np.testing.assert_array_equal(array, ((softmax(c) + softmax(10 + c)) / 2).argmax(axis=0))
         assert array.dtype == np.uint8
         assert grid.differences(geometry()) == []
+
+
+def test_members_of_weight_0_are_not_read(tmp_path):
+    folders = members(tmp_path, n_members=3)
+    (tmp_path / "m1" / "a.npz").write_bytes(b"damaged")
+    (tmp_path / "m1" / "b.npz").unlink()
+    model = Member("model", (), (), TrainedModel("7", "3d_lowres"))
+    weights = {"m0": 1.0, "m1": 0.0, "m2": 1.0, "model": 0.0}
+    plan = Plan((*equal_plan(folders).members, model), weights)
+    assert run_ensemble(plan, tmp_path / "out", n_processes=0).ok
+    array, _ = read_segmentation(tmp_path / "out" / "a.nii.gz")
+    np.testing.assert_array_equal(array, ((softmax(0) + softmax(20)) / 2).argmax(axis=0))
 
 
 def test_regions_are_painted(tmp_path):

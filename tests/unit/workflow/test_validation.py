@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from factories import softmax, write_dataset_json, write_prediction
 
@@ -18,6 +20,14 @@ def models(tmp_path):
         for number, case in enumerate("abcdef"):
             write_prediction(folders[name][0] / f"fold_{number % 2}" / "validation", case, softmax(number))
     return folders
+
+
+def finish(models, name, **configurations):
+    """Leave what predicts new cases beside a model's validation."""
+    for number in (0, 1):
+        (fold(models, name, number) / "checkpoint_final.pth").touch()
+    plans = {"configurations": {name: {}, **configurations}}
+    (models[name][0] / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
 
 
 def fold(models, name, number):
@@ -59,8 +69,7 @@ def test_a_trained_fold_needs_its_validation_only(models):
 
 
 def test_a_member_knows_the_model_that_predicts_new_cases_where_its_checkpoints_are_there(models):
-    for number in (0, 1):
-        (fold(models, "3d_fullres", number) / "checkpoint_final.pth").touch()
+    finish(models, "3d_fullres")
     (fold(models, "2d", 1) / "checkpoint_final.pth").touch()
     flat, full = find_validation(models, ".nii.gz").plan.members
     assert flat.model is None
@@ -69,6 +78,16 @@ def test_a_member_knows_the_model_that_predicts_new_cases_where_its_checkpoints_
     assert full.model == expected
     validation = [fold(models, "3d_fullres", number) / "validation" for number in (0, 1)]
     assert find_validation({"full": validation}, ".nii.gz").plan.members[0].model is None
+
+
+def test_a_cascade_knows_the_member_that_it_begins_with(models):
+    finish(models, "2d")
+    finish(models, "3d_fullres", **{"3d_fullres": {"previous_stage": "2d"}})
+    members = find_validation(models, ".nii.gz").plan.members
+    assert [member.previous_stage for member in members] == [None, "2d"]
+    (fold(models, "2d", 0) / "checkpoint_final.pth").unlink()  # it cannot predict now
+    members = find_validation(models, ".nii.gz").plan.members
+    assert [member.previous_stage for member in members] == [None, None]
 
 
 def test_a_single_missing_case_is_told_for_its_fold(models):
