@@ -22,7 +22,7 @@ setup(
         "numpy>=1.24",
         "scipy",
         "SimpleITK>=2.2",
-        "isal>=1.5",
+        "isal>=1.6.1",
         "blosc2>=3.3.2",
         "connected-components-3d>=3.12",
         "fill-voids>=2.0",
