@@ -75,12 +75,11 @@ def with_stages(members: Iterable[Member], names: Iterable[str]) -> set[str]:
     """The names of some members, and of those whose segmentations they begin with."""
     stages = {member.name: member.previous_stage for member in members}
     needed: set[str] = set()
-    left = list(names)
-    while left:
-        name = left.pop()
-        if name not in needed:
-            needed.add(name)
-            left += [stage for stage in [stages[name]] if stage is not None]
+    for name in names:
+        stage: str | None = name
+        while stage is not None and stage not in needed:
+            needed.add(stage)
+            stage = stages[stage]
     return needed
 
 

@@ -95,7 +95,7 @@ class Tuning:
 
 
 def plan_of(tuning: Tuning) -> Plan:
-    """The recommended plan: members with any weight and those that they begin with, weights and steps."""
+    """The recommended plan: members with any weight, the stages that they begin with, weights, and steps."""
     row = tuning.rows[tuning.recommended]
     weights, labels = row.candidate.weights, tuning.dataset.labels
     there = tuning.validation.plan.members

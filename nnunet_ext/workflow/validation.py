@@ -74,7 +74,7 @@ def find_validation(folders: Mapping[str, Sequence[Path]], file_ending: str) -> 
         UsageError: fewer than two cases are in all members.
     """
     notes: list[str] = []
-    models = _with_stages([_model(name, paths, notes) for name, paths in folders.items()])
+    models = _with_previous_stage([_model(name, paths, notes) for name, paths in folders.items()])
     empty = [model for model in models if not model.member.folders]
     if empty:
         faults = [f"member {model.member.name!r}: {model.command('FOLD')}" for model in empty]
@@ -149,7 +149,7 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     return TrainedModel(model.parent.name, configuration, trainer, plans, folds, fold_mean="logits")
 
 
-def _with_stages(models: Sequence[Model]) -> list[Model]:
+def _with_previous_stage(models: Sequence[Model]) -> list[Model]:
     """The models, those of cascades with the member that they begin with, where there is one."""
     found = {
         model.member.name: ModelFiles(model.member.model, model.folder)
