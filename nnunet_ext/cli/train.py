@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(args).items() if value is not None}
     options = asked_settings(args)
     if args.show:
-        print("\n".join([args.trainer, *resolve_launch(args.trainer, options).lines()]))
+        resolved = resolve_launch(args.trainer, options, is_continued=args.continue_training)
+        print("\n".join([args.trainer, *resolved.lines()]))
         return 0
     missing = [f"-{name[0]}" for name in REQUIRED if name not in given]
     if missing:

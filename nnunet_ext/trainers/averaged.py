@@ -18,13 +18,14 @@ class Averaged(nnUNetTrainerEarlyStopping):
     trained weights stand beside them. Outside of a training the network holds the average too.
     """
 
+    made_step: bool  # of the class that steps
     average: WeightAverage | None = None
     _trained: dict[str, Any] | None = None  # read from a checkpoint, until the training begins
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A step, after which the average takes in its weights."""
+        """A step, after which the average takes in its weights; one that was not made has none."""
         output: dict[str, Any] = super().train_step(batch)
-        if self.average is not None:
+        if self.average is not None and self.made_step:
             self.average.update()
         return output
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import GradScaler
 from torch import autocast
 
 from nnunet_ext.errors import SettingsError
@@ -22,6 +23,8 @@ from nnunet_ext.trainers.settings import ExtSettings
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 AMP_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+SCALED = ("auto", "fp16")
+AMPERE = 8  # the first of NVIDIA's architectures, by its compute capability, that computes in bf16
 NNUNETS_LOSS = "dice_ce"
 OPTIMIZER_OPTIONS = ("weight_decay", "momentum", "betas", "eps")
 
@@ -30,19 +33,28 @@ class Configured(nnUNetTrainerEarlyStopping):
     """Makes the parts of a training, and its steps, by the settings; the defaults are nnU-Net's."""
 
     grad_scaler: Any
-    gradient_norms: list[torch.Tensor]  # of the epoch's steps, before they are clipped
+    gradient_norms: list[float]  # of the epoch's steps, before they are clipped; not finite: no step made
+    made_step = True  # whether the last one was made
 
     def _check(self, settings: ExtSettings, device: torch.device) -> None:
         super()._check(settings, device)
         if settings.amp == "fp16" and device.type != "cuda":
             raise SettingsError(f"amp is fp16, but the device is {device.type}: take bf16, off or auto.")
+        if settings.amp == "bf16" and device.type == "cuda" and _emulates_bf16():
+            raise SettingsError(
+                f"amp is bf16, but {torch.cuda.get_device_name()} computes it by emulation, slower than in "
+                "full precision: take auto, fp16 or off."
+            )
 
     def _use(self, resolved: ResolvedSettings[Any]) -> None:
         super()._use(resolved)
         self.gradient_norms = []
         self.weight_decay = resolved.values.weight_decay
-        if resolved.values.amp in ("bf16", "off"):
-            self.grad_scaler = None  # neither has gradients too small for it
+        self.grad_scaler = self._new_scaler(resolved.values.amp)
+
+    def _new_scaler(self, amp: str) -> GradScaler | None:
+        """nnU-Net's scaler where gradients may be too small for the precision."""
+        return GradScaler() if self.device.type == "cuda" and amp in SCALED else None
 
     def _adopt(self, summary: Summary) -> None:
         """Take over what a checkpoint records, but refuse the state of another optimizer."""
@@ -128,6 +140,8 @@ class Configured(nnUNetTrainerEarlyStopping):
                 is_ddp=self.is_ddp,
                 options=options,
             ).to(self.device)
+        if self._do_i_compile() and getattr(loss, "dc", None) is not None:
+            loss.dc = torch.compile(loss.dc)  # the term of overlap alone, as nnU-Net does
         if not isinstance(whole, DeepSupervisionWrapper):
             return loss
         whole.loss = loss
@@ -140,8 +154,22 @@ class Configured(nnUNetTrainerEarlyStopping):
         super().on_train_epoch_start()
         self.gradient_norms = []
 
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """End the epoch's training, and tell of steps that were not made."""
+        super().on_train_epoch_end(train_outputs)
+        n_skipped = sum(not math.isfinite(norm) for norm in self.gradient_norms)
+        if n_skipped:
+            self.print_to_log_file(
+                f"{n_skipped} of {len(self.gradient_norms)} steps were not made: their gradients were not "
+                "finite."
+            )
+
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One step of the optimizer, on the mean gradient of as many batches as are accumulated."""
+        """One step of the optimizer, on the mean gradient of as many batches as are accumulated.
+
+        A gradient that is not finite makes no step, in whatever precision: one such step would leave no
+        weight finite. nnU-Net knows this only of half precision, by its scaler.
+        """
         n_batches = self.settings.accumulate
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
@@ -151,8 +179,10 @@ class Configured(nnUNetTrainerEarlyStopping):
             waits = self.is_ddp and i < n_batches - 1
             with self.network.no_sync() if waits else nullcontext():
                 losses.append(self._backward(data, n_batches))
-        self._clip_and_step()
-        return {"loss": torch.stack(losses).mean().cpu().numpy()}
+        loss, norm = self._clip_and_step(torch.stack(losses).mean())
+        self.gradient_norms.append(float(norm))
+        self.made_step = math.isfinite(norm)
+        return {"loss": loss}
 
     def _backward(self, batch: dict[str, Any], n_batches: int) -> torch.Tensor:
         data = batch["data"].to(self.device, non_blocking=True)
@@ -167,16 +197,23 @@ class Configured(nnUNetTrainerEarlyStopping):
         (share if self.grad_scaler is None else self.grad_scaler.scale(share)).backward()
         return loss.detach()
 
-    def _clip_and_step(self) -> None:
+    def _clip_and_step(self, loss: torch.Tensor) -> tuple[Any, Any]:
+        """Step, and fetch the loss and the gradient's norm before clipping: one wait for the device.
+
+        Returns:
+            Loss and norm, arrays without axes as nnU-Net has them. A norm that is not finite: no step.
+        """
         if self.grad_scaler is not None:
             self.grad_scaler.unscale_(self.optimizer)
         largest = self.settings.clip_norm or math.inf
-        self.gradient_norms.append(torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest))
-        if self.grad_scaler is None:
-            self.optimizer.step()
-        else:
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest)
+        if self.grad_scaler is not None:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
+        fetched = torch.stack([loss.float(), norm.float()]).cpu()
+        if self.grad_scaler is None and fetched[1].isfinite():
+            self.optimizer.step()
+        return fetched[0].numpy(), fetched[1].numpy()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass; auto is nnU-Net's, which is half on CUDA only."""
@@ -184,3 +221,9 @@ class Configured(nnUNetTrainerEarlyStopping):
         if amp in AMP_TYPES:
             return autocast(self.device.type, dtype=AMP_TYPES[amp])
         return autocast("cuda") if amp == "auto" and self.device.type == "cuda" else nullcontext()
+
+
+def _emulates_bf16() -> bool:
+    """Whether the GPU is older than NVIDIA's Ampere: it emulates bf16, which torch calls supported."""
+    is_nvidia = torch.cuda.is_available() and torch.version.hip is None
+    return is_nvidia and torch.cuda.get_device_capability()[0] < AMPERE

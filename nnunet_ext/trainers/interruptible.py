@@ -8,16 +8,12 @@ from typing import Any
 
 from torch import distributed
 
-from nnunet_ext.trainers.interruption import REQUEUE_EXIT_CODE, Interruption
+from nnunet_ext.trainers.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
 from nnunet_ext.trainers.ranks import is_so_anywhere
 from nnunet_ext.trainers.resolution import ResolvedSettings
 from nnunet_ext.trainers.trainer import LATEST, nnUNetTrainerEarlyStopping
 
 SECONDS_A_MINUTE = 60
-
-
-class RunInterrupted(Exception):
-    """Leaves nnU-Net's loops between two iterations."""
 
 
 class Interruptible(nnUNetTrainerEarlyStopping):
@@ -44,14 +40,26 @@ class Interruptible(nnUNetTrainerEarlyStopping):
             try:
                 super().run_training()
             except RunInterrupted:
-                self._save_and_leave()
-            except RuntimeError:
-                # The sign may have reached the processes that load data, and ended them.
-                if self.is_ddp or not self._is_interrupted():
+                self._leave(self._state_kept())
+            except RuntimeError as error:
+                # The sign may have reached the processes that load data, or another rank, and ended them.
+                if self._reason() is None:
                     raise
-                self._save_and_leave()
+                self.print_to_log_file(f"The signal ended other processes, too: {error}")
+                self._save_state(LATEST)
+                self._leave(self._state_kept(), is_whole=False)
         if self._is_interrupted():
             self._leave("The training itself is done")
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Predict the validation cases; a signal ends that at once, and `--c` begins it anew."""
+        interruption = Interruption(Path(self.output_folder))
+        try:
+            with interruption.listening(at_once=True):
+                super().perform_actual_validation(save_probabilities)
+        except RunInterrupted:
+            self._interruption = interruption
+            self._leave("The training is done, its validation is not", is_whole=False)
 
     def on_epoch_start(self) -> None:
         """Begin an epoch, or go on within one."""
@@ -102,6 +110,7 @@ class Interruptible(nnUNetTrainerEarlyStopping):
     def _heed(self) -> None:
         """Save or leave where it is time to, between two iterations."""
         if self._is_interrupted():
+            self._save_state(LATEST)  # before anything is cleared away: who interrupts may not wait long
             raise RunInterrupted
         minutes = self.settings.save_minutes
         if minutes is not None and time.monotonic() - self._saved_s >= minutes * SECONDS_A_MINUTE:
@@ -114,17 +123,14 @@ class Interruptible(nnUNetTrainerEarlyStopping):
     def _reason(self) -> str | None:
         return self._interruption.reason() if self._interruption else None
 
-    def _save_and_leave(self) -> None:
-        self._save_state(LATEST)
-        self._leave("Nothing is kept" if self.disable_checkpointing else f"{LATEST} is written")
+    def _state_kept(self) -> str:
+        return "Nothing is kept" if self.disable_checkpointing else f"{LATEST} is written"
 
-    def _leave(self, state: str) -> None:
+    def _leave(self, state: str, *, is_whole: bool = True) -> None:
+        """End the program; `is_whole` where all ranks are here."""
         reason = self._reason() or "a signal to another process"
         self.print_to_log_file(f"Interrupted by {reason}. {state}; --c goes on from here.")
-        for loader in (self.dataloader_train, self.dataloader_val):
-            if hasattr(loader, "_finish"):
-                loader._finish()
-        if self.is_ddp:
+        if self.is_ddp and is_whole:
             distributed.barrier()
         if self._interruption and self.local_rank == 0:
             self._interruption.clear()

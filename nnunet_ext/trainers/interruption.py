@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,33 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGBREAK") if hasattr(signal, name)
 )
 LOOKS_APART_S = 1.0  # a folder on a network is not to be asked at every iteration
+# What a forked process leaves alone: Ctrl-C and SLURM reach every process of a job, but its training decides.
+LEFT_TO_THE_PARENT = ("SIGINT", "SIGUSR1")
+
+_listening: dict[int, object] = {}  # by signal: who handled it before a training of this process listened
+
+
+def _forget_the_training() -> None:
+    """In a process that was just forked off a listening training: be a plain process again.
+
+    Handlers are inherited by a fork. A worker that took SIGTERM for a note to itself would survive
+    `multiprocessing`, which sends it at the end of a program and then waits without a limit.
+    """
+    for number in _listening:
+        ignored = signal.Signals(number).name in LEFT_TO_THE_PARENT
+        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    _listening.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows starts fresh processes, which inherit no handler
+    os.register_at_fork(after_in_child=_forget_the_training)
+
+
+class RunInterrupted(BaseException):
+    """Raised to leave nnU-Net's loops between two iterations, or a validation at any point.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing on the way takes it for a fault.
+    """
 
 
 class Interruption:
@@ -31,22 +59,35 @@ class Interruption:
         self._looked_s = -LOOKS_APART_S
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take signals for signs within the block; only a program's main thread can."""
+    def listening(self, *, at_once: bool = False) -> Iterator[None]:
+        """Take signals for signs within the block; only a program's main thread can.
+
+        Args:
+            at_once: raise RunInterrupted where the signal finds the program, instead of waiting to be asked.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._take) for number in SIGNALS}
+        take = self._take_at_once if at_once else self._take
+        before = {number: signal.signal(number, take) for number in SIGNALS}
+        _listening.update(before)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            _listening.clear()
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if self._reason is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._reason = self._reason or signal.Signals(number).name
+
+    def _take_at_once(self, number: int, frame: FrameType | None) -> None:
+        if self._reason is None:  # what ends is not to be disturbed by the same signal, sent again
+            self._take(number, frame)
+            raise RunInterrupted
+        self._take(number, frame)
 
     def reason(self) -> str | None:
         """The sign in words, None while there is none; the file is looked for once a second."""

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_ext.errors import UsageError
 from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe, parse_recipe
-from nnunet_ext.trainers.resolution import PREFIX, ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import READERS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -46,12 +46,16 @@ class Launch:
 
 
 def resolve_launch(
-    trainer: str, options: Mapping[str, str], environment: Mapping[str, str] = os.environ
+    trainer: str,
+    options: Mapping[str, str],
+    environment: Mapping[str, str] = os.environ,
+    *,
+    is_continued: bool = False,
 ) -> ResolvedSettings[Any]:
     """Resolve the settings of a training as its trainer will, without importing it.
 
     Options go over variables. A setting that the trainer's name and an option, variable or file give
-    different values is refused.
+    different values is refused, unless a training goes on.
 
     Raises:
         UsageError: the trainer is none of ours.
@@ -63,9 +67,11 @@ def resolve_launch(
             f"Trainer {trainer} is none of {', '.join(READERS)}: train nnU-Net's own with nnUNetv2_train."
         )
     recipe = parse_recipe(trainer).values if is_recipe(trainer) else {}
-    resolved = resolve_settings(READERS[name], {**environment, **_variables(options)}, recipe=recipe)
+    resolved = resolve_settings(
+        READERS[name], {**environment, **_variables(options)}, recipe=recipe, is_continued=is_continued
+    )
     origins = {
-        setting: f"option -{setting}" if setting in options and setting not in recipe else origin
+        setting: f"option -{setting}" if setting in options and origin != NAME else origin
         for setting, origin in resolved.origins.items()
     }
     return replace(resolved, origins=origins)
@@ -84,7 +90,7 @@ def launch(order: Launch) -> None:
         UsageError: the trainer, its name or a setting is wrong, or what is asked for excludes each other.
     """
     options = order.options or {}
-    resolve_launch(order.trainer, options)
+    resolve_launch(order.trainer, options, is_continued=order.continue_training)
     if order.fold != "all" and not order.fold.isdecimal():
         raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
     if order.continue_training and order.only_run_validation:

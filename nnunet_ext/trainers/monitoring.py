@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.labels import Labels
 from nnunet_ext.overlap import foreground_names
-from nnunet_ext.trainers.early_stopping import nan_safe_average
+from nnunet_ext.trainers.early_stopping import earned_average
 
 MEAN, WORST = "mean", "worst"
 RARE, ALL, NONE = "rare", "all", "none"
@@ -67,15 +67,8 @@ def monitored_history(monitor: str, labels: Labels, dices: Sequence[Sequence[flo
 
 
 def label_history(i: int, dices: Sequence[Sequence[float]]) -> list[float]:
-    """The moving average of the Dice of the foreground label at place `i`, one value an epoch."""
-    return nan_safe_average([float(dice[i]) for dice in dices])
-
-
-def is_new_best(history: Sequence[float], least: float = -math.inf) -> bool:
-    """Whether the last value is finite, the highest so far and at least `least`."""
-    if not history or not math.isfinite(history[-1]) or history[-1] < least:
-        return False
-    return history[-1] > max(filter(math.isfinite, history[:-1]), default=-math.inf)
+    """The average, begun at 0, of the Dice of the foreground label at place `i`, one value an epoch."""
+    return earned_average([float(dice[i]) for dice in dices])
 
 
 def labels_with_bests(

@@ -48,6 +48,7 @@ NNUNET_VARIABLES = frozenset(
 ALIKE = 0.8
 ALIKE_WITHOUT_PREFIX = 0.9
 NAME = "trainer's name"
+NEVER_CHANGED = ("optimizer",)  # while a training goes on: another could not read its state
 COUNTING_WORDS = frozenset({"n", "num", "number", "of"})
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -74,21 +75,26 @@ class ResolvedSettings(Generic[S]):
         return [*settings, *(f"Note: {note}" for note in (*self.notes, *self.values.remarks()))]
 
     def over(self, recorded: Mapping[str, Any]) -> ResolvedSettings[S]:
-        """These settings, with those recorded in a checkpoint in place of defaults.
+        """These settings, with those recorded in a checkpoint in place of defaults and of the name's.
 
-        Continuing a run of 80 epochs without repeating its variables must not make it one of 1000.
-        Records that are unknown here or no longer allowed are passed over.
+        Continuing a run of 80 epochs without repeating its variables must not make it one of 1000. What
+        is recorded differs from the trainer's name only where an earlier start asked for it. Records that
+        are unknown here or no longer allowed are passed over.
         """
         known = {
             name: recorded[name]
             for name, origin in self.origins.items()
-            if origin == "default" and name in recorded
+            if name in recorded and (origin == "default" or self._was_changed(name, recorded[name]))
         }
         try:
             values = type(self.values).model_validate({**self.values.model_dump(), **known})
         except ValidationError:
             return self
         return replace(self, values=values, origins={**self.origins, **dict.fromkeys(known, "checkpoint")})
+
+    def _was_changed(self, name: str, recorded: Any) -> bool:
+        """Whether a setting of the trainer's name had another value in an earlier start."""
+        return self.origins[name] == NAME and bool(getattr(self.values, name) != recorded)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def resolve_settings(
     environment: Mapping[str, str] = os.environ,
     *,
     recipe: Mapping[str, str] = MappingProxyType({}),
+    is_continued: bool = False,
     ignore_case: bool = os.name == "nt",
 ) -> ResolvedSettings[S]:
     """Resolve the settings of one trainer: environment over file over default.
@@ -113,6 +120,7 @@ def resolve_settings(
         model: the trainer's settings.
         environment: the variables; `nnUNet_<setting>` each, and `nnUNet_ext_config` for the file.
         recipe: the settings in the trainer's name.
+        is_continued: whether a training goes on: then a variable or file may change what the name says.
         ignore_case: whether names of variables differ in case only by accident, as on Windows.
 
     Returns:
@@ -122,7 +130,8 @@ def resolve_settings(
     Raises:
         SettingsError: with every fault at once: values that are no such number or out of range, names
             that are nearly one of ours, a file that cannot be read, is no mapping or has unknown keys,
-            a setting that the trainer's name and another place give different values.
+            a setting that the trainer's name and another place give different values where it may not
+            change.
     """
     readers = _readers(model)
     variables = _in_proper_case(environment, readers) if ignore_case else environment
@@ -143,7 +152,13 @@ def resolve_settings(
     named = {name: _Asked(value, f"{name} in the trainer's name", NAME) for name, value in recipe.items()}
     values = _validated(model, {**named, **own}, faults)
     if values is not None:
-        faults += _contradictions(values, _validated(model, {**own, **named}, faults), own, named)
+        contradictions = _contradictions(values, _validated(model, {**own, **named}, faults), own, named)
+        for name, said in contradictions.items():
+            if is_continued and name not in NEVER_CHANGED:
+                notes.append(f"{said}: this training goes on with the latter.")
+                del named[name]
+            else:
+                faults.append(f"{said}: {_way_out(name)}")
     own |= named
     if values is None or faults:
         raise SettingsError(joined_faults("The training was not started; nothing was written.", faults))
@@ -156,14 +171,20 @@ def _contradictions(
     by_name: TrainingSettings | None,
     own: Mapping[str, _Asked],
     named: Mapping[str, _Asked],
-) -> list[str]:
-    """Faults of settings to which the trainer's name gives another value than the variable or file."""
-    return [
-        f"{name} is {getattr(by_name, name)} in the trainer's name, but {own[name].where} is "
-        f"{own[name].value!r}: leave out one of them."
+) -> dict[str, str]:
+    """Settings to which the trainer's name gives another value than the variable or file; both in words."""
+    return {
+        name: f"{name} is {getattr(by_name, name)} in the trainer's name, but {own[name].where} is "
+        f"{own[name].value!r}"
         for name in named
         if name in own and by_name is not None and getattr(by_name, name) != getattr(values, name)
-    ]
+    }
+
+
+def _way_out(name: str) -> str:
+    if name in NEVER_CHANGED:
+        return f"leave out one of them; {name} cannot change while a training goes on."
+    return "leave out one of them, or go on with the other value by --c."
 
 
 def _listed(names: list[str]) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
@@ -22,7 +23,13 @@ from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
 from nnunet_ext.trainers.checkpoints import Progress, Summary, kept, read_summary
-from nnunet_ext.trainers.early_stopping import EarlyStopping, Verdict, nan_safe_average
+from nnunet_ext.trainers.early_stopping import (
+    EarlyStopping,
+    Verdict,
+    earned_average,
+    is_new_best,
+    nan_safe_average,
+)
 from nnunet_ext.trainers.ranks import device_of_rank, said_by_first, wrapped_for
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
@@ -72,7 +79,9 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self.dataset_json, self._is_continued = dataset_json, bool(plans.get("continue_training"))
         # Before nnU-Net makes a folder: a refused training leaves nothing behind.
         with refusals_end_the_program():
-            self._asked: ResolvedSettings[Any] = resolve_settings(self.settings_model, recipe=self.recipe)
+            self._asked: ResolvedSettings[Any] = resolve_settings(
+                self.settings_model, recipe=self.recipe, is_continued=self._is_continued
+            )
             self._check(self._asked.values, device)
         # nnU-Net reads these five back by name, so a subclass can take no other.
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -115,7 +124,16 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self._log_settings()
         if self.local_rank == 0:
             remove_leftovers(Path(self.output_folder))
-        super().run_training()
+        try:
+            super().run_training()
+        finally:
+            self._end_workers()
+
+    def _end_workers(self) -> None:
+        """End the processes that load data, which nnU-Net does at a good end only."""
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if hasattr(loader, "_finish"):
+                loader._finish()
 
     def _resume(self) -> None:
         """Load checkpoint_latest where it is at least as far as what nnU-Net loaded.
@@ -248,12 +266,27 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
                 self._end_stopped(stopped.verdict)
 
     def on_epoch_end(self) -> None:
-        """End the epoch, then the training where its history says so."""
+        """End the epoch with the best checkpoint it deserves, then the training where its history says so."""
+        if self._is_judged():
+            self._let_the_best_follow()
         super().on_epoch_end()
         verdict = said_by_first(self._judge())
-        self.print_to_log_file(f"Early stopping: {verdict.reason}")
+        if self.settings.may_stop_early or verdict.stop:
+            self.print_to_log_file(f"Early stopping: {verdict.reason}")
         if verdict.stop:
             raise TrainingStopped(verdict)
+
+    def _is_judged(self) -> bool:
+        """Whether `_history` decides on anything; else the best checkpoint is nnU-Net's."""
+        return bool(self.settings.may_stop_early)
+
+    def _let_the_best_follow(self) -> None:
+        """Let nnU-Net, which compares its average with its best, find a rise where `_history` has one."""
+        averages = self.logger.get_value("ema_fg_dice", step=None)
+        if is_new_best(self._history()):
+            self._best_ema = np.nextafter(averages[-1], -math.inf)
+        else:
+            self._best_ema = max(filter(math.isfinite, averages), default=-math.inf)
 
     def _policy(self) -> EarlyStopping:
         return EarlyStopping(
@@ -264,8 +297,10 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
         )
 
     def _history(self) -> list[float]:
-        """The moving average of the Dice, one value an epoch."""
-        return list(self.logger.get_value("ema_fg_dice", step=None))
+        """The moving average of the Dice by which the training is judged, one value an epoch."""
+        if not self._is_judged():
+            return list(self.logger.get_value("ema_fg_dice", step=None))
+        return earned_average(self.logger.get_value("mean_fg_dice", step=None))
 
     def _judge(self) -> Verdict:
         return self._policy().judge(self._history(), self.counted_from)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import torch
 
 from nnunet_ext.files import written_whole
 from nnunet_ext.overlap import foreground_names
+from nnunet_ext.trainers.early_stopping import is_new_best
 from nnunet_ext.trainers.loaders import Drawn
 from nnunet_ext.trainers.monitoring import (
     LEAST_LABEL_DICE,
@@ -22,7 +22,6 @@ from nnunet_ext.trainers.monitoring import (
     RARE,
     best_files,
     check_monitor,
-    is_new_best,
     is_validated,
     label_history,
     labels_with_bests,
@@ -94,6 +93,9 @@ class Validated(Drawn):
             return super()._history()
         return monitored_history(self.settings.monitor, self._labels(), self._dices())
 
+    def _is_judged(self) -> bool:
+        return super()._is_judged() or self.settings.monitor != MEAN
+
     def _dices(self) -> list[list[float]]:
         dices: list[list[float]] = self.logger.get_value("dice_per_class_or_region", step=None)
         return dices
@@ -101,8 +103,6 @@ class Validated(Drawn):
     def on_epoch_end(self) -> None:
         """End the epoch with the best checkpoints that it deserves."""
         epoch = self.current_epoch
-        if self.settings.monitor != MEAN:
-            self._let_the_best_follow()
         try:
             super().on_epoch_end()
         finally:
@@ -110,13 +110,10 @@ class Validated(Drawn):
                 self._write_label_bests()
 
     def _let_the_best_follow(self) -> None:
-        """Let nnU-Net, which compares the mean with its best, find a rise where the monitor has one."""
-        means, history = self.logger.get_value("ema_fg_dice", step=None), self._history()
-        if is_new_best(history):
+        super()._let_the_best_follow()
+        history = self._history()
+        if self.settings.monitor != MEAN and is_new_best(history):
             self.print_to_log_file(f"New best of {self.settings.monitor}: {history[-1]:.4f}")
-            self._best_ema = np.nextafter(means[-1], -math.inf)
-        else:
-            self._best_ema = max(filter(math.isfinite, means), default=-math.inf)
 
     # The best of each label
 

@@ -33,12 +33,3 @@ class GpuMemory(Memory):
 def memory_of(device: torch.device) -> Memory:
     """Memory of a device; only CUDA tells it."""
     return GpuMemory(device) if device.type == "cuda" else Memory()
-
-
-def mean_norm(norms: list[torch.Tensor]) -> float:
-    """Mean of the finite ones; NaN where there is none. Waits for the GPU once."""
-    if not norms:
-        return float("nan")
-    values = torch.stack([norm.detach().float() for norm in norms])
-    finite = values[torch.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")

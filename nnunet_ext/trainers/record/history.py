@@ -24,12 +24,14 @@ class Measures:
         gpu_memory_mean_mib: memory held by tensors, its mean over the training's time.
         gpu_memory_peak_mib: the most of it, validation included.
         gradient_norm: mean of the finite ones of the steps, before they are clipped.
+        skipped_steps: number of steps that were not made, as their gradients were not finite.
     """
 
     waiting_share: float = math.nan
     gpu_memory_mean_mib: float = math.nan
     gpu_memory_peak_mib: float = math.nan
     gradient_norm: float = math.nan
+    skipped_steps: float = math.nan
 
 
 UNKNOWN = Measures()
@@ -154,7 +156,8 @@ def _read_measures(path: Path) -> dict[tuple[int, str, str], Measures]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                values = [float(row[name]) if row[name] else math.nan for name in MEASURED]
+                # An older file lacks the newer columns.
+                values = [float(row.get(name) or math.nan) for name in MEASURED]
                 found[int(row["epoch"]), row["train_loss"], row["seconds"]] = Measures(*values)
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return found  # what was read before the damage is as good as ever

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -100,23 +101,30 @@ class EpochMeter:
     def __init__(self, stream: Timed, memory: Memory) -> None:
         self.stream, self._memory = stream, memory
         self._began, self._waited_s = 0.0, 0.0
-        self._share = self._mean_mib = self._norm = float("nan")
+        self._share = self._mean_mib = self._norm = self._n_skipped = math.nan
 
     def begin(self) -> None:
         """Begin the training of an epoch."""
-        self._share = self._mean_mib = self._norm = float("nan")
+        self._share = self._mean_mib = self._norm = self._n_skipped = math.nan
         self._memory.begin()
         self._began, self._waited_s = time.perf_counter(), self.stream.waited_s
 
-    def end_training(self, gradient_norm: float) -> None:
-        """End the epoch's training; what follows is validation."""
+    def end_training(self, gradient_norms: Sequence[float]) -> None:
+        """End the epoch's training; what follows is validation.
+
+        Args:
+            gradient_norms: one a step, not finite where the step was not made.
+        """
         elapsed = time.perf_counter() - self._began
-        self._share = (self.stream.waited_s - self._waited_s) / elapsed if elapsed > 0 else float("nan")
-        self._mean_mib, self._norm = self._memory.mean_mib(), gradient_norm
+        self._share = (self.stream.waited_s - self._waited_s) / elapsed if elapsed > 0 else math.nan
+        finite = [norm for norm in gradient_norms if math.isfinite(norm)]
+        self._norm = fmean(finite) if finite else math.nan
+        self._n_skipped = len(gradient_norms) - len(finite)
+        self._mean_mib = self._memory.mean_mib()
 
     def measures(self) -> Measures:
         """What the epoch has cost."""
-        return Measures(self._share, self._mean_mib, self._memory.peak_mib(), self._norm)
+        return Measures(self._share, self._mean_mib, self._memory.peak_mib(), self._norm, self._n_skipped)
 
     def close(self) -> None:
         """Stop looking at the memory, where an epoch was broken off."""

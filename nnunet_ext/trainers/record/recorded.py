@@ -15,7 +15,7 @@ from torch import distributed
 from nnunet_ext.trainers.record.config_file import changed_settings, write_config
 from nnunet_ext.trainers.record.curves import Picture
 from nnunet_ext.trainers.record.description import describe_start, describe_training, foreground_names
-from nnunet_ext.trainers.record.gpu import mean_norm, memory_of
+from nnunet_ext.trainers.record.gpu import memory_of
 from nnunet_ext.trainers.record.history import MEASURED, HistoryFile, epoch_of
 from nnunet_ext.trainers.record.meter import EpochMeter, Timed
 from nnunet_ext.trainers.record.progress import Watched, expected_end, watched_on_stderr
@@ -45,7 +45,7 @@ class Recorded(nnUNetTrainerEarlyStopping):
     """
 
     dataloader_train: Any
-    gradient_norms: list[torch.Tensor]
+    gradient_norms: list[float]
     _book: Book | None = None
     _cases: tuple[list[str], list[str]] | None = None
 
@@ -131,7 +131,7 @@ class Recorded(nnUNetTrainerEarlyStopping):
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Measure the training alone; what follows is validation."""
         if self._book is not None:
-            self._book.meter.end_training(mean_norm(self.gradient_norms))
+            self._book.meter.end_training(self.gradient_norms)
             self._book.watched.validate()
         super().on_train_epoch_end(train_outputs)
 

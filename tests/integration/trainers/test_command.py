@@ -32,7 +32,7 @@ def test_a_refused_setting_ends_the_command_with_2_and_no_traceback(lab):
     ended = nnunetv2_train()
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
-    assert "  - nnUNet_patience is '0'; allowed is a whole number, at least 1." in ended.stderr
+    assert "  - nnUNet_patience is '0'; allowed is a whole number, at least 1, or none." in ended.stderr
     assert "  - nnUNet_n_epoch is '2', but what is read is nnUNet_n_epochs" in ended.stderr
     assert not lab.results.exists()
 

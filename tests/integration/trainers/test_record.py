@@ -279,15 +279,6 @@ def test_a_network_that_cannot_be_counted_is_told_with_the_reason():
     assert found["flops_fault"]
 
 
-def test_gradient_norms_are_averaged_where_they_are_finite():
-    import torch
-
-    from nnunet_ext.trainers.record.gpu import mean_norm
-
-    assert mean_norm([torch.tensor(value) for value in (1.0, math.inf, 4.0, math.nan)]) == 2.5
-    assert math.isnan(mean_norm([torch.tensor(math.inf)])) and math.isnan(mean_norm([]))
-
-
 # TensorBoard
 
 

@@ -8,10 +8,10 @@ import factories
 import pytest
 
 from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.early_stopping import is_new_best
 from nnunet_ext.trainers.monitoring import (
     best_files,
     check_monitor,
-    is_new_best,
     is_validated,
     label_history,
     labels_with_bests,
@@ -37,19 +37,19 @@ def test_the_last_of_every_few_epochs_and_the_last_of_all_are_validated():
 
 def test_a_label_is_judged_by_its_own_average_by_name_or_value():
     dices = [[0.1, 0.5, 0.9], [0.1, 0.7, 0.9]]
-    expected = [0.5, pytest.approx(0.9 * 0.5 + 0.1 * 0.7)]
+    expected = pytest.approx([0.05, 0.9 * 0.05 + 0.1 * 0.7])
     assert monitored_history("left_ventricle", LABELS, dices) == expected
     assert monitored_history("2", LABELS, dices) == expected
 
 
 def test_an_epoch_in_which_the_worst_label_is_not_seen_is_no_rise():
     dices = [[0.9, 0.8, 0.2], [0.9, 0.8, NAN], [0.9, 0.8, 0.2]]
-    assert monitored_history("worst", LABELS, dices) == pytest.approx([0.2, 0.2, 0.2])
+    assert monitored_history("worst", LABELS, dices) == pytest.approx([0.02, 0.02, 0.038])
 
 
 def test_the_worst_is_the_lowest_average_not_the_average_of_the_lowest():
     dices = [[0.5, 0.6, 0.7], [0.9, 0.1, 0.7]]
-    assert monitored_history("worst", LABELS, dices) == pytest.approx([0.5, 0.54])
+    assert monitored_history("worst", LABELS, dices) == pytest.approx([0.05, 0.064])
 
 
 def test_without_any_finite_dice_there_is_no_history():
@@ -75,7 +75,7 @@ def test_a_wrong_monitor_is_refused_with_the_right_ones(monitor):
 
 def test_regions_are_judged_by_their_names():
     dices = [[0.9, 0.5, 0.1]]
-    assert monitored_history("core", factories.region_labels(), dices) == [0.5]
+    assert monitored_history("core", factories.region_labels(), dices) == pytest.approx([0.05])
 
 
 @pytest.mark.parametrize(

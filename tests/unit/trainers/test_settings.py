@@ -151,7 +151,7 @@ def test_whole_numbers_are_taken(value):
     assert resolve(nnUNet_n_epochs=value).values.n_epochs == int(value)
 
 
-@pytest.mark.parametrize("name", ["n_epochs", "n_iterations", "n_val_iterations", "save_every", "patience"])
+@pytest.mark.parametrize("name", ["n_epochs", "n_iterations", "n_val_iterations", "save_every"])
 @pytest.mark.parametrize(
     "value", ["0", "-1", "12.5", "", " ", "nan", "inf", "many", "true", "none", "0x10", "8e"]
 )
@@ -471,7 +471,33 @@ def test_the_name_goes_over_the_default_only():
     resolved = resolve_settings(ExtSettings, {"nnUNet_patience": "9"}, recipe={"n_epochs": "80"})
     assert (resolved.values.n_epochs, resolved.values.patience) == (80, 9)
     assert resolved.origins["n_epochs"] == "trainer's name"
-    assert resolved.over({"n_epochs": 7}).values.n_epochs == 80
+
+
+def test_what_a_checkpoint_records_goes_over_the_name_as_an_earlier_start_asked_for_it():
+    resolved = resolve_settings(ExtSettings, {}, recipe={"n_epochs": "80", "patience": "50"})
+    over = resolved.over({"n_epochs": 80, "patience": 100})
+    assert (over.values.n_epochs, over.values.patience) == (80, 100)
+    assert (over.origins["n_epochs"], over.origins["patience"]) == ("trainer's name", "checkpoint")
+
+
+def test_a_training_that_goes_on_may_be_given_another_value_than_its_name_says():
+    resolved = resolve_settings(
+        ExtSettings, {"nnUNet_patience": "100"}, recipe={"patience": "50"}, is_continued=True
+    )
+    assert resolved.values.patience == 100
+    assert resolved.origins["patience"] == "environment nnUNet_patience"
+    assert resolved.over({"patience": 50}).values.patience == 100
+    assert (
+        "Note: patience is 50 in the trainer's name, but nnUNet_patience is '100': this training goes on "
+        "with the latter." in resolved.lines()
+    )
+
+
+def test_the_optimizer_of_a_training_that_goes_on_stays_that_of_its_name():
+    with pytest.raises(SettingsError, match="optimizer cannot change while a training goes on"):
+        resolve_settings(
+            ExtSettings, {"nnUNet_optimizer": "adamw"}, recipe={"optimizer": "lion"}, is_continued=True
+        )
 
 
 def contradiction(recipe, **variables):
@@ -489,8 +515,10 @@ def test_name_and_variable_or_file_that_contradict_each_other_are_refused(config
     path = config("patience: 3")
     recipe = {"n_epochs": "80", "patience": "4"}
     assert contradiction(recipe, nnUNet_n_epochs="90", nnUNet_ext_config=path) == [
-        "  - n_epochs is 80 in the trainer's name, but nnUNet_n_epochs is '90': leave out one of them.",
-        f"  - patience is 4 in the trainer's name, but patience in {path} is '3': leave out one of them.",
+        "  - n_epochs is 80 in the trainer's name, but nnUNet_n_epochs is '90': leave out one of them, or go "
+        "on with the other value by --c.",
+        f"  - patience is 4 in the trainer's name, but patience in {path} is '3': leave out one of them, or "
+        "go on with the other value by --c.",
     ]
 
 

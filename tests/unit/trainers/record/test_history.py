@@ -6,7 +6,7 @@ import pytest
 from nnunet_ext.trainers.record.history import MEASURED, UNKNOWN, HistoryFile, Measures, epoch_of
 
 LABELS = ("organ", "tumour, solid")
-MEASURES = Measures(0.25, 100.0, 200.5, 1.5)
+MEASURES = Measures(0.25, 100.0, 200.5, 1.5, 2.0)
 
 
 def log_of(n_epochs, loss=0.5):
@@ -44,7 +44,7 @@ def test_the_columns_name_each_label(path):
     assert list(rows(path)[0]) == [
         "epoch", "train_loss", "val_loss", "dice_mean", "dice_average", "dice_organ", "dice_tumour, solid",
         "learning_rate", "seconds", "waiting_share", "gpu_memory_mean_mib", "gpu_memory_peak_mib",
-        "gradient_norm",
+        "gradient_norm", "skipped_steps",
     ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_cells_read_back_as_the_values_and_nan_as_nothing(path):
     assert float(last["train_loss"]) == 0.5 - 2 / 8
     assert float(last["seconds"]) == 7
     assert last["dice_tumour, solid"] == ""
-    assert [float(last[name]) for name in MEASURED] == [0.25, 100.0, 200.5, 1.5]
+    assert [float(last[name]) for name in MEASURED] == [0.25, 100.0, 200.5, 1.5, 2.0]
 
 
 def test_an_epoch_that_nnunet_did_not_log_is_empty(path):

@@ -1,4 +1,5 @@
 import copy
+import math
 import threading
 
 import pytest
@@ -58,20 +59,27 @@ def test_the_share_counts_waiting_of_this_epochs_training_only(monkeypatch):
     next(stream)
     meter.begin()
     clock.now += 5
-    meter.end_training(1.5)
+    meter.end_training([1.5])
     assert meter.measures().waiting_share == 0
     meter.begin()
     next(stream)
     clock.now += 9
-    meter.end_training(2.5)
+    meter.end_training([1.0, math.inf, 4.0, math.nan])
     next(stream)
     measures = meter.measures()
     assert measures.waiting_share == 0.25
-    assert (measures.gpu_memory_mean_mib, measures.gpu_memory_peak_mib, measures.gradient_norm) == (
-        10,
-        20,
-        2.5,
-    )
+    assert (measures.gpu_memory_mean_mib, measures.gpu_memory_peak_mib) == (10, 20)
+    assert (measures.gradient_norm, measures.skipped_steps) == (2.5, 2)
+
+
+def test_without_a_finite_gradient_there_is_no_mean(monkeypatch):
+    monkeypatch.setattr(module, "time", clock := Clock())
+    meter = EpochMeter(Timed(Batches(clock)), KnownMemory())
+    for norms, n_skipped in (([], 0), ([math.inf], 1)):
+        meter.begin()
+        meter.end_training(norms)
+        assert math.isnan(meter.measures().gradient_norm)
+        assert meter.measures().skipped_steps == n_skipped
 
 
 def test_an_epoch_that_just_began_has_nothing_of_the_one_before(monkeypatch):
@@ -79,7 +87,7 @@ def test_an_epoch_that_just_began_has_nothing_of_the_one_before(monkeypatch):
     meter = EpochMeter(Timed(Batches(clock)), KnownMemory())
     meter.begin()
     clock.now += 1
-    meter.end_training(1.5)
+    meter.end_training([1.5])
     meter.begin()
     assert repr(meter.measures().gradient_norm) == repr(meter.measures().waiting_share) == "nan"
 
