@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.errors import UsageError
-    from nnunet_ext.trainers.benchmark import BenchmarkOrder, run_benchmark
+    from nnunet_ext.trainers.benchmark import BenchmarkOrder, check_order, run_benchmark
+    from nnunet_ext.workflow.trainings import check_training
 
     missing = [f"-{name[0]}" for name in REQUIRED if getattr(args, name) is None]
     if missing:
@@ -37,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
         name: value for name, value in vars(args).items() if name in BenchmarkOrder.__dataclass_fields__
     }
     trace = args.o / f"trace_{args.trainer}_{args.plans}_{args.configuration}.json" if args.profile else None
-    speed = run_benchmark(BenchmarkOrder(**fields, options=asked_settings(args), trace=trace))
+    order = BenchmarkOrder(**fields, options=asked_settings(args), trace=trace)
+    check_order(order)
+    check_training(order)
+    speed = run_benchmark(order)
     print("\n".join(speed.lines()))
     if trace is not None:
         _print_operators(speed.operators)

@@ -75,6 +75,10 @@ def _stages(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; a data set that cannot be planned leaves the others to be."""
+    from nnunet_ext.planning.needs import find_plannable
+
+    if len(args.datasets) == 1:
+        find_plannable(args.datasets[0])  # before seconds pass with the import of what follows
     from nnunet_ext.planning.plan import PlanOrder, plan_dataset
 
     order = PlanOrder(

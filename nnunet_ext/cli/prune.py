@@ -65,12 +65,18 @@ def _tolerance(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    from nnunet_ext.devices import check_device
     from nnunet_ext.errors import UsageError
-    from nnunet_ext.pruning.export import check_new
-    from nnunet_ext.pruning.model import find_model
 
     if args.o is None and not args.auto:
         raise UsageError("-o must name a new folder for the pruned model.")
+    if not (args.model / "plans.json").is_file():
+        raise UsageError(f"{args.model} is no trained model's folder: it has no plans.json.")
+    if args.auto and args.device is not None:
+        check_device(args.device)
+    from nnunet_ext.pruning.export import check_new
+    from nnunet_ext.pruning.model import find_model
+
     if args.o is not None:
         check_new(args.o)
     model = find_model(args.model, args.folds, args.checkpoint)

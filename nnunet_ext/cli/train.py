@@ -31,7 +31,7 @@ def _add_switches(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.errors import UsageError
-    from nnunet_ext.trainers.launch import Launch, launch, resolve_launch
+    from nnunet_ext.trainers.launch import Launch, resolve_launch
 
     given = {key: value for key, value in vars(args).items() if value is not None}
     options = asked_settings(args)
@@ -43,5 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"{', '.join(missing)} must be given to train; --show needs none of them.")
     fields = {name: given[name] for name in Launch.__dataclass_fields__ if name in given}
-    launch(Launch(**fields, options=options))
+    from nnunet_ext.workflow.trainings import run_train
+
+    run_train(Launch(**fields, options=options))
     return 0

@@ -87,6 +87,12 @@ def usable_cpus(cgroup: Path = CGROUP) -> tuple[float, str]:
 
 def _check_worker_count(n_workers: int, is_default: bool, n_cpus: float) -> Finding:
     seen = f"{n_workers} workers" + (", nnU-Net's own number" if is_default else "")
+    if n_workers == 0:
+        advice = (
+            "A training then loads its own data. Set it to 1 or more to plan: nnUNetv2_plan_experiment and "
+            "nnUNetv2_plan_and_preprocess fail with 0."
+        )
+        return Finding(WORKER_VARIABLE, "warning", seen, advice)
     if n_workers <= n_cpus:
         return Finding(WORKER_VARIABLE, "ok", seen)
     advice = f"Set {WORKER_VARIABLE}={_whole(n_cpus)}: more workers than CPUs slow each other down."

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
-from nnunetv2.utilities.dataset_name_id_conversion import (
-    convert_dataset_name_to_id,
-    maybe_convert_to_dataset_name,
-)
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.errors import UsageError
 from nnunet_ext.planning import planners
 from nnunet_ext.planning.choices import MAX_STAGES, PLANNERS, Supervision
+from nnunet_ext.planning.needs import find_plannable
 from nnunet_ext.planning.plans_file import plans_path
 from nnunet_ext.planning.preprocessed import PreprocessedData, find_preprocessed
 
-NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
 logger = logging.getLogger(__name__)
 
 
@@ -109,7 +105,7 @@ def plan_dataset(dataset: str, order: PlanOrder | None = None) -> Planned:
     order = order or PlanOrder()
     if order.planner not in PLANNERS:
         raise UsageError(f"There is no planner {order.planner}; there are {', '.join(PLANNERS)}.")
-    name = _find_dataset(dataset)
+    name = find_plannable(dataset)
     made: list[planners.UNetPlusPlusPlanner] = []
 
     def make(*args: Any, **kwargs: Any) -> planners.UNetPlusPlusPlanner:
@@ -130,25 +126,6 @@ def plan_dataset(dataset: str, order: PlanOrder | None = None) -> Planned:
         if "WARNING" in line:
             logger.warning("%s: %s", name, line)
     return _planned(made[0], plans)
-
-
-def _find_dataset(dataset: str) -> str:
-    unset = [variable for variable in NEEDED_FOLDERS if not os.environ.get(variable)]
-    if unset:
-        raise UsageError(f"Not set: {', '.join(unset)}. Set nnU-Net's folders, as `nnunet_ext env` shows.")
-    try:
-        name = str(maybe_convert_to_dataset_name(dataset))
-    except (RuntimeError, ValueError) as error:
-        raise DatasetError(f"Data set {dataset}: {error}") from error
-    raw, preprocessed = (Path(os.environ[variable]) / name for variable in NEEDED_FOLDERS)
-    if not (raw / "dataset.json").is_file():
-        raise DatasetError(f"{raw} has no dataset.json: planning needs the data set in nnUNet_raw.")
-    if not (preprocessed / "dataset_fingerprint.json").is_file():
-        raise DatasetError(
-            f"{name} has no fingerprint in {preprocessed}. Make it first: "
-            f"nnUNetv2_extract_fingerprint -d {convert_dataset_name_to_id(name)}"
-        )
-    return name
 
 
 def _planned(planner: planners.UNetPlusPlusPlanner, plans: dict[str, Any]) -> Planned:

@@ -18,7 +18,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.devices import check_device
+from nnunet_ext.errors import DatasetError
 from nnunet_ext.networks.nested_decoder import Mode
 from nnunet_ext.networks.plans import Architecture
 from nnunet_ext.pruning.cost import Cost, measured
@@ -169,8 +170,8 @@ def find_device(name: str | None = None) -> torch.device:
     Raises:
         UsageError: torch does not see it.
     """
+    if name is not None:
+        check_device(name)
+        return torch.device(name)
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    names = [device for device, is_seen in seen.items() if is_seen]
-    if name is not None and name not in names:
-        raise UsageError(f"-device is {name}, which torch does not see: choose of {', '.join(names)}.")
-    return torch.device(name or names[0])
+    return torch.device(next(device for device, is_seen in seen.items() if is_seen))

@@ -49,10 +49,12 @@ class History:
     Attributes:
         labels: names, one for each value of an epoch's Dice.
         epochs: each number once and rising; where early logs are lost the first is not 0.
+        judged_best: number of the best epoch where the training itself says it.
     """
 
     labels: tuple[str, ...]
     epochs: tuple[Epoch, ...]
+    judged_best: int | None = None
 
     @cached_property
     def averages(self) -> tuple[float | None, ...]:
@@ -76,11 +78,15 @@ class History:
 
     @cached_property
     def best(self) -> int | None:
-        """Index of the epoch with the best average, the first of equal ones; None where there is none.
+        """Index of the best epoch; None where there is none.
 
+        It is the one that the training judged best, else the first of those with the best average.
         nnU-Net's log states each new best. An average reckoned from rounded Dice counts as better than
         one that is stated only where rounding cannot explain it.
         """
+        judged = (i for i, epoch in enumerate(self.epochs) if epoch.number == self.judged_best)
+        if (of_training := next(judged, None)) is not None:
+            return of_training
         stated = [epoch.average for epoch in self.epochs]
         reckoned = [
             None if known is not None else value for known, value in zip(stated, self.averages, strict=True)

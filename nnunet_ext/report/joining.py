@@ -35,7 +35,7 @@ def merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tup
     else:
         epochs = joined(log.epochs, exact.epochs)
     names, note = _names(epochs, exact.labels, labels)
-    return History(names, epochs), (*notes, *note)
+    return History(names, epochs, log.judged_best), (*notes, *note)
 
 
 def _names(

@@ -21,6 +21,8 @@ SETTING = re.compile(r"(\w+) = (.*) \((.+)\)\s*")
 VERSION_1 = re.compile(r"train loss :|validation loss:|Average global foreground Dice:|This epoch took ")
 SPLIT = re.compile(r"split has (\d{1,9}) training and (\d{1,9}) validation cases")
 STOPPED = re.compile(r"Training stopped after (\d{1,9}) of (\d{1,9}) epochs by (.*?)\.?\s*")
+INTERRUPTED = re.compile(r"Interrupted by (.*)\. .*; --c goes on from here\.\s*")
+JUDGED_BEST = re.compile(r"best -?\d\.\d+ at epoch (\d{1,9})\b")
 WAITED = re.compile(r"(\d{1,9}) of (\d{1,9}) epochs without a rise")
 MAX_NOTES = 20
 
@@ -34,6 +36,8 @@ class Log:
         begun: the epoch that was begun and not finished.
         settings: name and value of each setting that our trainers print.
         stop_reason: why a training ended before its last epoch; None where it did not.
+        interrupted: by what the newest attempt was, after which it can go on; None where it was not.
+        judged_best: the best epoch by our early stopping, which may judge by another average than nnU-Net's.
         planned: epochs in all where the log says it.
         waited: epochs without a rise and how many there may be, from our early stopping.
         is_trained: whether the training came to its end.
@@ -50,6 +54,8 @@ class Log:
     begun: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
     stop_reason: str | None = None
+    interrupted: str | None = None
+    judged_best: int | None = None
     planned: int | None = None
     waited: tuple[int, int] | None = None
     is_trained: bool = False
@@ -90,6 +96,7 @@ class LogParser:
     def begin_file(self) -> None:
         """End the file fed so far, with whatever stands in its unfinished last line, and begin another."""
         self._text = GrowingText()
+        self._set(interrupted=None)
         self._begun = None
         self._values = {}
         self._failures = Failures()
@@ -105,9 +112,11 @@ class LogParser:
     def log(self) -> Log:
         """What has been read so far."""
         waited = WAITED.search(self._early_stopping)
+        best = JUDGED_BEST.search(self._early_stopping)
         return replace(
             self._facts,
             waited=(int(waited[1]), int(waited[2])) if waited else None,
+            judged_best=int(best[1]) if best else None,
             epochs=tuple(self._epochs),
             begun=self._begun,
             settings=dict(self._settings),
@@ -256,6 +265,10 @@ class LogParser:
     def _on_early_stopping(self, text: str) -> None:
         self._early_stopping = text
 
+    def _on_interrupted(self, text: str) -> None:
+        if interrupted := INTERRUPTED.fullmatch(text):
+            self._set(interrupted=interrupted[1])
+
     def _on_this(self, text: str) -> None:
         if split := SPLIT.search(text):
             self._set(n_validation_cases=int(split[2]))
@@ -280,6 +293,7 @@ class LogParser:
         "Yayy!": _on_best,
         "Training": _on_training,
         "Early": _on_early_stopping,
+        "Interrupted": _on_interrupted,
         "This": _on_this,
         "predicting": _on_predicting,
         "Validation": _on_validation,

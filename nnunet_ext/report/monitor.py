@@ -18,7 +18,14 @@ from nnunet_ext.report.states import State
 
 SPARKS, PLAIN_SPARKS = "▁▂▃▄▅▆▇█", ".:-=+*#@"
 SPARK_WIDTH = 12
-OPEN_STATES: tuple[State, ...] = ("running", "stalled", "died", "validation missing", "unknown")
+OPEN_STATES: tuple[State, ...] = (
+    "running",
+    "stalled",
+    "interrupted",
+    "died",
+    "validation missing",
+    "unknown",
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,11 @@ LEAST_EPOCHS = 10
 WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # of the epochs, over whose mean losses are compared
 RISEN_SHARE = 0.15  # of the fall of the validation loss that it must have risen again
 LATE_SHARE = 0.05
-OTHER_STATES = {"validation missing": "has no validation", "unknown": "cannot be judged"}
+OTHER_STATES = {
+    "interrupted": "was interrupted",
+    "validation missing": "has no validation",
+    "unknown": "cannot be judged",
+}
 
 
 @dataclass(frozen=True)

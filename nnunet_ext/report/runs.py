@@ -144,6 +144,7 @@ class RunReader:
             is_trained=self._is_trained(log, history, planned),
             is_validated=validation is not None and (log.is_validated or files.is_of_newest(summary)),
             stop_reason=log.stop_reason or (None if log.epochs else exact.stop_reason),
+            interrupted=log.interrupted,
             failure=log.failure or self._last_words(files),
             silent_s=None if files.modified is None else max(0.0, now - files.modified),
             epoch_s=history.epoch_s(RECENT_EPOCHS),

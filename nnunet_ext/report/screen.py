@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GIB = 1 << 30
-STYLES = {"running": "green", "stalled": "yellow", "died": "bold red", "validation missing": "yellow"}
+STYLES = {
+    "running": "green",
+    "stalled": "yellow",
+    "interrupted": "yellow",
+    "died": "bold red",
+    "validation missing": "yellow",
+}
 NOTABLE_TREND = 0.05
 WIDE = 120  # columns of a terminal in which the table can be read
-NONE_OPEN = "No training is running, and none has broken off."
+NONE_OPEN = "No training is running, and none was interrupted or has broken off."
 HEADER = ("run", "state", "epoch", "ETA", "s/epoch", "rate", "since best", "Dice: last, best, course")
 
 

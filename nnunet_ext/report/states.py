@@ -7,7 +7,9 @@ from typing import Literal
 
 from nnunet_ext.report.processes import Life
 
-State = Literal["running", "finished", "stopped early", "died", "validation missing", "stalled", "unknown"]
+State = Literal[
+    "running", "finished", "stopped early", "interrupted", "died", "validation missing", "stalled", "unknown"
+]
 
 SILENT_EPOCHS = 3
 LEAST_SILENCE_S = 60.0
@@ -24,6 +26,7 @@ class Signs:
         is_trained: whether its training came to an end, early or not.
         is_validated: whether the validation after it did.
         stop_reason: why it ended before its last epoch; None where it did not.
+        interrupted: by what it was, after which it can go on; None where it was not.
         failure: last words of a training that broke off.
         silent_s: seconds since its log last grew; None where there is no log.
         epoch_s: seconds that its epochs take; None before the first.
@@ -36,6 +39,7 @@ class Signs:
     is_trained: bool = False
     is_validated: bool = False
     stop_reason: str | None = None
+    interrupted: str | None = None
     failure: str | None = None
     silent_s: float | None = None
     epoch_s: float | None = None
@@ -59,13 +63,23 @@ def judge(signs: Signs) -> Standing:
     process is there is stalled, and one whose process is missing died; one whose process is surely gone
     died without waiting. Where nobody knows, it is stalled for a day and then taken for dead.
     """
+    told = _told_by_its_files(signs)
+    return _judged_by_its_silence(signs, signs.silent_s or 0.0) if told is None else told
+
+
+def _told_by_its_files(signs: Signs) -> Standing | None:
     if signs.is_trained and signs.is_validated:
         return Standing("stopped early", signs.stop_reason) if signs.stop_reason else Standing("finished")
+    if signs.interrupted is not None:
+        return Standing("interrupted", f"by {signs.interrupted}{_where(signs)}; --c continues it")
     if signs.silent_s is None and signs.life != "alive":
         if signs.is_trained:
             return Standing("validation missing", signs.stop_reason or "")
         return Standing("unknown", "there is no log")
-    silent_s = signs.silent_s or 0.0
+    return None
+
+
+def _judged_by_its_silence(signs: Signs, silent_s: float) -> Standing:
     if _is_over(signs, silent_s):
         return _ended(signs, silent_s)
     if silent_s > silence_limit_s(signs):

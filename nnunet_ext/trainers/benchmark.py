@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.devices import check_device
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files import write_json, written_whole
 from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
@@ -59,7 +60,8 @@ def run_benchmark(order: BenchmarkOrder) -> Speed:
     Raises:
         UsageError: a name, setting or device is wrong.
     """
-    _check(order)
+    check_order(order)
+    check_device(order.device, order.num_gpus)
     with tempfile.TemporaryDirectory(prefix="nnunet_ext_benchmark_", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         results = os.environ.get(RESULTS)
@@ -71,7 +73,12 @@ def run_benchmark(order: BenchmarkOrder) -> Speed:
         return joined([Speed.of(json.loads(text)) for text in texts])
 
 
-def _check(order: BenchmarkOrder) -> None:
+def check_order(order: BenchmarkOrder) -> None:
+    """Refuse what is wrong whatever the machine holds.
+
+    Raises:
+        UsageError: the trainer, its name, a setting, the fold or the number of GPUs is wrong.
+    """
     if is_recipe(order.trainer) or order.trainer in READERS:
         resolve_launch(order.trainer, order.options)
     elif order.options:
@@ -81,13 +88,6 @@ def _check(order: BenchmarkOrder) -> None:
         raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
     if order.num_gpus > 1 and order.device != "cuda":
         raise UsageError(f"-num_gpus is {order.num_gpus}, but the device is {order.device}.")
-    import torch
-
-    if order.device == "cuda" and torch.cuda.device_count() < order.num_gpus:
-        raise UsageError(
-            f"{order.num_gpus} of CUDA's GPUs are asked for, torch sees {torch.cuda.device_count()}: "
-            "take another -device, as cpu, or fewer by -num_gpus."
-        )
 
 
 @contextmanager

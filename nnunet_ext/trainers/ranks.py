@@ -28,14 +28,19 @@ def device_of_rank(kind: str) -> torch.device:
 
 @contextmanager
 def joined(kind: str) -> Iterator[None]:
-    """Be one of the processes that torchrun started: NCCL on GPUs, gloo elsewhere."""
+    """Be one of the processes that torchrun started: NCCL on GPUs, gloo elsewhere.
+
+    After an error the group is not taken down: that waits for the other ranks, which wait for this one.
+    The process ends, and with it its connections, by which torchrun and the others learn of it.
+    """
     if kind == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
+    yield
+    distributed.destroy_process_group()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.devices import check_device
 from nnunet_ext.ensemble.plan import Member, Plan, resolve_weights
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files import sha256_of
@@ -96,6 +97,8 @@ def run_predict(
     data = read_dataset(dataset_file)
     _check_agreement(found, data)
     weights = resolve_weights(plan, data.labels)
+    if device is not None and executor is None:  # the workers of a cluster have devices of their own
+        check_device(device)
     save = kind_to_write(os.environ) if save_probabilities else None
     if save and (weights != weights[:, :1]).any():
         raise PlanError(

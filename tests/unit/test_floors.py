@@ -13,7 +13,7 @@ from nnunet_ext.cli.main import VERBS
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {
     "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
-    "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained", "zips",
+    "devices", "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained", "zips",
 }  # fmt: skip
 ROOMS = {
     "ensemble",
@@ -70,6 +70,7 @@ WITH_TORCH = {
     "trainers/trainer.py",
     "trainers/validated.py",
     "configurations/memory.py",
+    "devices.py",
     "demo/planning.py",
     "integrity/preprocessing.py",
     "workflow/one_pass.py",

@@ -119,7 +119,7 @@ class EpochMeter:
         self._share = (self.stream.waited_s - self._waited_s) / elapsed if elapsed > 0 else math.nan
         finite = [norm for norm in gradient_norms if math.isfinite(norm)]
         self._norm = fmean(finite) if finite else math.nan
-        self._n_skipped = len(gradient_norms) - len(finite)
+        self._n_skipped = float(len(gradient_norms) - len(finite))
         self._mean_mib = self._memory.mean_mib()
 
     def measures(self) -> Measures:

@@ -94,7 +94,7 @@ def test_a_profile_is_written_whole_with_the_costliest_operators_first(lab, tmp_
         ({"dataset": "902"}, "902"),
         ({"plans": "noPlans"}, "noPlans"),
         ({"configuration": "4d"}, "4d"),
-        ({"device": "cuda", "num_gpus": 99}, "99 of CUDA's GPUs"),
+        ({"device": "cuda", "num_gpus": 99}, "-device is cuda"),
     ],
 )
 def test_a_name_that_is_not_there_is_a_wrong_usage(lab, changes, said):

@@ -69,11 +69,11 @@ def test_a_training_that_was_killed_and_resumed_is_one_run(lab):
 def test_a_training_out_of_patience_says_why(lab):
     trainer = "nnUNetTrainerEarlyStopping"
     lab.variables(n_epochs=9, patience=2)
-    lab.dices([0.5, 0.4, 0.3, 0.2])
+    lab.dices([0.5, 0.0])
     lab.train(trainer)
     run = run_of(lab, trainer)
     assert (run.n_done, run.planned, run.history.best) == (3, 9, 0)
-    assert run.log.stop_reason.startswith("patience: best 0.5000 at epoch 0")
+    assert run.log.stop_reason.startswith("patience: best 0.0500 at epoch 0")
     assert run.log.waited == (2, 2)
 
 

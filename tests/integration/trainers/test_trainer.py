@@ -98,7 +98,7 @@ def test_a_run_out_of_patience_ends_with_its_best_weights_and_keeps_its_last_sta
 
 def test_the_reason_of_a_stop_is_in_the_log_and_in_both_checkpoints(lab, read):
     stop_by_patience(lab)
-    reason = "patience: best 0.5400 at epoch 1, 2 of 2 epochs without a rise"
+    reason = "patience: best 0.1350 at epoch 1, 2 of 2 epochs without a rise"
     assert f"Training stopped after 4 of 9 epochs by {reason}" in lab.log(STOPPING)
     for name in (FINAL, LATEST):
         assert read(lab.fold(STOPPING) / name)["nnunet_ext"]["stop_reason"] == reason
@@ -113,7 +113,7 @@ def test_a_run_without_restoring_ends_with_its_last_weights(lab, read):
 
 def test_a_run_that_reaches_its_dice_ends_with_its_last_weights(lab, read):
     lab.dices([0.5, 0.9])
-    lab.variables(n_epochs=9, stop_at_dice=0.57)
+    lab.variables(n_epochs=9, stop_at_dice=0.2)
     trainer = lab.train(STOPPING)
     final = read(lab.fold(STOPPING) / FINAL)
     assert final["current_epoch"] == 3

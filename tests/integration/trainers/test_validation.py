@@ -100,12 +100,12 @@ def test_the_last_epoch_is_validated_and_only_validated_ones_are_the_best(lab, s
 
 
 def test_patience_counts_epochs_that_are_not_validated(lab, see):
-    asked = see([[0.5]])
+    asked = see([[0.0]])
     lab.variables(n_epochs=20, val_every=2, patience=4)
     trainer = lab.train(EXT)
     assert asked == [1, 3, 5]
     assert trainer.current_epoch == 6
-    assert trainer.stop_reason.startswith("patience: best 0.5000 at epoch 1, 4 of 4")
+    assert trainer.stop_reason.startswith("patience: best 0.0000 at epoch 1, 4 of 4")
 
 
 def test_a_patience_that_ends_before_a_validation_is_refused(lab, capsys):
@@ -118,7 +118,7 @@ def test_a_patience_that_ends_before_a_validation_is_refused(lab, capsys):
 # By whose Dice
 
 # The mean rises all the time; the second label falls from epoch 1 on.
-MEAN_RISES = [[0.1, 0.5, 0.1], [0.3, 0.6, 0.3], [0.6, 0.4, 0.6], [0.9, 0.4, 0.9], [0.99, 0.4, 0.99]]
+MEAN_RISES = [[0.1, 0.5, 0.1], [0.3, 0.6, 0.3], [0.7, 0.0, 0.7], [0.9, 0.0, 0.9], [0.99, 0.0, 0.99]]
 
 
 @pytest.mark.parametrize("monitor", ["Rare/one", "2"])
@@ -126,7 +126,7 @@ def test_patience_and_best_checkpoint_follow_a_label(several, see, read, monitor
     see(MEAN_RISES)
     several.variables(n_epochs=9, patience=2, monitor=monitor, label_bests="none", save_every=1)
     trainer = several.train(EXT)
-    assert trainer.stop_reason == "patience: best 0.5100 at epoch 1, 2 of 2 epochs without a rise"
+    assert trainer.stop_reason == "patience: best 0.1050 at epoch 1, 2 of 2 epochs without a rise"
     best = read(several.fold(EXT) / BEST)
     assert best["current_epoch"] == 2
     means = logged(trainer, "mean_fg_dice")
@@ -136,10 +136,10 @@ def test_patience_and_best_checkpoint_follow_a_label(several, see, read, monitor
 
 
 def test_the_worst_label_is_judged_and_a_label_that_is_not_seen_is_no_rise(several, see, read):
-    see([[0.9, 0.3, 0.5], [0.9, NAN, 0.5], [0.9, 0.4, 0.5], [0.9, NAN, 0.5], [0.95, 0.31, 0.5]])
+    see([[0.9, 0.3, 0.5], [0.9, NAN, 0.5], [0.9, 0.4, 0.5], [0.9, NAN, 0.5], [0.95, 0.0, 0.5]])
     several.variables(n_epochs=5, monitor="worst", label_bests="none")
     trainer = several.train(EXT)
-    assert trainer._history() == pytest.approx([0.3, 0.3, 0.31, 0.31, 0.31])
+    assert trainer._history() == pytest.approx([0.03, 0.03, 0.067, 0.067, 0.0603])
     assert read(several.fold(EXT) / BEST)["current_epoch"] == 3
 
 
@@ -149,7 +149,7 @@ def test_a_resumed_training_judges_as_a_straight_one(several, see, read):
     several.train_and_kill(EXT, epoch=2)
     several.variables(monitor=None, patience=None, label_bests=None)
     trainer = several.train(EXT, continue_training=True)
-    assert trainer.stop_reason == "patience: best 0.5100 at epoch 1, 2 of 2 epochs without a rise"
+    assert trainer.stop_reason == "patience: best 0.1050 at epoch 1, 2 of 2 epochs without a rise"
     epochs = {path.stem: read(path)["current_epoch"] for path in several.fold(EXT).glob("*best*.pth")}
     assert epochs == {
         "checkpoint_best": 2,

@@ -8,6 +8,7 @@ from nnunet_ext.trainers import benchmark as room
 from nnunet_ext.trainers.resolution import PREFIX
 from nnunet_ext.trainers.settings import ExtSettings
 from nnunet_ext.trainers.speed import Operator, Speed
+from nnunet_ext.workflow import trainings
 
 WHAT = ("-d", "1", "-c", "2d")
 
@@ -55,6 +56,7 @@ def test_options_become_an_order_and_the_figures_are_printed(capsys, monkeypatch
         return Speed("cpu", (0.5,), (0.0,), 2, {}, operators=operators)
 
     monkeypatch.setattr(room, "run_benchmark", run_benchmark)
+    monkeypatch.setattr(trainings, "check_training", lambda _: None)
     options = ("-p", "myPlans", "-n_iterations", "7", "-accumulate", "2", "--profile", "-o", str(tmp_path))
     assert main(["benchmark", *WHAT, *options]) == 0
     trace = tmp_path / "trace_nnUNetTrainerExt_myPlans_2d.json"

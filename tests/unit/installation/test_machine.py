@@ -63,7 +63,12 @@ class TestWorkers:
         assert "nnUNet_n_proc_DA=2:" in finding.advice
 
     def test_a_number_that_fits_is_fine(self, tmp_path):
-        assert check_workers({"nnUNet_n_proc_DA": "0"}, tmp_path)[1].severity == "ok"
+        assert check_workers({"nnUNet_n_proc_DA": "1"}, tmp_path)[1].severity == "ok"
+
+    def test_no_worker_is_enough_to_train_but_not_to_plan(self, tmp_path):
+        finding = check_workers({"nnUNet_n_proc_DA": "0"}, tmp_path)[1]
+        assert finding.severity == "warning"
+        assert "nnUNetv2_plan_experiment" in finding.advice
 
     def test_no_number_is_an_error(self, tmp_path):
         finding = check_workers({"nnUNet_n_proc_DA": "four"}, tmp_path)[1]

@@ -154,7 +154,10 @@ def test_that_nothing_runs_is_said_in_place_of_an_empty_table(tmp_path):
     console = Console(file=io.StringIO(), width=120)
     console.print(drawn(over, tmp_path, "utf-8"))
     first, second, *_ = console.file.getvalue().splitlines()
-    assert (first, second) == ("No training is running, and none has broken off.", "1 finished")
+    assert (first, second) == (
+        "No training is running, and none was interrupted or has broken off.",
+        "1 finished",
+    )
 
 
 def test_a_snapshot_is_strict_json(snapshot):

@@ -1,0 +1,38 @@
+"""What planning needs, looked up before torch is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.paths import find_dataset
+
+NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
+FINGERPRINT = "dataset_fingerprint.json"
+
+
+def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The name of a data set that can be planned.
+
+    Args:
+        dataset: number or name.
+        environment: the variables that name nnU-Net's folders.
+
+    Raises:
+        UsageError: a variable is not set, or no data set or several have that number.
+        DatasetError: it has no raw data or no fingerprint yet.
+    """
+    unset = [variable for variable in NEEDED_FOLDERS if not environment.get(variable)]
+    if unset:
+        raise UsageError(f"Not set: {', '.join(unset)}. Set nnU-Net's folders, as `nnunet_ext env` shows.")
+    found = find_dataset(dataset, environment)
+    if found.raw is None or not (found.raw / "dataset.json").is_file():
+        where = found.raw or environment["nnUNet_raw"]
+        raise DatasetError(f"{found.name} has no dataset.json in {where}: planning needs its raw data.")
+    if found.preprocessed is None or not (found.preprocessed / FINGERPRINT).is_file():
+        raise DatasetError(
+            f"{found.name} has no fingerprint in {found.preprocessed or environment['nnUNet_preprocessed']}. "
+            f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
+        )
+    return found.name
