@@ -13,7 +13,8 @@ from nnunet_ext.cli.main import VERBS
 ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {
     "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
-    "devices", "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained", "zips",
+    "devices", "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained",
+    "zips",
 }  # fmt: skip
 ROOMS = {
     "ensemble",

@@ -54,6 +54,28 @@ def test_batch_files_are_ascii_with_the_line_ends_of_windows():
         assert source.count(b"\n") == source.count(b"\r\n")
 
 
+@needs_posix
+@pytest.mark.parametrize(
+    ("code", "is_queued_again"), [(0, False), (75, True), (1, False), (2, False), (138, False), (143, False)]
+)
+def test_a_job_is_queued_again_where_it_was_interrupted_and_not_where_it_crashed(
+    tmp_path, code, is_queued_again
+):
+    stand_ins = {
+        "srun": f"#!/usr/bin/env bash\nexit {code}\n",
+        "scontrol": f'#!/usr/bin/env bash\necho "$@" >>"{tmp_path}/asked"\n',
+    }
+    for name, text in stand_ins.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    environment |= {"SLURM_NTASKS": "1"}
+    ended = subprocess.run(["bash", SBATCH, "-d", "1"], env=environment, check=False)
+    assert ended.returncode == code
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == ("requeue 7\n" if is_queued_again else "")
+
+
 def test_ci_runs_what_the_readme_says():
     run = CHECKOUT / ".ci" / "run"
     assert "bash scripts/linux/test.sh" in run.read_text()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nnunet_ext.trainers.early_stopping import EarlyStopping, nan_safe_average
+from nnunet_ext.trainers.early_stopping import EarlyStopping, earned_average, nan_safe_average
 
 NAN = math.nan
 
@@ -154,4 +154,65 @@ def test_the_average_is_nan_until_the_first_finite_dice():
 
 
 def test_the_average_of_nothing_is_nothing():
-    assert nan_safe_average([]) == []
+    assert nan_safe_average([]) == earned_average([]) == []
+
+
+# The average by which a training is judged, and what patience makes of it
+
+
+def test_the_earned_average_begins_at_zero_and_each_epoch_weighs_the_same_when_it_comes():
+    assert earned_average([0.5, 1.0, 0.0]) == pytest.approx([0.05, 0.145, 0.1305])
+
+
+def test_the_earned_average_is_nnunets_less_what_the_first_epoch_weighs_too_much():
+    dices = list(np.random.default_rng(5).uniform(0, 1, 60))
+    excess = [dices[0] * 0.9 ** (epoch + 1) for epoch in range(60)]
+    assert earned_average(dices) == pytest.approx(np.subtract(nnunets_average(dices), excess))
+
+
+def test_an_epoch_without_a_dice_keeps_the_earned_average():
+    average = earned_average([NAN, 0.5, NAN, 0.0])
+    assert math.isnan(average[0])
+    assert average[1:] == pytest.approx([0.05, 0.05, 0.045])
+
+
+def judged(dices, patience):
+    """After how many epochs a training with these Dice stops, and its best epoch then."""
+    policy, history = EarlyStopping(patience), earned_average(dices)
+    stopped = epochs_until_stop(policy, history)
+    seen = history[:stopped]
+    return stopped, int(np.argmax(seen))
+
+
+def test_a_lucky_first_epoch_is_not_the_best():
+    # Nothing is found for 9 epochs after the first; then 0.3, of which an epoch adds 0.03 to the average:
+    # epoch 10 has 0.02236 * 0.9^10 + 0.03 = 0.0378. nnU-Net's own is 0.2236 * 0.9^10 + 0.03 = 0.1080 then,
+    # and no higher than its first value before epoch 19.
+    dices = [0.2236, *[0.0] * 9, *[0.3] * 30]
+    assert earned_average(dices)[10] == pytest.approx(0.0378, abs=5e-5)
+    assert nan_safe_average(dices)[10] == pytest.approx(0.1080, abs=5e-5)
+    assert judged(dices, patience=12) == (None, 39)
+    theirs = nan_safe_average(dices)
+    assert epochs_until_stop(EarlyStopping(12), theirs) == 13
+    assert int(np.argmax(theirs[:13])) == 0
+
+
+def test_a_slow_rise_is_not_stopped():
+    # 0.0002 an epoch: the average follows 9 epochs behind, and rises in every epoch.
+    assert judged([0.0002 * epoch for epoch in range(400)], patience=1) == (None, 399)
+
+
+def test_a_plateau_is_stopped_after_its_patience():
+    # 60 epochs of 0.8 make the average 0.8 (1 - 0.9^60) = 0.7986; the first of 0.79 makes it
+    # 0.9 * 0.7986 + 0.079 = 0.7977, and none of those to come lifts it above 0.79.
+    dices = [0.8] * 60 + [0.79] * 40
+    assert earned_average(dices)[59:61] == pytest.approx([0.7986, 0.7977], abs=5e-5)
+    assert judged(dices, patience=20) == (80, 59)
+
+
+def test_a_good_start_that_stays_is_waited_for_until_the_average_is_there():
+    # After n epochs of 0.8 the average lacks 0.8 * 0.9^n. Once that is below 0.001, after 64 epochs, it
+    # cannot rise by more than 0.001 any more; the rise before that may come 10 epochs later, and then
+    # patience runs out in 10.
+    policy = EarlyStopping(patience=10, min_delta=0.001)
+    assert 64 <= epochs_until_stop(policy, earned_average([0.8] * 200)) <= 84

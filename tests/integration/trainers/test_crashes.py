@@ -1,0 +1,101 @@
+"""Trainings that break off: their process ends with its traceback, and none of its workers is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+# A training in a process of its own, by our command, whose third step is to crash.
+CRASH = """
+import sys
+
+import psutil
+import torch
+
+from nnunet_ext.cli.main import main
+from nnunet_ext.trainers.discovery.nnunet_ext_trainers import {trainer}
+
+steps = []
+
+
+def train_step(trainer, batch):
+    steps.append(batch)
+    if len(steps) == 3:
+        {crash}
+    if trainer.is_ddp:
+        torch.distributed.barrier()
+    return {{"loss": torch.zeros(()).numpy()}}
+
+
+{trainer}.train_step = train_step
+sys.exit(main(["train", "-d", "901", "-c", "2d", "-f", "0", "-device", "cpu", "-tr", "{trainer}"]))
+"""
+OUT_OF_MEMORY = 'raise torch.cuda.OutOfMemoryError("planted")'
+DEAD_WORKERS = """[one.kill() for one in psutil.Process().children()]
+        while True:
+            next(trainer.dataloader_train)"""
+IN_RANK_1 = 'if torch.distributed.get_rank() == 1: raise ValueError("planted")'
+CRASHES = [
+    (OUT_OF_MEMORY, "OutOfMemoryError: planted"),
+    (DEAD_WORKERS, "RuntimeError: One or more background"),
+]
+
+
+def children_of(pid):
+    import psutil
+
+    return psutil.Process(pid).children(recursive=True)
+
+
+def end_of(command, timeout_s):
+    """Exit code and output of a command, seconds from its crash to its end, and what it left running."""
+    import psutil
+
+    workers = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        lines, crashed_s = [], None
+        for line in process.stdout:
+            lines.append(line)
+            if "Epoch 0" in line:
+                workers += children_of(process.pid)
+            if "planted" in line or "no longer alive" in line:
+                crashed_s = crashed_s or time.monotonic()
+        process.wait(timeout=timeout_s)
+    elapsed_s = time.monotonic() - (crashed_s or 0.0)
+    gone, alive = psutil.wait_procs(workers, timeout=1)
+    for one in alive:
+        one.kill()
+    return process.returncode, "".join(lines), elapsed_s, len(gone), alive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerEarlyStopping", "nnUNetTrainerExt"])
+@pytest.mark.parametrize(("crash", "error"), CRASHES, ids=["out of memory", "dead workers"])
+def test_a_crashed_training_ends_with_its_traceback_and_its_workers(lab, tmp_path, trainer, crash, error):
+    lab.variables(n_epochs=2, n_iterations=5, n_proc_DA=2)
+    script = tmp_path / "crash.py"
+    script.write_text(CRASH.format(crash=crash, trainer=trainer), encoding="utf-8")
+    code, out, elapsed_s, n_workers, alive = end_of([sys.executable, str(script)], timeout_s=60)
+    assert code == 1, out
+    assert "Traceback" in out
+    assert error in out
+    assert n_workers >= 2
+    assert alive == []
+    assert elapsed_s < 10
+
+
+@pytest.mark.slow
+def test_of_two_ranks_one_that_crashes_ends_both(lab, tmp_path):
+    lab.variables(n_epochs=2, n_iterations=5, n_proc_DA=2)
+    script = tmp_path / "crash.py"
+    script.write_text(CRASH.format(crash=IN_RANK_1, trainer="nnUNetTrainerExt"), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code, out, elapsed_s, n_workers, alive = end_of([*torchrun, str(script)], timeout_s=90)
+    assert code == 1, out
+    assert "ValueError: planted" in out
+    assert n_workers >= 4
+    assert alive == []
+    assert elapsed_s < 10
