@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import os
 import pickle
@@ -11,6 +13,9 @@ import subprocess
 import sys
 
 import pytest
+
+from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.interruption import Interruption
 
 EXT, PLAIN = "nnUNetTrainerExt", "nnUNetTrainer"
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
@@ -39,27 +44,36 @@ def seed_all():
 # The defaults are nnU-Net's
 
 
-def test_without_settings_the_weights_are_nnunets_to_the_last_bit(lab, read, monkeypatch):
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_without_settings_the_weights_are_nnunets_to_the_last_bit(lab, read, monkeypatch, is_interrupted):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     initialize = nnUNetTrainer.initialize
 
     def initialize_short(trainer):
-        trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 2, 4, 1
+        trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 3, 4, 1
         initialize(trainer)
 
     monkeypatch.setattr(nnUNetTrainer, "initialize", initialize_short)
-    lab.variables(n_epochs=2, n_iterations=4, initial_lr=None)
-    found = []
-    for trainer in (PLAIN, EXT):
-        seed_all()
-        lab.train(trainer)
-        found.append(read(lab.fold(trainer) / FINAL))
-    plain, ext = found
-    assert same(plain["network_weights"], ext["network_weights"])
-    for key in ("train_losses", "val_losses", "lrs", "ema_fg_dice"):
-        assert plain["logging"][key] == ext["logging"][key]
-    assert list(ext) == [*plain, "nnunet_ext"]
+    lab.variables(n_epochs=3, n_iterations=4, initial_lr=None)
+    seed_all()
+    lab.train(PLAIN)
+    seed_all()
+    if is_interrupted:
+        asked = iter([None] * 7)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(Interruption, "reason", lambda _: next(asked, "SIGTERM"))
+            lab.train(EXT)
+    lab.train(EXT, continue_training=is_interrupted)
+    for name in (FINAL, "checkpoint_best.pth"):
+        plain, ext = (read(lab.fold(trainer) / name) for trainer in (PLAIN, EXT))
+        assert same(plain["network_weights"], ext["network_weights"])
+        assert plain["current_epoch"] == ext["current_epoch"]
+        assert plain["_best_ema"] == ext["_best_ema"]
+        for key in ("train_losses", "val_losses", "lrs", "ema_fg_dice"):
+            assert plain["logging"][key] == ext["logging"][key]
+        assert list(ext) == [*plain, "nnunet_ext"]
+    assert "Early stopping" not in lab.log(EXT)
 
 
 def test_without_settings_the_loss_is_nnunets(lab):
@@ -274,6 +288,92 @@ def test_the_gradient_is_clipped_to_the_norm_and_not_at_all_at_zero():
 
 
 @pytest.mark.parametrize("amp", ["bf16", "off"])
+@pytest.mark.parametrize("has_scaler", [False, True])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_gradient_that_is_not_finite_makes_no_step(value, has_scaler):
+    import torch
+
+    trainer = bare_trainer()
+    if has_scaler:
+        trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    first, second = batches(2, 2)
+    first["data"][0, 0, 0, 0] = float(value)
+    before = [one.clone() for one in trainer.network.parameters()]
+    trainer.train_step(first)
+    assert not trainer.made_step
+    assert all(map(torch.equal, before, trainer.network.parameters()))
+    trainer.train_step(second)
+    assert trainer.made_step
+    assert all(one.isfinite().all() for one in trainer.network.parameters())
+    assert not any(map(torch.equal, before, trainer.network.parameters()))
+    assert [math.isfinite(norm) for norm in trainer.gradient_norms] == [False, True]
+
+
+def test_a_step_that_was_not_made_is_counted_told_and_not_averaged(lab, monkeypatch):
+    import torch
+
+    from nnunet_ext.trainers.configured import Configured
+
+    backward, seen = Configured._backward, []
+
+    def spoil_the_second(trainer, batch, n_batches):
+        seen.append(trainer.average.n_steps)
+        if len(seen) == 2:
+            batch["data"][0] = torch.inf
+        return backward(trainer, batch, n_batches)
+
+    monkeypatch.setattr(Configured, "_backward", spoil_the_second)
+    lab.variables(n_epochs=2, n_iterations=3, ema_decay=0.9)
+    trainer = lab.train(EXT)
+    assert seen == [0, 1, 1, 2, 3, 4]
+    assert all(one.isfinite().all() for one in trainer.network.parameters())
+    assert "1 of 3 steps were not made: their gradients were not finite." in lab.log(EXT)
+    with (lab.fold(EXT) / "history.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["skipped_steps"] for row in csv.DictReader(file)] == ["1.0", "0.0"]
+
+
+def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed, monkeypatch):
+    import torch
+
+    from nnunet_ext.trainers.checkpoints import Progress, Summary
+    from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
+
+    monkeypatch.setattr("nnunet_ext.trainers.configured._emulates_bf16", lambda: False)
+    folder = preprocessed / "Dataset901_Tiny"
+    plans, dataset = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset")
+    )
+    trainer = nnUNetTrainerExt(plans | {"continue_training": True}, "2d", 0, dataset, torch.device("cuda"))
+    assert trainer.grad_scaler is not None
+    for amp, has_scaler in (("bf16", False), ("fp16", True), ("off", False), ("auto", True)):
+        settings = trainer.settings.model_dump() | {"amp": amp}
+        trainer._adopt(Summary(Progress(0.0, 1), {"settings": settings}))
+        assert trainer.settings.amp == amp
+        assert (trainer.grad_scaler is not None) is has_scaler
+
+
+def test_bf16_is_refused_where_it_is_emulated(lab, monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr("nnunet_ext.trainers.configured._emulates_bf16", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GeForce RTX 2080")
+    from nnunet_ext.trainers.configured import Configured
+
+    settings = bare_trainer(amp="bf16").settings
+    with pytest.raises(SettingsError, match="GeForce RTX 2080 computes it by emulation"):
+        Configured._check(object.__new__(Configured), settings, torch.device("cuda"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"loss": "dice_focal"}, {"dice_weight": 2}, {"loss": "tversky"}])
+def test_the_dice_is_compiled_with_whatever_settings_of_the_loss(lab, monkeypatch, settings):
+    from torch._dynamo import OptimizedModule
+
+    lab.variables(n_epochs=1, **settings)
+    trainer = lab.train(EXT)
+    monkeypatch.setattr(trainer, "_do_i_compile", lambda: True)
+    assert isinstance(trainer._build_loss().loss.dc, OptimizedModule)
+
+
 def test_the_precision_is_that_of_the_forward_pass(amp):
     import torch
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +197,61 @@ def test_other_versions_are_logged(begun, monkeypatch):
     monkeypatch.setattr(continued, "versions", lambda: now)
     begun.train(EXT, continue_training=True)
     assert "now 9.9." in begun.log(EXT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_a_validation_that_is_interrupted_leaves_with_75_and_is_begun_anew(lab, monkeypatch):
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from nnunet_ext.report.runs import read_runs
+
+    lab.variables(n_epochs=1)
+    monkeypatch.setattr(
+        nnUNetTrainer, "perform_actual_validation", lambda *_: os.kill(os.getpid(), signal.SIGUSR1)
+    )
+    with pytest.raises(SystemExit) as ended:
+        lab.train(EXT, validate=True)
+    assert ended.value.code == 75
+    assert "Interrupted by SIGUSR1. The training is done, its validation is not; --c goes" in lab.log(EXT)
+    (run,) = read_runs(lab.results)
+    assert (run.state, run.standing.reason) == (
+        "interrupted",
+        "by SIGUSR1 in its validation, case 0 of 1; --c continues it",
+    )
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", lambda *_: None)
+    assert lab.train(EXT, validate=True, continue_training=True).current_epoch == 1
+
+
+def test_a_run_that_was_interrupted_is_told_so_until_it_goes_on(lab):
+    from nnunet_ext.report.monitor import Monitor
+    from nnunet_ext.report.runs import read_runs
+
+    lab.variables(n_epochs=3, n_iterations=4, n_val_iterations=1)
+    interrupt_after(lab, 6)
+    (run,) = read_runs(lab.results)
+    assert run.state == "interrupted"
+    assert run.standing.reason == "by SIGTERM after epoch 0; --c continues it"
+    assert not Monitor(lab.results).look().has_died
+    time.sleep(1)  # a log is named by its second
+    lab.train(EXT, continue_training=True)
+    (run,) = read_runs(lab.results)
+    assert run.state != "interrupted"
+    assert run.history.epoch_s() < 60
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_patience_that_is_changed_on_going_on_stays_changed(lab, is_named):
+    name = f"{EXT}_pat2" if is_named else EXT
+    lab.dices([0.9, 0.0])
+    lab.variables(n_epochs=9, patience=None if is_named else 2)
+    assert lab.train(name).current_epoch == 3
+    lab.variables(patience=4)
+    assert lab.train(name, continue_training=True).current_epoch == 5
+    if is_named:
+        said = "patience is 2 in the trainer's name, but nnUNet_patience is '4': this training goes on with"
+        assert said in lab.log(name)
+    lab.variables(patience=None)
+    assert lab.train(name, continue_training=True).current_epoch == 5
 
 
 @pytest.mark.slow

@@ -20,6 +20,13 @@ def test_the_average_goes_on_by_nnunets_rule_and_an_epoch_without_a_dice_leaves_
     assert history(None, 0.5, 1.0).averages == pytest.approx((None, 0.5, 0.55))
 
 
+def test_the_best_epoch_is_the_one_that_the_training_judged_best_where_it_says_so():
+    lucky = history(0.9, 0.1, 0.2, averages=[0.9, 0.82, 0.758])
+    assert lucky.best == 0
+    assert replace(lucky, judged_best=2).best == 2
+    assert replace(lucky, judged_best=7).best == 0
+
+
 def test_the_mean_of_an_epoch_is_over_the_labels_that_were_seen():
     assert Epoch(0, dice=(0.5, None, 0.7)).dice_mean == pytest.approx(0.6)
     assert Epoch(0, dice=(None,)).dice_mean is None

@@ -222,3 +222,18 @@ def test_dice_of_no_label_is_an_empty_list_and_anything_else_is_refused():
     for wrong in ("[0.89", "0.89]", "[a]", ""):
         with pytest.raises(ValueError):
             parse_dice(wrong)
+
+
+def test_an_interruption_is_told_until_the_next_start():
+    said = "Interrupted by the file /runs/a.b/STOP. checkpoint_latest.pth is written; --c goes on from here."
+    parser = LogParser()
+    parser.feed(LogWriter().epochs(epochs(2)).line(said).text.encode())
+    assert parser.log().interrupted == "the file /runs/a.b/STOP"
+    parser.begin_file()
+    assert parser.log().interrupted is None
+
+
+def test_the_best_epoch_is_the_one_that_the_training_judges_best():
+    said = "Early stopping: best 0.1500 at epoch 3, 1 of 9 epochs without a rise"
+    assert parse_log(LogWriter().epochs(epochs(5)).line(said).text.encode()).judged_best == 3
+    assert parse_log(LogWriter().epochs(epochs(5)).text.encode()).judged_best is None
