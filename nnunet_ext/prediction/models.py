@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DatasetError
+from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.trained import ModelFiles
 
 Weights = dict[str, Any]
@@ -44,7 +44,7 @@ class LoadedModel:
         self.files = files
         model = files.model
         with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does without a GPU
-            self.predictor = nnUNetPredictor(
+            self.predictor = Predictor(
                 tile_step_size=model.step_size,
                 use_mirroring=model.mirroring,
                 perform_everything_on_device=device.type == "cuda",

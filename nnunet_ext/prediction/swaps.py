@@ -49,14 +49,20 @@ class Device:
         if not self._fit_together:
             self._send_others_away(model)
         for weights in model.passes:
-            try:
-                yield model.logits(weights, data)
-            except torch.cuda.OutOfMemoryError:
-                if not self._fit_together:
-                    raise
-                self._fit_together = False
-                self._send_others_away(model)
-                yield model.logits(weights, data)
+            logits = self._tried(model, weights, data) if self._fit_together else None
+            # Tried again outside of `except`, whose exception holds the tensors of the failed attempt.
+            yield model.logits(weights, data) if logits is None else logits
+
+    def _tried(
+        self, model: Swapped, weights: Sequence[Weights], data: NDArray[np.float32]
+    ) -> NDArray[Any] | None:
+        """The logits beside the other models; None where memory runs out, and the others are sent away."""
+        try:
+            return model.logits(weights, data)
+        except torch.cuda.OutOfMemoryError:
+            self._fit_together = False
+        self._send_others_away(model)
+        return None
 
     def _send_others_away(self, model: Swapped) -> None:
         for other in self.models:

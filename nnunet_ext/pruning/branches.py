@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -22,6 +21,7 @@ from nnunet_ext.devices import check_device
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.networks.nested_decoder import Mode
 from nnunet_ext.networks.plans import Architecture
+from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.pruning.cost import Cost, measured
 from nnunet_ext.pruning.model import Model
 from nnunet_ext.pruning.validation import ValidationCase
@@ -93,7 +93,7 @@ class Branches:
         )
         self._network = self._build(model.architecture)
         with redirect_stdout(io.StringIO()):  # on a CPU it speaks of an option of its own
-            self._predictor = nnUNetPredictor(device=device, allow_tqdm=False)
+            self._predictor = Predictor(device=device, allow_tqdm=False)
 
     def _build(self, architecture: Architecture) -> Any:
         return get_network_from_plans(

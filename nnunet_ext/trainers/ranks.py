@@ -44,6 +44,17 @@ def joined(kind: str) -> Iterator[None]:
 
 
 @contextmanager
+def in_nnunets_trainer(name: str, value: Any) -> Iterator[None]:
+    """Let nnU-Net's trainer find another value under a name of its module within the block."""
+    original = getattr(nnunets_module, name)
+    setattr(nnunets_module, name, value)
+    try:
+        yield
+    finally:
+        setattr(nnunets_module, name, original)
+
+
+@contextmanager
 def wrapped_for(device: torch.device) -> Iterator[None]:
     """Let nnU-Net wrap its network for this device; it takes a process's rank for the number of its GPU."""
     original = nnunets_module.DDP
@@ -51,11 +62,8 @@ def wrapped_for(device: torch.device) -> Iterator[None]:
     def wrap(network: torch.nn.Module, device_ids: list[int]) -> Any:
         return original(network, device_ids=None if device.type == "cpu" else [device.index])
 
-    nnunets_module.DDP = wrap
-    try:
+    with in_nnunets_trainer("DDP", wrap):
         yield
-    finally:
-        nnunets_module.DDP = original
 
 
 def said_by_first(value: T) -> T:

@@ -22,6 +22,7 @@ from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
+from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.trainers.checkpoints import Progress, Summary, kept, read_summary
 from nnunet_ext.trainers.early_stopping import (
     EarlyStopping,
@@ -30,7 +31,7 @@ from nnunet_ext.trainers.early_stopping import (
     is_new_best,
     nan_safe_average,
 )
-from nnunet_ext.trainers.ranks import device_of_rank, said_by_first, wrapped_for
+from nnunet_ext.trainers.ranks import device_of_rank, in_nnunets_trainer, said_by_first, wrapped_for
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
 
@@ -134,6 +135,11 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):
                 loader._finish()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Predict the validation cases as nnU-Net does, but leave nothing of a case that did not fit."""
+        with in_nnunets_trainer("nnUNetPredictor", Predictor):
+            super().perform_actual_validation(save_probabilities)
 
     def _resume(self) -> None:
         """Load checkpoint_latest where it is at least as far as what nnU-Net loaded.

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,21 @@ def test_models_that_do_not_fit_together_take_turns(room):
 def test_a_model_that_does_not_fit_alone_is_an_error():
     with pytest.raises(torch.cuda.OutOfMemoryError):
         run(Card(room=0))
+
+
+def test_the_second_attempt_begins_with_nothing_left_of_the_first():
+    kept, alive = [], []
+
+    class Fails(Model):
+        def logits(self, weights, data):
+            alive.append(sum(one() is not None for one in kept))
+            if not kept:
+                activation = torch.zeros(10)
+                kept.append(weakref.ref(activation))
+                raise torch.cuda.OutOfMemoryError("full")
+            return data
+
+    card = Card(room=2)
+    device = Device([Fails(card, "a", n_passes=1), Model(card, "b")])
+    list(device.logits(0, np.ones((1, 2), np.float32)))
+    assert alive == [0, 0]
