@@ -11,6 +11,7 @@ from nnunet_ext.demo.dataset import FILE_ENDING, FOLDS, N_TEST, cases_to_predict
 from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
 from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
+from nnunet_ext.devices import check_device
 from nnunet_ext.errors import StepFailed
 from nnunet_ext.files import written_whole
 from nnunet_ext.label_overlap import Overlap
@@ -63,13 +64,15 @@ def run_demo(root: Path, training: Training | None = None, teller: Teller | None
         teller: hears how far it is.
 
     Raises:
-        UsageError: the folder holds other things.
+        UsageError: the folder holds other things, or torch has no such device.
         StepFailed: a command failed; says which, and what it printed last.
     """
     started = time.perf_counter()
-    folder, teller = DemoFolder(root), teller or Teller()
+    folder, teller, training = DemoFolder(root), teller or Teller(), training or Training()
     folder.check_free()
-    steps = [*model_steps(folder, training or Training()), _ensemble_step(folder)]
+    if training.device is not None:
+        check_device(training.device)
+    steps = [*model_steps(folder, training), _ensemble_step(folder)]
     with teller.begin(len(steps)):
         reused = tuple(step.name for step in steps if _is_reused(step, teller))
     dice = {name: summarize(_compare(folder, name).values()) for name in (*CONFIGURATIONS, ENSEMBLE)}

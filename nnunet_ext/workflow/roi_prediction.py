@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.devices import check_device
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.errors import PlanError
 from nnunet_ext.labels import Labels
@@ -71,6 +72,8 @@ def run_roi_predict(
     region = values_of_region(coarse_labels.covered_by_name, settings.roi_labels)
     check_ending(dataset.file_ending)
     check_apart(output, [scans])
+    if device is not None:
+        check_device(device)
     channels = find_channels(scans, dataset.file_ending)
     stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
     with measured() as cost:
