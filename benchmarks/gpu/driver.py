@@ -92,8 +92,15 @@ class Worker:
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         command = [sys.executable, str(SCRIPT), "--worker", "--log", str(log), *arguments]
+        # The package beside this script is meant, installed or not, by all that it starts.
+        paths = [str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
