@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpu.driver import PARTS, run_parts, serve
+from gpu.driver import ORDER, PARTS, run_parts, serve
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     )
     listed = "; ".join(f"{number} {part.title}" for number, part in PARTS.items())
     parser.add_argument(
-        "--parts", type=int, nargs="+", default=list(PARTS), choices=PARTS, metavar="N", help=listed
+        "--parts", type=int, nargs="+", default=list(ORDER), choices=PARTS, metavar="N", help=listed
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="tiny sizes; times and memory are not judged")

@@ -27,6 +27,7 @@ class Clocked:
         self.seconds = 0.0
 
     def __call__(self, **data: Any) -> Any:
+        """The transform's own result."""
         began = time.process_time()
         try:
             return self._transform(**data)

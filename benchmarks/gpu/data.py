@@ -18,9 +18,7 @@ DATASET, DATASET_ID, PLANS = "Dataset990_GpuCheck", "990", "GpuCheckPlans"
 WIDE, NARROW = "3d_fullres", "3d_narrow"
 LABELS = {"background": 0, "left": 1, "middle": 2, "right": 3}
 RESAMPLING = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
-STATISTICS = dict.fromkeys(
-    ("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0
-)
+STATISTICS = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Sizes:
     narrow_patch: tuple[int, int, int] = (64, 64, 64)
     narrow_features: tuple[int, ...] = (16, 32, 64, 128)
     predicted: tuple[int, int, int] = (256, 256, 256)
-    predicted_often: tuple[int, int, int] = (160, 152, 168)
+    predicted_often: tuple[int, int, int] = (144, 136, 152)
     n_predicted_labels: int = 14
 
 
@@ -126,7 +124,12 @@ def make_data(work: Path, *, is_small: bool) -> None:
     }
     description = dataset_json(LABELS, size.n_cases)
     cases = [f"case_{number:03d}" for number in range(size.n_cases)]
-    for folder in (raw / "imagesTr", raw / "labelsTr", preprocessed / PLANS, preprocessed / "gt_segmentations"):
+    for folder in (
+        raw / "imagesTr",
+        raw / "labelsTr",
+        preprocessed / PLANS,
+        preprocessed / "gt_segmentations",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     files = {
         f"{PLANS}.json": plans_of(configurations),
@@ -138,7 +141,11 @@ def make_data(work: Path, *, is_small: bool) -> None:
         (preprocessed / name).write_text(json.dumps(content), encoding="utf-8")
     (raw / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     with ThreadPoolExecutor(size.n_cases) as threads:
-        list(threads.map(lambda number: _make_case(work, cases[number], number, size.scan), range(size.n_cases)))
+        list(
+            threads.map(
+                lambda number: _make_case(work, cases[number], number, size.scan), range(size.n_cases)
+            )
+        )
     done.touch()
 
 

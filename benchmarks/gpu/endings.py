@@ -51,7 +51,7 @@ def _out_of_memory(bench: Bench) -> None:
     told = "OutOfMemory" in text or "out of memory" in text
     bench.require("out of memory: told in the output", told)
     if bench.is_cuda:
-        missing = before - torch.cuda.mem_get_info()[0]
+        missing = _missing_bytes(before)
         bench.require(
             "out of memory: GPU memory given back", missing < FREE_TOLERANCE,
             f"{missing / 2**20:.0f} MiB missing", f"< {FREE_TOLERANCE >> 20} MiB",
@@ -67,6 +67,16 @@ def _take_memory(bench: Bench) -> tuple[int, Any]:
     free = torch.cuda.mem_get_info()[0]
     hog = torch.empty(max(0, free - LEFT_BYTES), dtype=torch.uint8, device="cuda")
     return torch.cuda.mem_get_info()[0], hog
+
+
+def _missing_bytes(before: int) -> int:
+    """How much less is free than before; what a killed process held comes back a little later."""
+    for _ in range(20):
+        missing = before - torch.cuda.mem_get_info()[0]
+        if missing < FREE_TOLERANCE:
+            break
+        time.sleep(0.2)
+    return missing
 
 
 def _ended_by_error(bench: Bench, name: str, command: Command, limit_s: float) -> None:
@@ -129,7 +139,16 @@ def _torchrun(*own: str) -> tuple[str, ...]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    where = ("--nnodes", "1", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(port))
+    where = (
+        "--nnodes",
+        "1",
+        "--nproc_per_node",
+        "1",
+        "--master_addr",
+        "127.0.0.1",
+        "--master_port",
+        str(port),
+    )
     return ("-m", "torch.distributed.run", *where, str(CHILD), *own, "--")
 
 

@@ -78,7 +78,9 @@ def _mirroring(bench: Bench) -> None:
     def together() -> torch.Tensor:
         with torch.autocast("cuda", enabled=bench.is_cuda):
             outputs = network(torch.cat([torch.flip(image, axes) for axes in flips]))
-            return sum(torch.flip(one[None], axes) for one, axes in zip(outputs, flips, strict=True)) / len(flips)
+            return sum(torch.flip(one[None], axes) for one, axes in zip(outputs, flips, strict=True)) / len(
+                flips
+            )
 
     expected, got = one_by_one().float(), together().float()
     apart = float((expected - got).abs().max() / expected.abs().max())

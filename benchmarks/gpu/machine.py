@@ -29,11 +29,11 @@ def prepare(work: Path, device: str, *, is_small: bool, threads: int | None) -> 
 
     from gpu.data import make_data
 
-    if threads:
-        torch.set_num_threads(threads)
     make_data(work, is_small=is_small)
     if device == "cuda":
         torch.zeros(1, device="cuda")
+    # On a GPU nnU-Net's commands train with one thread; part 10 takes more while it predicts.
+    torch.set_num_threads(threads or (1 if device == "cuda" else torch.get_num_threads()))
 
 
 def describe_machine(device: str) -> dict[str, str]:

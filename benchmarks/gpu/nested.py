@@ -1,4 +1,4 @@
-"""Part 7: UNet++ compiled and eager, its memory against the planner's estimate, its step against a U-Net's."""
+"""Part 7: UNet++ compiled and eager, its memory against the estimate, its step against a U-Net's."""
 
 from __future__ import annotations
 
@@ -113,14 +113,23 @@ def _compiled(bench: Bench, features: tuple[int, ...]) -> None:
 
 
 def _memory(
-    bench: Bench, name: str, network: str, features: tuple[int, ...], done: Stepped, *, is_judged: bool = False
+    bench: Bench,
+    name: str,
+    network: str,
+    features: tuple[int, ...],
+    done: Stepped,
+    *,
+    is_judged: bool = False,
 ) -> None:
     """Reserved memory against the planner's estimate, both told so that this can be calibrated."""
     estimated = unet_plus_plus.estimated_gb(network, features, sizes(bench.is_small).patch)
     bench.tell(f"{name}: memory by the planner's estimate", f"{estimated:.3g} GB")
     if not bench.is_cuda:
         return
-    bench.tell(f"{name}: reserved, and allocated by a step", f"{done.reserved / GIB:.2f} GiB, {done.allocated / GIB:.2f} GiB")
+    bench.tell(
+        f"{name}: reserved, and allocated by a step",
+        f"{done.reserved / GIB:.2f} GiB, {done.allocated / GIB:.2f} GiB",
+    )
     apart = 100 * abs(done.reserved / GIB / estimated - 1)
     if is_judged:
         bench.measured_at_most(f"{name}: reserved, off the estimate", apart, MEMORY_SHARE, "%")
@@ -148,7 +157,9 @@ def _heads_off(bench: Bench, features: tuple[int, ...]) -> None:
     bench.require(f"{name}: output is one tensor", isinstance(outputs[False], torch.Tensor))
     apart = float((outputs[True][0].float() - outputs[False].float()).abs().max())
     largest = float(outputs[False].float().abs().max())
-    bench.at_most(f"{name}: difference to the first of all heads", apart / largest, 1e-3, "of the largest logit")
+    bench.at_most(
+        f"{name}: difference to the first of all heads", apart / largest, 1e-3, "of the largest logit"
+    )
     bench.tell(f"{name}: seconds, with all heads and with one", f"{seconds[True]:.4f} {seconds[False]:.4f}")
 
 
@@ -180,7 +191,8 @@ def _checkpoints(bench: Bench, features: tuple[int, ...]) -> None:
 def _ratio(bench: Bench, n_stages: int) -> None:
     features = FEATURES[:n_stages] if not bench.is_small else sizes(True).features
     seconds = {
-        name: stepped(bench, _job(bench, name, features, real_loss=False)).step_s for name in ("plain", "nested")
+        name: stepped(bench, _job(bench, name, features, real_loss=False)).step_s
+        for name in ("plain", "nested")
     }
     name = f"{n_stages} stages, eager: a step of UNet++ / U-Net"
     bench.tell(f"{name}: seconds", f"{seconds['nested']:.4f} / {seconds['plain']:.4f}")

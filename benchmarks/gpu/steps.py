@@ -14,10 +14,12 @@ from trainer_overhead import AIM, measured
 from gpu.checks import Bench, attempt
 from gpu.trainings import (
     EXT,
+    NARROW,
     PLAIN,
     WIDE,
     bare,
     batches_for,
+    fed,
     made,
     own_results,
     started,
@@ -78,7 +80,7 @@ def synchronisations(trainer: Any) -> float:
                 step(trainer)
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    told = [one for one in caught if "synchroniz" in str(one.message)]
+    told = [one for one in caught if "called a synchronizing" in str(one.message)]
     for text in sorted({f"{one.filename}:{one.lineno}" for one in told}):
         print(f"synchronisation of {type(trainer).__name__} at {text}", flush=True)
     return len(told) / N_WATCHED
@@ -101,15 +103,22 @@ def peak_of_step(trainer: Any) -> int:
 def check_average(bench: Bench) -> None:
     """Cost of the average, its exchange with the trained weights, and its way through a checkpoint."""
     with own_results(bench) as results:
-        batches = batches_for(made(bench, PLAIN, WIDE))
-        without = started(bench, EXT, WIDE, batches)
+        attempt(bench, "average: cost", lambda: _cost(bench))
+        batches = batches_for(made(bench, PLAIN, NARROW))
         with variables(ema_decay=DECAY):
-            trainer = started(bench, EXT, WIDE, batches)
-            ratio = in_turn(bench, {"without average": without, "with average": trainer}, "step")
-            bench.tell("step: with / without average", ratio)
-            del without
+            trainer = started(bench, EXT, NARROW, batches)
+            for _ in range(3):
+                step(trainer)
             attempt(bench, "average: exchange", lambda: _exchange(bench, trainer, batches, results))
             attempt(bench, "average: resume", lambda: _resume(bench, trainer, batches, results))
+
+
+def _cost(bench: Bench) -> None:
+    batches = batches_for(made(bench, PLAIN, WIDE))
+    trainers = {"without average": started(bench, EXT, WIDE, batches)}
+    with variables(ema_decay=DECAY):
+        trainers["with average"] = started(bench, EXT, WIDE, batches)
+    bench.tell("step: with / without average", in_turn(bench, trainers, "step"))
 
 
 def _exchange(bench: Bench, trainer: Any, batches: list[Any], results: Path) -> None:
@@ -133,11 +142,11 @@ def _resume(bench: Bench, trainer: Any, batches: list[Any], results: Path) -> No
     keys = list(content["network_weights"]) + list(content[KEY].get("trained_weights", {}))
     wrapped = [key for key in keys if "_orig_mod" in key or key.startswith("module.")]
     bench.require("average: no wrapper in the checkpoint's keys", not wrapped, *wrapped[:1])
-    bench.require("average: nnU-Net's keys", list(content["network_weights"]) == list(bare(trainer).state_dict()))
-    other = made(bench, EXT, WIDE)
+    bench.require(
+        "average: nnU-Net's keys", list(content["network_weights"]) == list(bare(trainer).state_dict())
+    )
+    other = made(bench, EXT, NARROW)
     other.load_checkpoint(str(results / "one.pth"))
-    from gpu.trainings import fed
-
     with fed(batches):
         other.on_train_start()
     again = saved(other, results / "two.pth")
