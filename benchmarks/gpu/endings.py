@@ -126,7 +126,7 @@ def _terminated(bench: Bench) -> None:
 
 def check_one_rank(bench: Bench) -> None:
     """A training of one rank that ends well, and one in which an error is raised."""
-    more = {"n_proc_DA": 1, "compile": "f", "n_iterations": 3, "n_val_iterations": 1, "n_epochs": 2}
+    more = {"n_proc_DA": 1, "compile": "f", "n_iterations": 3, "n_val_iterations": 1, "n_epochs": 1}
     with own_results(bench), variables(**more):
         # A machine without a network may have nothing but its loopback.
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")

@@ -17,7 +17,9 @@ def prepare(work: Path, device: str, *, is_small: bool, threads: int | None) -> 
     """Set nnU-Net's variables to folders below `work`, make the data set where it is not there, warm up."""
     work.mkdir(parents=True, exist_ok=True)
     # nnU-Net reads these as it is imported. No part asks for a choice of the machine that it runs on.
-    os.environ.update({"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", "nnUNet_wandb_enabled": "0"})
+    os.environ.update(
+        {"nnUNet_def_n_proc": "1" if is_small else "2", "nnUNet_n_proc_DA": "1", "nnUNet_wandb_enabled": "0"}
+    )
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(work / "compiled"))
     os.environ.setdefault("MPLCONFIGDIR", str(work / "matplotlib"))
     for name in ("raw", "preprocessed", "results"):
