@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -257,6 +258,9 @@ def _run_part(bench: Any) -> None:
     part = PARTS[bench.part]
     module, name = part.function.split(".")
     print(f"==== part {bench.part}: {part.title}", flush=True)
+    for folder in (bench.work / "results").glob(f"part_{bench.part}*"):
+        if folder.name.removeprefix(f"part_{bench.part}")[:1] in ("", "_"):
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier run in the same folder
     attempt(bench, part.title, lambda: getattr(importlib.import_module(f"gpu.{module}"), name)(bench))
     tidy(bench.device)
     bench.write({"event": "done"})
