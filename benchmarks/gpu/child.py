@@ -1,4 +1,4 @@
-"""`nnunet_ext`, in which a backward pass fails or broadcasts are counted.
+"""`nnunet_ext`, in which a backward pass fails, broadcasts are counted or the last validation is left out.
 
     python child.py --fail memory --after 2 -- train -d 990 ...
 
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
 
 from nnunet_ext.cli.main import main as nnunet_ext
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--fail", choices=ERRORS)
     parser.add_argument("--after", type=int, default=2, help="backward passes before the one that fails")
     parser.add_argument("--count_broadcasts", action="store_true")
+    parser.add_argument("--no_validation", action="store_true", help="end once the training is done")
     own, rest = sys.argv[1:], []
     if "--" in own:
         own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
@@ -34,6 +36,8 @@ def main() -> int:
         fail_in_backward(ERRORS[args.fail], args.after)
     if args.count_broadcasts:
         count_broadcasts()
+    if args.no_validation:
+        nnUNetTrainer.perform_actual_validation = lambda *_: None
     return nnunet_ext(rest)
 
 

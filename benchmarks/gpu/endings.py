@@ -153,7 +153,8 @@ def _torchrun(*own: str) -> tuple[str, ...]:
 
 
 def _whole(bench: Bench) -> None:
-    command = train_command(bench, NARROW, launcher=_torchrun("--count_broadcasts"))
+    shorter = ["--no_validation"] if bench.is_small else []
+    command = train_command(bench, NARROW, launcher=_torchrun("--count_broadcasts", *shorter))
     done = command.wait_for("Training done", START_S)
     code = command.ended(START_S)
     bench.require("torchrun: Training done is logged", done is not None)
