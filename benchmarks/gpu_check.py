@@ -38,9 +38,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="folder to keep; otherwise one that is thrown away")
     parser.add_argument("--log", type=Path, metavar="FILE", help="what trainings say (default: in --work)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--warm", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return serve(args.log, args.device, args.work, is_small=args.small, threads=args.threads)
+        return serve(
+            args.log, args.device, args.work, is_small=args.small, threads=args.threads, warmed=args.warm
+        )
     with tempfile.TemporaryDirectory(prefix="nnunet_ext_gpu_", ignore_cleanup_errors=True) as temporary:
         work = (args.work or Path(temporary)).absolute()
         return check(args, work)

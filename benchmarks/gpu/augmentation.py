@@ -12,9 +12,9 @@ import torch
 from gpu.checks import Bench, attempt
 from gpu.trainings import EXT, PLAIN, WIDE, made, own_results, started, step, variables, wait
 
-AUGMENTED_S, N_AUGMENTED = 14.0, 12
+AUGMENTED_S, N_AUGMENTED = 10.0, 10
 N_WORKERS = (4, 8, 16)
-QUEUED_S, TIMED_S = 4.0, 8.0
+QUEUED_S, TIMED_S = 3.0, 6.0
 
 
 class Clocked:

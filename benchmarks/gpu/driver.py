@@ -6,11 +6,13 @@ import json
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from typing import Any
 import psutil
 
 from gpu.checks import Check
+from gpu.warm import COVER, Warmers, warm
 
+WARM_S = 110  # for compilations
 START_S = 120  # for imports, and the data set the first time
 TOO_LITTLE_S = 5
 N_LAST_LINES = 25
@@ -43,8 +47,8 @@ class Part:
 
 
 PARTS = {
-    1: Part("precision of a training, and of one that goes on", "precision.check_amp", 70),
-    2: Part("nnUNetTrainerExt against nnUNetTrainer", "steps.check_overhead", 110),
+    1: Part("precision of a training, and of one that goes on", "precision.check_amp", 90),
+    2: Part("nnUNetTrainerExt against nnUNetTrainer", "steps.check_overhead", 130),
     3: Part("average of weights", "steps.check_average", 60),
     4: Part("an inf in a batch", "precision.check_inf", 50),
     5: Part("out of memory, and SIGTERM", "endings.check_endings", 110),
@@ -54,10 +58,11 @@ PARTS = {
     9: Part("one rank with NCCL by torchrun", "endings.check_one_rank", 90),
     10: Part("prediction", "prediction.check_prediction", 150),
     11: Part("layouts, mirroring and resampling", "layouts.check_layouts", 70),
-    12: Part("augmentation and waiting for data", "augmentation.check_augmentation", 80),
+    12: Part("augmentation and waiting for data", "augmentation.check_augmentation", 90),
 }
-# What forks workers comes before what takes many threads; the longest compilation is last.
-ORDER = (1, 4, 2, 3, 12, 6, 5, 9, 10, 11, 8, 7)
+# First what times nothing, beside which compilations run. What forks workers comes before what takes many
+# threads.
+ORDER = (COVER, 5, 1, 4, 2, 3, 12, 6, 10, 11, 8, 7)
 
 
 @dataclass
@@ -94,16 +99,14 @@ class Worker:
     """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        command = [sys.executable, str(SCRIPT), "--worker", "--log", str(log), *arguments]
-        # The package beside this script is meant, installed or not, by all that it starts.
-        paths = [str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            command,
+            worker_command(arguments, log),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=worker_environment(),
+            start_new_session=True,
         )
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -135,17 +138,35 @@ class Worker:
 
     def end(self) -> None:
         """Kill it and all that it started."""
-        try:
-            tree = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            tree = []
-        self.process.kill()
-        for child in tree:
-            try:
-                child.kill()
-            except psutil.Error:
-                continue
-        self.process.wait()
+        kill_group(self.process)
+
+
+def worker_command(arguments: Sequence[str], log: Path | None = None) -> list[str]:
+    """What starts a worker."""
+    logged = ["--log", str(log)] if log else []
+    return [sys.executable, str(SCRIPT), "--worker", *logged, *arguments]
+
+
+def worker_environment() -> dict[str, str]:
+    """Variables with the package beside this script, installed or not, for a worker and its children."""
+    paths = [str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """Kill a process that leads a session, and what it started, even where it has ended itself."""
+    try:
+        tree = psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        tree = []
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    for child in tree:
+        with suppress(psutil.Error):
+            child.kill()
+    process.wait()
 
 
 def run_parts(
@@ -163,32 +184,43 @@ def run_parts(
     run = Run({}, [], {})
     end = time.monotonic() + minutes * 60
     worker: Worker | None = None
-    for number in numbers:
-        part = PARTS[number]
-        began = time.monotonic()
-        limit_s = part.small_limit_s if is_small else part.limit_s
-        if end - began < TOO_LITTLE_S:
-            _note(run, Check(number, part.title, "not begun: the time is up", f"{minutes:g} min", False))
-            continue
-        if worker is None:
-            worker = _started(run, arguments, log, min(end, began + START_S))
-        if worker is None:
-            _note(run, Check(number, part.title, "the process that runs the parts did not start", "", False))
-            continue
-        began = time.monotonic()
-        print(f"---- {number:2d} {part.title}", flush=True)
-        worker.ask(number)
-        deadline = min(end, began + limit_s)
-        fault = _follow(run, worker, deadline)
-        run.seconds[number] = round(time.monotonic() - began, 1)
-        if fault is not None:
-            reason = fault if time.monotonic() < deadline else f"not finished in {deadline - began:.0f} s"
-            _note(run, Check(number, part.title, reason, f"{limit_s} s", False))
-            _show_last_lines(log)
-            worker.end()
-            worker = None
-    if worker is not None:
-        worker.end()
+    warmers: Warmers | None = None
+    try:
+        for number in numbers:
+            part = PARTS[number]
+            began = time.monotonic()
+            limit_s = part.small_limit_s if is_small else part.limit_s
+            if end - began < TOO_LITTLE_S:
+                _note(run, Check(number, part.title, "not begun: the time is up", f"{minutes:g} min", False))
+                continue
+            if worker is None:
+                worker = _started(run, arguments, log, min(end, began + START_S))
+            if worker is None:
+                reason = "the process that runs the parts did not start"
+                _note(run, Check(number, part.title, reason, "", False))
+                continue
+            if number == COVER and "cuda" in arguments and not is_small:
+                warmers = Warmers(numbers, worker_command(arguments), worker_environment(), log)
+            began = time.monotonic()
+            print(f"---- {number:2d} {part.title}", flush=True)
+            worker.ask(number)
+            deadline = min(end, began + limit_s)
+            fault = _follow(run, worker, deadline)
+            run.seconds[number] = round(time.monotonic() - began, 1)
+            if fault is not None:
+                reason = fault if time.monotonic() < deadline else f"not finished in {deadline - began:.0f} s"
+                _note(run, Check(number, part.title, reason, f"{limit_s} s", False))
+                _show_last_lines(log)
+                worker.end()
+                worker = None
+            if warmers is not None:
+                told = warmers.wait(min(end, began + WARM_S))
+                print(f"compiled beside it, {time.monotonic() - began:.0f} s: {told}", flush=True)
+                warmers = None
+    finally:
+        for processes in (warmers, worker):
+            if processes is not None:
+                processes.end()
     return run
 
 
@@ -229,9 +261,12 @@ def _show_last_lines(log: Path) -> None:
 
 
 def serve(
-    log: Path, device: str, work: Path, *, is_small: bool, threads: int | None
+    log: Path, device: str, work: Path, *, is_small: bool, threads: int | None, warmed: str | None = None
 ) -> int:  # pragma: no cover, another process
-    """Be the worker: run the parts whose numbers come in, a line each, until there are no more."""
+    """Be the worker: run the parts whose numbers come in, a line each, until there are no more.
+
+    Or compile what `warmed` stands for.
+    """
     from gpu.checks import Bench
 
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -242,6 +277,9 @@ def serve(
     from gpu.machine import describe_machine, prepare
 
     prepare(work, device, is_small=is_small, threads=threads)
+    if warmed:
+        warm(warmed, work, device, is_small=is_small)
+        return 0
     bench = Bench(0, device, is_small, work, events)
     bench.write({"event": "ready", "machine": describe_machine(device)})
     for line in sys.stdin:

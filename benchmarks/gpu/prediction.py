@@ -70,7 +70,7 @@ def _check(bench: Bench) -> None:
             scans[name].mkdir(parents=True, exist_ok=True)
             write(balls(7, shape, 4)[0], scans[name] / f"{name}_0000.nii.gz")
         torch.backends.cudnn.benchmark = bench.is_cuda
-        for model, scan, mirroring in ((WIDE, LARGE, False), (LOWRES, OFTEN, True), (NARROW, OFTEN, False)):
+        for model, scan, mirroring in ((WIDE, OFTEN, False), (LOWRES, OFTEN, True), (NARROW, OFTEN, False)):
             attempt(
                 bench, f"{model} against nnUNetv2_predict",
                 lambda model=model, scan=scan, mirroring=mirroring: _against_nnunet(
@@ -297,7 +297,7 @@ def _cap(bench: Bench, plan: Path, scans: Path, fell_back: list[int]) -> None:
     torch.cuda.reset_peak_memory_stats()
     _ours(bench, plan, scans, "warm")
     peak = cap = torch.cuda.max_memory_allocated()
-    for share in (0.5, 1, 2, 4):
+    for share in (0.5, 1.5, 4):
         cap = int(max(peak - share * results, peak / 4))
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(cap / total)

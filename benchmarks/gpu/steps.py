@@ -1,4 +1,4 @@
-"""Parts 2 and 3: what a step of ours costs beside nnU-Net's, and what an average of weights does."""
+"""Parts 2 and 3: what a step of ours costs beside nnU-Net's, and what becomes of an average of weights."""
 
 from __future__ import annotations
 
@@ -31,41 +31,49 @@ from gpu.trainings import (
 N_WARM, N_TIMED, N_MEMORY, N_WATCHED = 10, 60, 3, 5
 MEMORY_SHARE = 0.01
 DECAY = 0.99
+AVERAGED = f"{EXT} with an average"
 MIB = 2**20
 
 
 def check_overhead(bench: Bench) -> None:
-    """Seconds, synchronisations and memory of a step, of both trainers in turn on the same batches."""
+    """Seconds, synchronisations and memory of a step, of all trainers in turn on the same batches."""
     with own_results(bench):
         batches = batches_for(made(bench, PLAIN, WIDE))
         trainers = {name: started(bench, name, WIDE, batches) for name in (PLAIN, EXT)}
-    ratio = in_turn(bench, trainers, "step")
-    bench.measured_at_most("step: ours / nnU-Net's, median of neighbours", ratio, AIM)
+        with variables(ema_decay=DECAY):
+            trainers[AVERAGED] = started(bench, EXT, WIDE, batches)
+    ratios = in_turn(bench, trainers)
+    bench.measured_at_most("step: ours / nnU-Net's, median of neighbours", ratios[EXT], AIM)
+    bench.tell("step: ours with an average of weights / nnU-Net's", ratios[AVERAGED])
     if not bench.is_cuda:
         bench.tell("synchronisations and memory of a step", "only on a GPU")
         return
     counts = {name: synchronisations(trainer) for name, trainer in trainers.items()}
     bench.at_most("synchronisations a step, ours", counts[EXT], counts[PLAIN], "(nnU-Net's)")
+    bench.tell("synchronisations a step, with an average of weights", counts[AVERAGED])
     peaks = {name: peak_of_step(trainer) for name, trainer in trainers.items()}
-    bench.tell("peak memory of a step, nnU-Net's", f"{peaks[PLAIN] / MIB:.0f} MiB")
-    bench.tell("peak memory of a step, ours", f"{peaks[EXT] / MIB:.0f} MiB")
+    for name, peak in peaks.items():
+        bench.tell(f"peak memory of a step, {name}", f"{peak / MIB:.0f} MiB")
     apart = abs(peaks[EXT] / peaks[PLAIN] - 1)
     bench.measured_at_most("peak memory, difference", 100 * apart, 100 * MEMORY_SHARE, "%")
 
 
-def in_turn(bench: Bench, trainers: dict[str, Any], what: str) -> float:
-    """Warm up, time the steps of two trainers in turn and tell the medians.
+def in_turn(bench: Bench, trainers: dict[str, Any]) -> dict[str, float]:
+    """Warm up, time the steps of trainers in turn and tell the medians.
 
     Returns:
-        The median ratio of neighbouring steps, the second trainer's to the first's.
+        For each, the median ratio of its steps to the first one's neighbouring steps.
     """
     n_warm, n_timed = (2, 4) if bench.is_small else (N_WARM, N_TIMED)
     measured(trainers, Namespace(steps=n_warm))
     times = measured(trainers, Namespace(steps=n_timed))
     for name, steps in times.items():
-        bench.tell(f"{what}, {name}: median", f"{statistics.median(one.wall_s for one in steps):.4f} s")
-    first, second = times.values()
-    return statistics.median(b.wall_s / a.wall_s for a, b in zip(first, second, strict=True))
+        bench.tell(f"step, {name}: median", f"{statistics.median(one.wall_s for one in steps):.4f} s")
+    first = next(iter(times.values()))
+    return {
+        name: statistics.median(b.wall_s / a.wall_s for a, b in zip(first, steps, strict=True))
+        for name, steps in times.items()
+    }
 
 
 def synchronisations(trainer: Any) -> float:
@@ -101,9 +109,8 @@ def peak_of_step(trainer: Any) -> int:
 
 
 def check_average(bench: Bench) -> None:
-    """Cost of the average, its exchange with the trained weights, and its way through a checkpoint."""
+    """Exchange of the average with the trained weights, and its way through a checkpoint."""
     with own_results(bench) as results:
-        attempt(bench, "average: cost", lambda: _cost(bench))
         batches = batches_for(made(bench, PLAIN, NARROW))
         with variables(ema_decay=DECAY):
             trainer = started(bench, EXT, NARROW, batches)
@@ -111,14 +118,6 @@ def check_average(bench: Bench) -> None:
                 step(trainer)
             attempt(bench, "average: exchange", lambda: _exchange(bench, trainer, batches, results))
             attempt(bench, "average: resume", lambda: _resume(bench, trainer, batches, results))
-
-
-def _cost(bench: Bench) -> None:
-    batches = batches_for(made(bench, PLAIN, WIDE))
-    trainers = {"without average": started(bench, EXT, WIDE, batches)}
-    with variables(ema_decay=DECAY):
-        trainers["with average"] = started(bench, EXT, WIDE, batches)
-    bench.tell("step: with / without average", in_turn(bench, trainers, "step"))
 
 
 def _exchange(bench: Bench, trainer: Any, batches: list[Any], results: Path) -> None:
