@@ -332,34 +332,39 @@ def calibrate(job: Job) -> None:
     By nnU-Net's references 560e6 units of a patch are 8 GB at a batch of 2. Measured are steps with
     mixed precision and nnU-Net's loss, the most that the allocator reserved.
     """
-    from nnunet_ext.planning.planners import UNetPlusPlusPlanner
-
     if job.device == "cpu":
         raise SystemExit("--calibrate needs a GPU: give --device cuda.")
-    planner = UNetPlusPlusPlanner.__new__(UNetPlusPlusPlanner)  # its estimate needs no data set
-    planner.max_stages, planner.supervision = 6, "nested"
     print(
         f"batch {CALIBRATED_BATCH}, {CALIBRATED_LABELS} labels; GB estimated, reserved, reserved / estimated"
     )
     for patch, n_stages in CALIBRATED.items():
         features = PLANNED_FEATURES[:n_stages]
         for name in ("plain", "nested", "checkpointed"):
-            if name == "plain":
-                units = build("plain", features, CALIBRATED_LABELS).compute_conv_feature_map_size(patch)
-            else:
-                units = planner.static_estimate_VRAM_usage(
-                    patch, 1, CALIBRATED_LABELS, CLASSES["nested"], arch_kwargs(features), REQUIRE_IMPORT
-                )
             asked = replace(
                 job, network=name, features=features, patch=patch, batch=CALIBRATED_BATCH,
                 n_classes=CALIBRATED_LABELS, real_loss=True,
             )  # fmt: skip
             answer = in_fresh_process(asked)
-            estimated, reserved = units / 560e6 * 8, answer["reserved_mib"] / 1024
+            estimated, reserved = estimated_gb(name, features, patch), answer["reserved_mib"] / 1024
             print(
                 f"{patch} {n_stages} stages {name:13}{estimated:7.2f}{reserved:7.2f}"
                 f"{reserved / estimated:7.2f}   step {answer['seconds']:.3f} s"
             )
+
+
+def estimated_gb(name: str, features: tuple[int, ...], patch: tuple[int, ...]) -> float:
+    """GB that a planner expects a training to take, of `CALIBRATED_BATCH` and `CALIBRATED_LABELS`."""
+    from nnunet_ext.planning.planners import UNetPlusPlusPlanner
+
+    if name == "plain":
+        units = build("plain", features, CALIBRATED_LABELS).compute_conv_feature_map_size(patch)
+    else:
+        planner = UNetPlusPlusPlanner.__new__(UNetPlusPlusPlanner)  # its estimate needs no data set
+        planner.max_stages, planner.supervision = 6, "nested"
+        units = planner.static_estimate_VRAM_usage(
+            patch, 1, CALIBRATED_LABELS, CLASSES["nested"], arch_kwargs(features), REQUIRE_IMPORT
+        )
+    return float(units / 560e6 * 8)
 
 
 if __name__ == "__main__":
