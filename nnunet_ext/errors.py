@@ -45,8 +45,28 @@ class DamagedFile(NnunetExtError):
     """A file that is truncated, empty, or not what its name says."""
 
 
+class RepairError(NnunetExtError):
+    """A repair of a data set that may not be begun, or cannot be finished or taken back."""
+
+
 class SubmissionError(NnunetExtError):
     """A submission that a challenge server would refuse."""
+
+
+class CannotReadNow(OSError):
+    """A file that a library did not read for a reason that tells nothing of its bytes.
+
+    Args:
+        message: the reason.
+        advice: what to do, without a full stop.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.advice)
 
 
 class RegistrationError(NnunetExtError):
