@@ -81,6 +81,14 @@ class StepFailed(NnunetExtError):
     """A step of the demo that could not be done."""
 
 
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether an error tells that the system did not do what it was asked, and nothing of a file's bytes.
+
+    Libraries raise `OSError` for damaged bytes too; that of the system has a number.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
+
 def joined_faults(head: str, faults: Iterable[str]) -> str:
     """One message of a heading and a list of faults, a line each."""
     return "\n".join([head, *(f"  - {fault}" for fault in faults)])

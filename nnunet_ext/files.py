@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
 CHUNK_BYTES = 1 << 20
-WINDOWS_TRIES = 6  # 3 seconds in all: virus scanners and indexers hold new files open for less
+WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
 WINDOWS_WAIT_S = 0.05
 
 
@@ -102,14 +101,14 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be renamed; both files are as they were.
     """
-    for attempt in range(WINDOWS_TRIES):
+    waits = [WINDOWS_WAIT_S * 2**n for n in range(WINDOWS_TRIES)] if os.name == "nt" else []
+    for wait_s in waits:
         try:
             os.replace(source, target)  # noqa: PTH105, the name that says what it does
             return
         except PermissionError:
-            if sys.platform != "win32" or attempt == WINDOWS_TRIES - 1:
-                raise
-            time.sleep(WINDOWS_WAIT_S * 2**attempt)
+            time.sleep(wait_s)
+    os.replace(source, target)  # noqa: PTH105
 
 
 def sync(path: Path) -> None:

@@ -42,7 +42,9 @@ def check_preprocessed(
     for name in found.absent:
         yield Finding("note", "not_preprocessed", found.folder, f"{name} was not preprocessed")
     for plans, name, identifier in found.elsewhere:
-        seen = f"data_identifier {identifier!r} ({name}) leads out of the data set, or to a folder of another use"
+        seen = (
+            f"data_identifier {identifier!r} ({name}) leads out of the data set, or to another folder of it"
+        )
         yield Finding(
             "error",
             "data_identifier",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nnunet_ext.errors import CannotReadNow
 from nnunet_ext.files import CHUNK_BYTES
+from nnunet_ext.voxels.image import LONGEST_ON_WINDOWS
 
 ADVICE = {
     errno.EACCES: "Give yourself the right to read it, or close the program that holds it",
@@ -24,7 +25,6 @@ ADVICE = {
     errno.ENFILE: "Close other programs, which hold too many files open",
     errno.ENOMEM: "Use fewer processes (-np), or none (-np 0)",
 }
-LONGEST_ON_WINDOWS = 260  # where long paths are not switched on, a longer one "does not exist"
 OTHERWISE = "See what the system says"
 AGAIN = "and check again; no repair touches it until it is read."
 

@@ -189,8 +189,7 @@ class _Round:
                 made = [*self._struck_off(repair.case_id), *self._unsplit(repair.case_id)]
                 change(words, aside=[*files, *self._found.made_of(repair.case_id)], put=made)
         elif isinstance(repair, ForgetCase):
-            made = self._unsplit(repair.case_id)
-            change(words, aside=self._found.made_of(repair.case_id), put=made)
+            change(words, aside=self._found.made_of(repair.case_id), put=self._unsplit(repair.case_id))
         elif isinstance(repair, CountCases):
             change(words, put=[self._recounted(repair.path)])
 
