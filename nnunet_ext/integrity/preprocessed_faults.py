@@ -42,16 +42,9 @@ def check_preprocessed(
     for name in found.absent:
         yield Finding("note", "not_preprocessed", found.folder, f"{name} was not preprocessed")
     for plans, name, identifier in found.elsewhere:
-        seen = (
-            f"data_identifier {identifier!r} ({name}) leads out of the data set, or to another folder of it"
-        )
-        yield Finding(
-            "error",
-            "data_identifier",
-            plans,
-            seen,
-            "Correct it there; nothing was read or is moved in that folder.",
-        )
+        seen = f"{name} has the data_identifier {identifier!r}, which is no folder for cases of this data set"
+        advice = "Correct it there; nothing was read in that folder, and nothing is moved."
+        yield Finding("error", "data_identifier", plans, seen, advice)
     yield from _split_faults(found)
     yield from _copy_faults(found, raw_cases, facts)
     for configuration in found.configurations:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import ProbabilitiesError, UsageError
 from nnunet_ext.files import is_junk, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.parts import Part
-from nnunet_ext.probabilities.convert import Conversion, convert
+from nnunet_ext.probabilities.convert import Conversion, convert, is_left_over
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.workers import default_processes
 from nnunet_ext.workflow.cases import CaseRecord
@@ -62,7 +63,8 @@ def convert_folder(
         on_case: called with each case's record and the number of cases when it ends.
 
     Returns:
-        One record a case, sorted; a case that failed has a reason, and the others are written.
+        One record a case, sorted; a case that failed has a reason, and the others are written. None
+        where an earlier run converted and removed all.
 
     Raises:
         DatasetError, UsageError: before the first case is read.
@@ -74,6 +76,8 @@ def convert_folder(
             "-o, or let each source be removed with --remove_source."
         )
     n_processes = default_processes() if n_processes is None else n_processes
+    if remove_source and _finish_killed_run(folder, output, to, data):
+        return ()
     jobs = _jobs(folder, output, to, data, remove_source)
     jobs = part.select(jobs) if part else jobs
     _copy_companions(folder, output)
@@ -83,6 +87,21 @@ def convert_folder(
         on_case(record, len(jobs))
         records.append(record)
     return tuple(sorted(records, key=lambda record: record.case_id))
+
+
+def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | None) -> bool:
+    """Remove pickles whose npz a killed run converted and removed; whether nothing is left to convert."""
+    before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
+    if not folder.is_dir() or not output.is_dir():
+        return False
+    for pickle in folder.glob("*.pkl") if data else ():
+        target = output / f"{pickle.stem.removesuffix(data.file_ending if data else '')}{after}"
+        if is_junk(pickle.name) or pickle.with_suffix(NPZ).exists():
+            continue
+        with suppress(ProbabilitiesError, OSError):  # what is read of neither is left where it is
+            if is_left_over(pickle, target):
+                pickle.unlink(missing_ok=True)
+    return not any(folder.glob(f"*{before}")) and any(output.glob(f"*{after}"))
 
 
 def _run(job: Conversion) -> ConversionRecord:
