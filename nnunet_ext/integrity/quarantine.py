@@ -149,6 +149,7 @@ class Quarantine:
 
     def _set_aside(self, path: Path) -> Move:
         part = self._part_of(path)
+        self._folder_in(part).mkdir(parents=True, exist_ok=True)  # by which the part is known as its own
         inside = _free(self._folder_in(part) / self._own.place_of(path, part))
         return Move(real_place(path), inside, True, Look.at(path))
 
