@@ -120,7 +120,9 @@ def sync(path: Path) -> None:
     if path.is_dir():
         with suppress(OSError):  # Windows opens no folder, and some network disks sync none
             _sync(path, os.O_RDONLY)
-    else:
+    elif os.name != "nt":
+        _sync(path, os.O_RDONLY)
+    elif os.access(path, os.W_OK):  # Windows syncs no file that may not be written
         _sync(path, os.O_RDWR)
 
 

@@ -112,17 +112,18 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
 def _settle(folders: DatasetFolders, *, only_tell: bool) -> bool:
     """Name repairs that were killed, and end them; whether none is left halfway."""
     from nnunet_ext.errors import RepairError
-    from nnunet_ext.integrity.quarantine import settle, sweep, unfinished
+    from nnunet_ext.integrity.leftovers import sweep
+    from nnunet_ext.integrity.settling import settle, unfinished
 
     was_done = True
     for journal in unfinished(folders):
-        print(f"A repair, or its undoing, was ended before it was done: {journal}", flush=True)
+        print(f"A repair, or its undoing, is not done: {journal}", flush=True)
         if only_tell:
             continue
         try:
             settled = settle(journal)
         except (RepairError, OSError) as error:
-            print(f"FAILED to end it: {error}")
+            print(f"FAILED to take back what it was doing: {error}")
             was_done = False
             continue
         if settled.taken_back:

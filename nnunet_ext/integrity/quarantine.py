@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,17 +15,24 @@ from nnunet_ext.integrity.journal import (
     JOURNAL,
     MADE,
     UNDONE,
-    Change,
-    Entries,
     Journal,
-    Look,
-    Move,
-    Step,
     read_journal,
 )
+from nnunet_ext.integrity.leftovers import (
+    files_below,
+    places_of,
+    remove_empty,
+    remove_made,
+    remove_where_nothing_stands,
+)
+from nnunet_ext.integrity.moves import Change, Look, Move
 from nnunet_ext.integrity.own_folders import OwnFolders, is_there, real, real_place
 from nnunet_ext.integrity.raw import QUARANTINE
+from nnunet_ext.integrity.settling import end, unfinished
+from nnunet_ext.integrity.taking_back import take_all_back, take_back
 from nnunet_ext.paths import DatasetFolders
+
+RESERVED = (MADE, UNDONE, JOURNAL)
 
 
 class Quarantine:
@@ -68,7 +73,7 @@ class Quarantine:
         except BaseException:
             self._log.close()
             self.journal.unlink()
-            _remove_empty([self.journal.parent])
+            remove_empty([self.journal.parent])
             raise
 
     def change(
@@ -129,11 +134,11 @@ class Quarantine:
             Whether anything was changed.
         """
         places = [self._folder_in(part) for part in self._own.parts]
-        _remove_made(places)
+        remove_made(places)
         if not read_journal(self.journal).halfway:
             self._log.write(step="closed")
         self._log.close()
-        return not _remove_where_nothing_stands(self.journal, places)
+        return not remove_where_nothing_stands(self.journal, places)
 
     def _folder_in(self, part: Path) -> Path:
         return part / QUARANTINE / self._name
@@ -150,7 +155,9 @@ class Quarantine:
     def _set_aside(self, path: Path) -> Move:
         part = self._part_of(path)
         self._folder_in(part).mkdir(parents=True, exist_ok=True)  # by which the part is known as its own
-        inside = _free(self._folder_in(part) / self._own.place_of(path, part))
+        first, *others = self._own.place_of(path, part).parts
+        first += ".0" if first.casefold() in RESERVED else ""
+        inside = _free(self._folder_in(part).joinpath(first, *others))
         return Move(real_place(path), inside, True, Look.at(path))
 
     def _put(self, made: Path, place: Path) -> Move:
@@ -205,7 +212,7 @@ def _undo(journal: Path, log: Journal) -> Undone:
     if entries.is_undone:
         raise UsageError(f"{journal} was undone already.")
     if not entries.is_closed:
-        _end(journal, entries, log)
+        end(journal, entries, log)
         entries = read_journal(journal)
     restored: list[Path] = []
     refused = [
@@ -213,217 +220,21 @@ def _undo(journal: Path, log: Journal) -> Undone:
     ]
     for change in entries.standing:
         log.write(step="undoing", change=change.number)
-        back, faults = _take_all_back(change, journal)
+        back, faults = take_all_back(change, journal)
         restored += back
         refused += faults
         log.write(step="done" if faults else "taken_back", change=change.number)
     told = {move.inside for change in entries.changes for move in change.moves}
     if entries.unreadable:
-        for place in _places_of(journal, entries):
+        for place in places_of(journal, entries):
             refused += [
                 f"{path} is told by no line that can be read; it lay at {place.parent.parent / below}"
-                for path, below in _files_below(place)
+                for path, below in files_below(place)
                 if path not in told
             ]
     if not refused:
         log.write(step=UNDONE)
     return Undone(tuple(restored), tuple(refused))
-
-
-def _end(journal: Path, entries: Entries, log: Journal) -> tuple[str, ...]:
-    """Take back what is halfway, and close a journal that was not; why something could not be taken back."""
-    refused = []
-    for change in entries.halfway:
-        _, faults = _take_all_back(change, journal)
-        refused += faults
-        if not faults:
-            log.write(step="taken_back", change=change.number)
-    if not entries.is_closed and not refused:
-        _remove_made(_places_of(journal, entries))
-        log.write(step="closed")
-    return tuple(refused)
-
-
-def _take_all_back(change: Change, journal: Path) -> tuple[list[Path], list[str]]:
-    """Take the steps of a change back, the last one first: what was restored, and why others were not."""
-    restored: list[Path] = []
-    refused = []
-    for step in reversed(change.steps):
-        if fault := _fault_of(step, journal):
-            refused.append(fault)
-            continue
-        try:
-            restored += take_back(step)
-        except OSError as error:
-            refused.append(f"{step[0].outside}: {error}")
-    return restored, refused
-
-
-def take_back(step: Step) -> list[Path]:
-    """Move back what was moved, the last move first.
-
-    Returns:
-        The place of a file that was set aside and lies there again.
-
-    Raises:
-        OSError: a file cannot be moved; those before it were.
-    """
-    restored = []
-    for one in reversed(_done(step)):
-        if is_there(one.inside if one.goes_in else one.outside):
-            one.take_back()
-            restored += [one.outside] if one.goes_in else []
-    return restored
-
-
-def _done(step: Step) -> Step:
-    """The moves that were done: they are done in their order, and taken back in the other."""
-    n = next((n for n, one in enumerate(step) if not one.is_done), len(step))
-    return step[:n]
-
-
-def _fault_of(step: Step, journal: Path) -> str | None:
-    """Why a step cannot be taken back; None where it can."""
-    for one in step:
-        if not _is_own(one, journal):
-            return f"{one.outside} or {one.inside} lies outside of the data set: {journal} may not move it"
-    done, is_free = _done(step), False
-    for one in reversed(done):
-        end = one.inside if one.goes_in else one.outside
-        if one.look and is_there(end) and not one.look.is_at(end):
-            return f"{end} is not what the repair left there: move it away, and undo later repairs first"
-        if one.goes_in and is_there(one.outside) and not is_free:
-            return f"{one.outside} is in the way of {one.inside}"
-        is_free = not one.goes_in
-    first = step[0]
-    is_back = is_there(first.outside) and (first.look is None or first.look.is_at(first.outside))
-    if not done and first.goes_in and not is_back:
-        return f"{first.inside} is not in the quarantine any more, nor at {first.outside}"
-    return None
-
-
-def _is_own(move: Move, journal: Path) -> bool:
-    """Whether a move stays within a folder of the data set, and in this repair's quarantine.
-
-    A part of the data set has the name of the one that the journal lies in, and a quarantine folder
-    of this repair.
-    """
-    home, name = journal.parent.parent.parent, journal.parent.name
-    outside, inside = real_place(move.outside), real_place(move.inside)
-    part = next(
-        (p for p in outside.parents if p.name == home.name and (p / QUARANTINE / name).is_dir()), None
-    )
-    if part is None or (part / QUARANTINE) in (outside, *outside.parents) or inside == journal:
-        return False
-    places = {home / QUARANTINE / name, part / QUARANTINE / name}
-    return any(place in inside.parents and real(place) == place for place in places)
-
-
-def unfinished(folders: DatasetFolders) -> tuple[Path, ...]:
-    """Journals of repairs, and of undoings, that were ended before they were done; or that still run."""
-    found = []
-    for part in OwnFolders.of(folders).parts:
-        with suppress(OSError):  # a quarantine that cannot be looked into keeps nobody from checking
-            for journal in sorted((part / QUARANTINE).glob(f"*/{JOURNAL}")):
-                entries = read_journal(journal)
-                if not entries.is_closed or (entries.halfway and not entries.is_undone):
-                    found.append(journal)
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What became of a repair that was ended before it was done.
-
-    Attributes:
-        taken_back: the repair that was being done, or undone, in words; None where there was none.
-        n_standing: how many repairs of it stay done.
-        refused: why a repair could not be taken back.
-    """
-
-    taken_back: str | None
-    n_standing: int
-    refused: tuple[str, ...]
-
-
-def settle(journal: Path) -> Settled:
-    """End a repair, or an undoing, that was killed: what was halfway is taken back, the rest stays.
-
-    New files that were made and not put in their places are removed. Where nothing stays done, the
-    whole folder of the repair is removed.
-
-    Raises:
-        RepairError: the repair still runs.
-        OSError: the journal cannot be written, or a file cannot be moved.
-    """
-    log = Journal(journal)
-    try:
-        entries = read_journal(journal)
-        refused = _end(journal, entries, log)
-    finally:
-        log.close()
-    n_standing = len(read_journal(journal).standing)
-    if not refused:
-        _remove_where_nothing_stands(journal, _places_of(journal, entries))
-    return Settled(entries.halfway[0].repair if entries.halfway else None, n_standing, refused)
-
-
-def sweep(folders: DatasetFolders) -> None:
-    """Remove folders without a journal and without a file, of repairs that were killed as they began."""
-    quarantines = [part / QUARANTINE for part in OwnFolders.of(folders).parts]
-    with suppress(OSError):
-        places = [place for q in quarantines if q.is_dir() for place in q.iterdir() if real(place) == place]
-        told = {place.name for place in places if (place / JOURNAL).exists()}
-        _remove_empty([place for place in places if place.name not in told and place.is_dir()])
-
-
-def _places_of(journal: Path, entries: Entries) -> list[Path]:
-    """The quarantine folders of a repair, in every part of its data set."""
-    home, name = journal.parent.parent.parent, journal.parent.name
-    parts = [part for part in entries.parts if part.name == home.name and real(part) == part]
-    places = dict.fromkeys([home / QUARANTINE / name, *(part / QUARANTINE / name for part in parts)])
-    return [place for place in places if place.is_dir() and real(place) == place]
-
-
-def _remove_where_nothing_stands(journal: Path, places: Sequence[Path]) -> bool:
-    """Remove a repair's quarantine where everything was taken back and nothing lies there."""
-    entries = read_journal(journal)
-    lies_there = any(True for place in places for _ in _files_below(place))
-    made = any(is_there(place / name) for place in places for name in (MADE, UNDONE))
-    if entries.standing or entries.unreadable or lies_there or made:
-        return False
-    journal.unlink()
-    _remove_empty(places)
-    return True
-
-
-def _files_below(place: Path) -> Iterator[tuple[Path, Path]]:
-    """What was set aside there, each with its path below; journals and what repairs made are not."""
-    for base, folders, names in os.walk(place):
-        if Path(base) == place:
-            folders[:] = [name for name in folders if name not in (MADE, UNDONE)]
-        links = [name for name in folders if (Path(base) / name).is_symlink()]
-        for name in (*names, *links):
-            path = Path(base, name)
-            if path != place / JOURNAL:
-                yield path, path.relative_to(place)
-
-
-def _remove_made(places: Iterable[Path]) -> None:
-    """Remove new files that were not put in their places."""
-    for place in places:
-        if is_there(place / MADE):
-            shutil.rmtree(place / MADE, ignore_errors=True)
-
-
-def _remove_empty(places: Iterable[Path]) -> None:
-    """Remove folders without a file, and the ones that hold them where these hold nothing else."""
-    for place in places:
-        for base, _, _ in os.walk(place, topdown=False):
-            with suppress(OSError):  # it is not empty
-                Path(base).rmdir()
-        with suppress(OSError):
-            place.parent.rmdir()
 
 
 def _free(path: Path) -> Path:

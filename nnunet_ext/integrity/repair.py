@@ -67,17 +67,18 @@ def planned(report: CheckReport, *, raw: bool) -> tuple[Repair, ...]:
         raw: also those that touch raw images.
     """
     cases = {
-        f.repair.case_id
+        f.case_id
         for f in report.findings
-        if isinstance(f.repair, SetCaseAside) and (raw or f.severity == "error")
-    }
+        if (isinstance(f.repair, SetCaseAside) and (raw or f.severity == "error"))
+        or (f.repair is None and f.severity == "error")
+    } - {None}
     unique = dict.fromkeys(f.repair for f in report.findings if f.repair and _is_due(f, raw, cases))
     order = (SetAside, SetCaseAside, ForgetCase, CopyGrid, RoundLabels, CopyFile, Preprocess, CountCases)
     return tuple(sorted(unique, key=lambda repair: order.index(type(repair))))
 
 
-def _is_due(finding: Finding, raw: bool, faulty_cases: set[str]) -> bool:
-    """Whether to do a finding's repair; a case that has to be set aside gets no other."""
+def _is_due(finding: Finding, raw: bool, faulty_cases: set[str | None]) -> bool:
+    """Whether to do a finding's repair; a case to set aside, or that nothing mends, gets no other."""
     repair = finding.repair
     if repair is None or (repair.is_raw and not raw):
         return False

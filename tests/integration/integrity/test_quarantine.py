@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.errors import RepairError, UsageError
-from nnunet_ext.integrity import journal as journals
+from nnunet_ext.integrity import moves
 from nnunet_ext.integrity.journal import Journal, read_journal
-from nnunet_ext.integrity.quarantine import Quarantine, settle, sweep, undo, unfinished
+from nnunet_ext.integrity.leftovers import sweep
+from nnunet_ext.integrity.quarantine import Quarantine, undo
+from nnunet_ext.integrity.settling import settle, unfinished
 from nnunet_ext.paths import DatasetFolders
 
 NAME = "Dataset904_Quarantine"
@@ -101,7 +103,7 @@ def test_a_file_that_was_changed_in_the_quarantine_stays_there(folders, repaired
 @pytest.mark.parametrize("n_moves", range(7))
 def test_a_file_that_is_held_open_by_others_loses_nothing(folders, monkeypatch, n_moves):
     before, left = state(folders), [n_moves]
-    move = journals.move
+    move = moves.move
 
     def held(source, target):
         left[0] -= 1
@@ -109,7 +111,7 @@ def test_a_file_that_is_held_open_by_others_loses_nothing(folders, monkeypatch, 
             raise PermissionError(13, "used by another process", str(source), None, str(target))
         move(source, target)
 
-    monkeypatch.setattr(journals, "move", held)
+    monkeypatch.setattr(moves, "move", held)
     quarantine = Quarantine(folders)
     paths = (folders.raw / "a.txt", folders.preprocessed / "c.txt")
     if n_moves < 5:
@@ -332,6 +334,18 @@ def test_a_repair_without_a_change_leaves_nothing(folders):
     assert not (folders.raw / "quarantine").exists()
 
 
+def test_a_folder_of_the_name_that_repairs_use_is_kept(folders):
+    for name in ("made", "undone", "Made"):
+        (folders.raw / name).mkdir(exist_ok=True)
+        (folders.raw / name / ".DS_Store").write_text("junk", encoding="utf-8")
+    before = state(folders)
+    quarantine = Quarantine(folders)
+    for name in ("made", "undone", "Made"):
+        quarantine.change("set aside", aside=[folders.raw / name / ".DS_Store"])
+    assert quarantine.close()
+    assert undo(quarantine.journal).refused == () and state(folders) == before
+
+
 def test_what_was_killed_is_taken_back_and_what_was_done_stays(folders, monkeypatch):
     quarantine = Quarantine(folders)
     quarantine.change("set b aside", aside=[folders.raw / "b.txt"])
@@ -341,7 +355,7 @@ def test_what_was_killed_is_taken_back_and_what_was_done_stays(folders, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(journals.Move, "do", kill)
+        patch.setattr(moves.Move, "do", kill)
         with pytest.raises(KeyboardInterrupt):
             replace(quarantine, folders.raw / "a.txt")
     quarantine._log.close()
