@@ -16,6 +16,7 @@ JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
 CHUNK_BYTES = 1 << 20
+IS_WINDOWS = os.name == "nt"
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
 WINDOWS_WAIT_S = 0.05
 
@@ -101,7 +102,7 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be renamed; both files are as they were.
     """
-    waits = [WINDOWS_WAIT_S * 2**n for n in range(WINDOWS_TRIES)] if os.name == "nt" else []
+    waits = [WINDOWS_WAIT_S * 2**n for n in range(WINDOWS_TRIES)] if IS_WINDOWS else []
     for wait_s in waits:
         try:
             os.replace(source, target)  # noqa: PTH105, the name that says what it does
@@ -120,7 +121,7 @@ def sync(path: Path) -> None:
     if path.is_dir():
         with suppress(OSError):  # Windows opens no folder, and some network disks sync none
             _sync(path, os.O_RDONLY)
-    elif os.name != "nt":
+    elif not IS_WINDOWS:
         _sync(path, os.O_RDONLY)
     elif os.access(path, os.W_OK):  # Windows syncs no file that may not be written
         _sync(path, os.O_RDWR)

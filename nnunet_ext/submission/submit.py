@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +43,15 @@ def submit_folder(
         The verification, with warnings at most.
 
     Raises:
-        SubmissionError: a case is missing or too many, or its values or geometry are wrong; all
-            faults at once, and no zip is written.
+        SubmissionError: a case is missing or too many, or its values or geometry are wrong, all
+            faults at once; or the disk takes no zip. No zip is written.
     """
     segmentations = find_images(folder, dataset.file_ending, scans=False)
     faults = [
         f"{case_id}: no segmentation in {folder}" for case_id in references if case_id not in segmentations
     ]
     faults += [f"{case_id}: no scan of that name" for case_id in segmentations if case_id not in references]
-    with scratch_folder(target) as scratch:
+    with _told(target), scratch_folder(target) as scratch:
         files = []
         for case_id in sorted(set(segmentations) & set(references)):
             copy = scratch / f"{case_id}{dataset.file_ending}"
@@ -93,6 +93,17 @@ def pack(
                 joined_faults(f"{target} was not written:", map(str, verification.findings))
             )
     return Verification(target, verification.n_cases, verification.findings)
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Turn what the system says of a disk that is full, or may not be written, into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise SubmissionError(
+            f"{target} was not written: {error}. Choose a folder with space that may be written."
+        ) from error
 
 
 def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide: bool) -> None:

@@ -94,14 +94,21 @@ def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | Non
     before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
     if not folder.is_dir() or not output.is_dir():
         return False
-    for pickle in folder.glob("*.pkl") if data else ():
-        target = output / f"{pickle.stem.removesuffix(data.file_ending if data else '')}{after}"
-        if is_junk(pickle.name) or pickle.with_suffix(NPZ).exists():
+    ending = data.file_ending if data else ""
+    for pickle in _files(folder, ".pkl") if to == "store" else ():
+        target = output / f"{pickle.stem.removesuffix(ending)}{after}"
+        if any((folder / f"{stem}{NPZ}").exists() for stem in (pickle.stem, pickle.stem + ending)):
             continue
         with suppress(ProbabilitiesError, OSError):  # what is read of neither is left where it is
             if is_left_over(pickle, target):
                 pickle.unlink(missing_ok=True)
-    return not any(folder.glob(f"*{before}")) and any(output.glob(f"*{after}"))
+    return not _files(folder, before) and bool(_files(output, after))
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    """Files of that ending, sorted, without junk and half-written ones."""
+    names = sorted(path.name for path in folder.glob(f"*{ending}"))
+    return [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
 
 
 def _run(job: Conversion) -> ConversionRecord:
@@ -127,8 +134,7 @@ def _jobs(
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder that holds the probabilities.")
     before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
-    names = sorted(path.name for path in folder.glob(f"*{before}"))
-    sources = [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
+    sources = _files(folder, before)
     if not sources:
         raise UsageError(f"{folder} holds no probabilities (CASE{before}).")
     labels, ending = (data.labels, data.file_ending) if data else (None, "")
