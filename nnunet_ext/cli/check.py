@@ -64,7 +64,11 @@ def run(args: argparse.Namespace) -> int:
     checked = [_check(folders, scope, args) for folders, scope in _data_sets(args)]
     if args.json:
         contents = [{"data_set": scope, **report.as_json()} for scope, report, _ in checked]
-        write_json(contents[0] if len(contents) == 1 else contents, args.json)
+        try:
+            write_json(contents[0] if len(contents) == 1 else contents, args.json)
+        except OSError as error:
+            print(f"--json {args.json} was not written: {error}", file=sys.stderr)
+            return 1
     return 0 if all(report.ok and was_done for _, report, was_done in checked) else 1
 
 

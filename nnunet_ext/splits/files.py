@@ -83,7 +83,17 @@ def write_splits(splits: list[Split], path: Path) -> Path | None:
 
     Returns:
         Where the old file lies now; None where there was none, or it held the same.
+
+    Raises:
+        DatasetError: they cannot be written; the old ones are as they were.
     """
+    try:
+        return _write_splits(splits, path)
+    except OSError as error:
+        raise DatasetError(f"{path} was not written: {error}. Name another file with -s.") from error
+
+
+def _write_splits(splits: list[Split], path: Path) -> Path | None:
     kept = None
     if path.exists() and _held(path) != splits:
         old = path.read_bytes()

@@ -80,7 +80,10 @@ def convert_folder(
         return ()
     jobs = _jobs(folder, output, to, data, remove_source)
     jobs = part.select(jobs) if part else jobs
-    _copy_companions(folder, output)
+    try:
+        _copy_companions(folder, output)
+    except OSError as error:
+        raise UsageError(f"Nothing can be written to {output}: {error}. Choose another with -o.") from error
     records = []
     for outcome in run_somewhere(_run, jobs, n_processes, executor):
         record = outcome.result or ConversionRecord(_case_id(outcome.job), outcome.reason)
@@ -151,7 +154,8 @@ def _jobs(
 
 
 def _copy_companions(folder: Path, output: Path) -> None:
-    """What both ensembles look for beside probabilities."""
+    """What both ensembles look for beside probabilities, in the output folder, which is made."""
+    output.mkdir(parents=True, exist_ok=True)
     for name in COMPANIONS:
         if (folder / name).is_file() and not (output / name).exists():
             with written_whole(output / name) as part:

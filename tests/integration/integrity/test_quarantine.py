@@ -159,6 +159,21 @@ def test_nothing_is_moved_that_is_not_the_data_sets_own(folders, tmp_path):
     assert (tmp_path / "home" / "key").read_text(encoding="utf-8") == "secret"
 
 
+def test_a_data_set_whose_folders_are_links_to_folders_of_other_names_is_repaired(folders, tmp_path):
+    folders.preprocessed.rename(tmp_path / "fast_disk")
+    try:
+        folders.preprocessed.symlink_to(tmp_path / "fast_disk")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    before = (folders.preprocessed / "c.txt").read_text(encoding="utf-8")
+    quarantine = Quarantine(folders)
+    replace(quarantine, folders.preprocessed / "c.txt")
+    quarantine.close()
+    assert (folders.preprocessed / "c.txt").read_text(encoding="utf-8") == "new c.txt"
+    assert undo(quarantine.journal).refused == ()
+    assert (folders.preprocessed / "c.txt").read_text(encoding="utf-8") == before
+
+
 def test_a_quarantine_that_is_a_link_is_refused(folders, tmp_path):
     (tmp_path / "big").mkdir()
     try:
