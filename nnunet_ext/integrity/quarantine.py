@@ -42,7 +42,7 @@ class Quarantine:
     to another. Nothing is deleted, and nothing is moved that is not the data set's own.
 
     Attributes:
-        journal: of all changes, in the first part that is there: raw, preprocessed or results.
+        journal: of all changes, in the first part that may be written to: raw, preprocessed or results.
         touched: files that were moved or made.
 
     Raises:
@@ -58,10 +58,9 @@ class Quarantine:
                 raise RepairError(
                     f"{part / QUARANTINE} is a link. Make a folder of it: repairs copy nothing."
                 )
-        self.journal = self._folder_in(self._own.parts[0]) / JOURNAL
+        self.journal = self._make_folder() / JOURNAL
         self.touched: set[Path] = set()
         self._n_made = self._n_changes = 0
-        self.journal.parent.mkdir(parents=True)
         self._log = Journal(self.journal)
         try:
             self._log.write(step="begun", format=FORMAT, parts=[str(part) for part in self._own.parts])
@@ -91,13 +90,14 @@ class Quarantine:
             RepairError: a file is not the data set's own.
             OSError: a file cannot be moved; all lie where they lay.
         """
-        new = list(put)
-        old = dict.fromkeys((*aside, *(place for _, place in new)))
-        made_for = {place: made for made, place in new}
+        made_for = {real_place(place): (made, place) for made, place in put}
+        old = {real_place(path): path for path in aside} | {
+            p: as_named for p, (_, as_named) in made_for.items()
+        }
         moves = []
-        for path in old:
-            moves += [self._set_aside(path)] if is_there(path) else []
-            moves += [self._put(made_for[path], path)] if path in made_for else []
+        for place in old:
+            moves += [self._set_aside(place)] if is_there(place) else []
+            moves += [self._put(made_for[place][0], place)] if place in made_for else []
         if not moves:
             return
         self._n_changes += 1
@@ -108,13 +108,13 @@ class Quarantine:
             for move in moves:
                 move.do()
             self._log.write(step="done", change=change.number)
-        except OSError:
+        except (OSError, KeyboardInterrupt):
             with suppress(OSError):  # where it cannot be taken back now, the next check tries again
                 for step in reversed(change.steps):
                     take_back(step)
                 self._log.write(step="taken_back", change=change.number)
             raise
-        self.touched.update(old)
+        self.touched.update(old.values())
 
     def making_folder(self, beside: Path) -> Path:
         """An empty folder on the disk of `beside` to make new files in.
@@ -134,11 +134,20 @@ class Quarantine:
             Whether anything was changed.
         """
         places = [self._folder_in(part) for part in self._own.parts]
-        remove_made(places)
         if not read_journal(self.journal).halfway:
+            remove_made(places)
             self._log.write(step="closed")
         self._log.close()
         return not remove_where_nothing_stands(self.journal, places)
+
+    def _make_folder(self) -> Path:
+        """The folder of the journal, in the first part that may be written to: raw data often may not."""
+        for part in self._own.parts[:-1]:
+            with suppress(OSError):
+                self._folder_in(part).mkdir(parents=True)
+                return self._folder_in(part)
+        self._folder_in(self._own.parts[-1]).mkdir(parents=True)
+        return self._folder_in(self._own.parts[-1])
 
     def _folder_in(self, part: Path) -> Path:
         return part / QUARANTINE / self._name

@@ -125,6 +125,45 @@ def test_a_file_that_is_held_open_by_others_loses_nothing(folders, monkeypatch, 
         assert quarantine.close()
 
 
+def test_an_interruption_takes_back_what_was_halfway(folders, monkeypatch):
+    before, do = state(folders), moves.Move.do
+
+    def interrupted(move):
+        do(move)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moves.Move, "do", interrupted)
+    quarantine = Quarantine(folders)
+    with pytest.raises(KeyboardInterrupt):
+        replace(quarantine, folders.raw / "a.txt")
+    assert state(folders) == before
+    assert not quarantine.close() and not (folders.raw / "quarantine").exists()
+
+
+def test_one_file_under_two_names_is_set_aside_once(folders):
+    before = state(folders)
+    quarantine = Quarantine(folders)
+    quarantine.change("aside", aside=[folders.raw / "a.txt", folders.raw / ".." / NAME / "a.txt"])
+    quarantine.close()
+    assert not (folders.raw / "a.txt").exists()
+    assert undo(quarantine.journal).refused == () and state(folders) == before
+
+
+def test_a_raw_folder_that_may_not_be_written_to_keeps_no_journal(folders, monkeypatch):
+    mkdir = Path.mkdir
+
+    def refused(path, *given, **named):
+        if folders.raw in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        mkdir(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    quarantine = Quarantine(folders)
+    quarantine.change("aside", aside=[folders.preprocessed / "c.txt"])
+    assert quarantine.close() and folders.preprocessed in quarantine.journal.parents
+    assert undo(quarantine.journal).refused == ()
+
+
 def test_links_are_moved_as_links_and_come_back_as_they_were(folders, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "e.txt").write_text("far", encoding="utf-8")
@@ -366,12 +405,15 @@ def test_what_was_killed_is_taken_back_and_what_was_done_stays(folders, monkeypa
     quarantine.change("set b aside", aside=[folders.raw / "b.txt"])
     after_first = state(folders)
 
+    class Killed(BaseException):
+        pass
+
     def kill(*_):
-        raise KeyboardInterrupt
+        raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(moves.Move, "do", kill)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             replace(quarantine, folders.raw / "a.txt")
     quarantine._log.close()
     assert unfinished(folders) == (quarantine.journal,)
