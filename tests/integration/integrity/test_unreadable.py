@@ -7,12 +7,13 @@ import pickle
 import shutil
 
 import pytest
-from damage import CASES, edit_json, fold, image, label, preprocessed, truncate, write_data_set
+from damage import CASES, DAMAGES, edit_json, fold, image, label, preprocessed, truncate, write_data_set
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import CannotReadNow, DamagedFile, DatasetError, RepairError
 from nnunet_ext.integrity import check as checks
 from nnunet_ext.integrity import facts as facts_module
+from nnunet_ext.integrity import making
 from nnunet_ext.integrity.check import Check
 from nnunet_ext.integrity.facts import FileJob, read_facts
 from nnunet_ext.integrity.repair import planned, repair_dataset
@@ -362,3 +363,20 @@ def test_a_repair_that_finds_splits_unreadable_is_told_and_moves_nothing(folders
 def test_a_damaged_checkpoint_is_still_set_aside(folders):
     truncate(fold(folders) / "checkpoint_best.pth")
     assert planned(report_of(folders), raw=False) == (SetAside(fold(folders) / "checkpoint_best.pth"),)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_a_new_file_that_is_not_whole_replaces_nothing(folders, monkeypatch, share):
+    DAMAGES["a_label_of_whole_floats"].apply(folders)
+    before = everything(folders.raw)
+    write = making.write_segmentation
+
+    def full_disk(labels, geometry, path, *, wide):
+        write(labels, geometry, path, wide=wide)
+        truncate(path, share)
+
+    monkeypatch.setattr(making, "write_segmentation", full_disk)
+    check = Check(folders, n_processes=0)
+    repaired = repair_dataset(check, check.run(), raw=False)
+    assert len(repaired.failed) == 1 and repaired.done == () and repaired.journal is None
+    assert everything(folders.raw) == before
