@@ -45,8 +45,28 @@ class DamagedFile(NnunetExtError):
     """A file that is truncated, empty, or not what its name says."""
 
 
+class RepairError(NnunetExtError):
+    """A repair of a data set that may not be begun, or cannot be finished or taken back."""
+
+
 class SubmissionError(NnunetExtError):
     """A submission that a challenge server would refuse."""
+
+
+class CannotReadNow(OSError):
+    """A file that a library did not read for a reason that tells nothing of its bytes.
+
+    Args:
+        message: the reason.
+        advice: what to do, without a full stop.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.advice)
 
 
 class RegistrationError(NnunetExtError):
@@ -59,6 +79,14 @@ class WorkerDied(NnunetExtError):
 
 class StepFailed(NnunetExtError):
     """A step of the demo that could not be done."""
+
+
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether an error tells that the system did not do what it was asked, and nothing of a file's bytes.
+
+    Libraries raise `OSError` for damaged bytes too; that of the system has a number.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def joined_faults(head: str, faults: Iterable[str]) -> str:

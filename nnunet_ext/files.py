@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
+SCRATCH_ENDING = ".files"
 CHUNK_BYTES = 1 << 20
+IS_WINDOWS = os.name == "nt"
+WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
+WINDOWS_WAIT_S = 0.05
 
 
 def is_junk(name: str) -> bool:
@@ -36,26 +42,97 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.parent, target.name)
-    part = target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
+    part = _part_of(target)
     try:
         yield part
-        os.replace(part, target)  # noqa: PTH105, the name that says what it does
+        move(part, target)
     finally:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside a file that is to be written, and remove it with all that it holds.
+
+    The folder of a killed process is removed by the next that works on the same target.
+
+    Args:
+        target: the file that the scratch files are for; its folder is made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent, target.name)
+    folder = _part_of(target).with_name(_part_of(target).name + SCRATCH_ENDING)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
+
+
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove the part files of killed writers, of one target or of all in a folder."""
+    """Remove the part files and scratch folders of killed writers, of one target or of all in a folder."""
     for found in os.listdir(folder):  # noqa: PTH208, quicker than a path for each of many cases
         if not found.startswith(PART_MARK):
             continue
         writer, _, target = found.removeprefix(PART_MARK).partition("-")
-        if name not in (None, target) or not writer.isdecimal():
+        while target.startswith(PART_MARK):  # the part of a part, as earlier versions wrote
+            target = target.removeprefix(PART_MARK).partition("-")[2]
+        if name not in (None, target, target.removesuffix(SCRATCH_ENDING)) or not writer.isdecimal():
             continue
         import psutil  # only where a process was killed
 
-        if not psutil.pid_exists(int(writer)):
+        if psutil.pid_exists(int(writer)):
+            continue
+        if (folder / found).is_dir():
+            shutil.rmtree(folder / found, ignore_errors=True)
+        else:
             (folder / found).unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder on its disk; a file at the target is replaced in the same instant.
+
+    Windows refuses while another program holds one of the two open, often for a moment only: there
+    it is tried again for some seconds.
+
+    Raises:
+        OSError: it cannot be renamed; both files are as they were.
+    """
+    waits = [WINDOWS_WAIT_S * 2**n for n in range(WINDOWS_TRIES)] if IS_WINDOWS else []
+    for wait_s in waits:
+        try:
+            os.replace(source, target)  # noqa: PTH105, the name that says what it does
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    os.replace(source, target)  # noqa: PTH105
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names where the system knows how, are on the disk.
+
+    Raises:
+        OSError: the bytes of a file could not be written.
+    """
+    if path.is_dir():
+        with suppress(OSError):  # Windows opens no folder, and some network disks sync none
+            _sync(path, os.O_RDONLY)
+    elif not IS_WINDOWS:
+        _sync(path, os.O_RDONLY)
+    elif os.access(path, os.W_OK):  # Windows syncs no file that may not be written
+        _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(content: Any, target: Path) -> None:

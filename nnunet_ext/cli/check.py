@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="with --fix: say what would be done, and do nothing"
     )
+    parser.add_argument(
+        "--yes", action="store_true", help="repair also where that sets more than half of the cases aside"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there, too")
     parser.add_argument(
         "--tolerance_mm",
@@ -58,11 +61,15 @@ def run(args: argparse.Namespace) -> int:
         return _undo(args.undo)
     from nnunet_ext.files import write_json
 
-    reports = [_check(folders, scope, args) for folders, scope in _data_sets(args)]
+    checked = [_check(folders, scope, args) for folders, scope in _data_sets(args)]
     if args.json:
-        contents = [{"data_set": scope, **report.as_json()} for scope, report in reports]
-        write_json(contents[0] if len(contents) == 1 else contents, args.json)
-    return 0 if all(report.ok for _, report in reports) else 1
+        contents = [{"data_set": scope, **report.as_json()} for scope, report, _ in checked]
+        try:
+            write_json(contents[0] if len(contents) == 1 else contents, args.json)
+        except OSError as error:
+            print(f"--json {args.json} was not written: {error}", file=sys.stderr)
+            return 1
+    return 0 if all(report.ok and was_done for _, report, was_done in checked) else 1
 
 
 def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
@@ -81,9 +88,12 @@ def _quoted(path: Path) -> str:
     return f'"{path}"' if " " in str(path) else str(path)
 
 
-def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport]:
+def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport, bool]:
+    """Check a data set, and repair it if told: scope, findings in the end, and whether all was done."""
+    from nnunet_ext.errors import RepairError
     from nnunet_ext.integrity.check import Check
 
+    was_done = _settle(folders, only_tell=args.dry_run)
     with _progress() as on_file:
         check = Check(
             folders,
@@ -95,8 +105,42 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
         report = check.run()
     _print(report, folders)
     if args.fix or args.fix_raw:
-        report = _repair(check, report, folders, args)
-    return scope, report
+        try:
+            report = _repair(check, report, folders, args)
+        except RepairError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            was_done = False
+    return scope, report, was_done
+
+
+def _settle(folders: DatasetFolders, *, only_tell: bool) -> bool:
+    """Name repairs that were killed, and end them; whether none is left halfway."""
+    from nnunet_ext.errors import RepairError
+    from nnunet_ext.integrity.leftovers import sweep
+    from nnunet_ext.integrity.settling import settle, unfinished
+
+    was_done = True
+    for journal in unfinished(folders):
+        print(f"A repair, or its undoing, is not done: {journal}", flush=True)
+        if only_tell:
+            continue
+        try:
+            settled = settle(journal)
+        except (RepairError, OSError) as error:
+            print(f"FAILED to take back what it was doing: {error}")
+            was_done = False
+            continue
+        if settled.taken_back:
+            print(f"What it was doing was taken back: {settled.taken_back}.")
+        for reason in settled.refused:
+            print(f"FAILED {reason}")
+        if settled.n_standing:
+            undo = f"nnunet_ext check --undo {_quoted(journal)}"
+            print(f"What it did before stays ({settled.n_standing} repairs). Undo: {undo}")
+        was_done = was_done and not settled.refused
+    if not only_tell:
+        sweep(folders)
+    return was_done
 
 
 def _repair(
@@ -109,7 +153,14 @@ def _repair(
         for repair in planned(report, raw=args.fix_raw):
             print(f"would {describe(repair)}")
         return report
-    repaired = repair_dataset(check, report, raw=args.fix_raw, on_repair=print)
+    repaired = repair_dataset(
+        check,
+        report,
+        raw=args.fix_raw,
+        yes=args.yes,
+        on_repair=print,
+        on_journal=lambda journal: print(f"Journal of these repairs: {journal}", flush=True),
+    )
     for reason in repaired.failed:
         print(f"FAILED {reason}")
     if repaired.journal:
@@ -126,6 +177,8 @@ def _undo(journal: Path) -> int:
     print(f"{len(undone.restored)} files are back where they were.")
     for reason in undone.refused:
         print(f"FAILED {reason}")
+    if undone.refused:
+        print("What failed was left as it is; the command may be repeated.")
     return int(bool(undone.refused))
 
 

@@ -65,6 +65,9 @@ def _convert(args: argparse.Namespace) -> int:
             n_processes=args.np,
             **here,
         )
+    if not records:
+        print(f"nothing is left to convert in {args.i}: an earlier run did, and removed the sources")
+        return 0
     failed = [record for record in records if record.reason]
     before = sum(record.source_bytes for record in records)
     after = sum(record.target_bytes for record in records)

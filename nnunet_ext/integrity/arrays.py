@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_ext.errors import DamagedFile
+from nnunet_ext.errors import DamagedFile, is_of_the_system
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.inflate import Bytes
 from nnunet_ext.zips import entry_blocks, zip_entries
@@ -55,6 +55,7 @@ def read_b2nd(path: Path) -> Content:
 
     Raises:
         DamagedFile: it is empty, truncated, or a chunk cannot be decompressed.
+        OSError, MemoryError: the system does not let it be read now.
     """
     import blosc2
 
@@ -69,6 +70,8 @@ def read_b2nd(path: Path) -> Content:
         for start, stop in _slabs(array.shape, array.chunks):
             reader.add(array[start:stop] if len(array.shape) < 2 else array[:, start:stop])
     except Exception as error:  # damaged frames raise almost anything
+        if is_of_the_system(error):
+            raise
         raise DamagedFile(f"{path} ({size} bytes) is damaged: {error or type(error).__name__}.") from error
     return reader.finish()
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from nnunet_ext.errors import UsageError
 from nnunet_ext.integrity.cases import Expected, check_case
 from nnunet_ext.integrity.dataset_json import allowed_values, check_dataset_json, check_names
 from nnunet_ext.integrity.facts import FileFacts, FileJob, read_facts
 from nnunet_ext.integrity.findings import CheckReport, Finding, in_order
 from nnunet_ext.integrity.grids import TOLERANCE_MM
-from nnunet_ext.integrity.preprocessed import PreprocessedDataset, jobs_of, survey_preprocessed
 from nnunet_ext.integrity.preprocessed_faults import check_descriptions, check_preprocessed
-from nnunet_ext.integrity.raw import RawDataset, n_channels_of, survey_raw
-from nnunet_ext.integrity.results import Results, check_results, survey_results
+from nnunet_ext.integrity.raw import RawDataset, n_channels_of
+from nnunet_ext.integrity.refusal import Refusal
+from nnunet_ext.integrity.results import check_results
+from nnunet_ext.integrity.safety import check_elsewhere, check_refusals, without_unsafe_repairs
+from nnunet_ext.integrity.survey import Survey, survey
 from nnunet_ext.integrity.whole_set import check_whole_set
 from nnunet_ext.paths import DatasetFolders
 from nnunet_ext.workers import Outcome, default_processes, run_jobs
@@ -26,48 +27,6 @@ OnFile = Callable[[FileJob, int, int], None]
 
 def _say_nothing(job: FileJob, done_bytes: int, all_bytes: int) -> None:
     """For callers who want no progress."""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What lies in a data set's folders; a part that is not there is None."""
-
-    folders: DatasetFolders
-    raw: RawDataset | None
-    preprocessed: PreprocessedDataset | None
-    results: Results | None
-
-    def jobs(self) -> list[FileJob]:
-        """Every file that nnU-Net reads, once each."""
-        return list(dict.fromkeys(self._jobs()))
-
-    def _jobs(self) -> Iterator[FileJob]:
-        for case in self.raw.cases if self.raw else ():
-            yield from (FileJob(path, "image") for path in case.channels.values())
-            if case.label:
-                yield FileJob(case.label, "label")
-        if self.preprocessed:
-            yield from jobs_of(self.preprocessed)
-        if self.results:
-            yield from self.results.jobs
-
-
-def survey(folders: DatasetFolders) -> Survey:
-    """Find what lies in a data set's folders, without reading images.
-
-    Raises:
-        UsageError: none of its folders is there.
-    """
-    places = [p for p in (folders.raw, folders.preprocessed, folders.results) if p is not None]
-    if not any(place.is_dir() for place in places):
-        raise UsageError(
-            f"{', '.join(map(str, places)) or folders.name} is no folder. Name that of a data set."
-        )
-    raw = survey_raw(folders.raw) if folders.raw else None
-    ending = raw.file_ending if raw else ".nii.gz"
-    preprocessed = survey_preprocessed(folders.preprocessed, ending) if folders.preprocessed else None
-    results = survey_results(folders.results, ending) if folders.results else None
-    return Survey(folders, raw, preprocessed, results)
 
 
 class Check:
@@ -100,6 +59,7 @@ class Check:
 
         Raises:
             UsageError: none of the folders is there.
+            DatasetError: one cannot be listed.
         """
         started = time.monotonic()
         found = survey(self.folders)
@@ -107,7 +67,8 @@ class Check:
         known = {job.path: self._facts[job.path] for job in jobs if self._is_known(job.path)}
         unread = [job for job in jobs if job.path not in known]
         self._facts = known | read_all(unread, self.n_processes, self._on_file)
-        findings = in_order(judge(found, self._facts, self._tolerance_mm))
+        judged = judge(found, self._facts, self._tolerance_mm)
+        findings = in_order(without_unsafe_repairs(judged, found, self._facts))
         n_bytes = sum(facts.n_bytes for facts in self._facts.values())
         findings = tuple(_with_command(finding, self._command) for finding in findings)
         return CheckReport(findings, len(jobs), n_bytes, time.monotonic() - started)
@@ -119,9 +80,12 @@ class Check:
 
     def _is_known(self, path: Path) -> bool:
         facts = self._facts.get(path)
-        if facts is None or not path.exists():
+        if facts is None or facts.refusal:
             return False
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError:
+            return False
         return (facts.n_bytes, facts.modified_ns) == (status.st_size, status.st_mtime_ns)
 
 
@@ -147,13 +111,16 @@ def judge(
     """All findings, in the order of looking; nothing is read."""
     content = found.raw.content if found.raw else found.preprocessed.description if found.preprocessed else {}
     expected = Expected(n_channels_of(content), allowed_values(content), tolerance_mm)
+    yield from check_refusals(found, facts)
     raw_findings = list(_judge_raw(found.raw, facts, expected)) if found.raw else []
     yield from raw_findings
+    yield from check_elsewhere(found)
     faulty = {finding.case_id for finding in raw_findings if finding.severity == "error"}
     if found.preprocessed:
         if found.raw:
             yield from check_descriptions(found.preprocessed, found.raw)
-        cases = {case.case_id: case for case in found.raw.training if case.channels} if found.raw else None
+        is_known = found.raw is not None and not found.raw.json_fault  # else nobody knows what is a case
+        cases = {c.case_id: c for c in found.raw.training if c.channels} if found.raw and is_known else None
         for finding in check_preprocessed(found.preprocessed, cases, facts, expected):
             if finding.kind != "stale" or finding.case_id not in faulty:  # nobody shall make it of that
                 yield finding
@@ -183,6 +150,6 @@ def _size(path: Path) -> int:
 
 
 def _unread(outcome: Outcome[FileJob, FileFacts]) -> FileFacts:
-    """A file that the system refuses, or that took its reader down."""
-    reason = (outcome.reason or "").strip().splitlines()[-1]
-    return FileFacts(outcome.job.path, _size(outcome.job.path), 0, fault=reason)
+    """A file that took its reader down."""
+    reason = ((outcome.reason or "").strip().splitlines() or ["nobody knows why"])[-1]
+    return FileFacts(outcome.job.path, _size(outcome.job.path), 0, refusal=Refusal.of_reader(reason))

@@ -149,6 +149,8 @@ def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> Any:
         data = b"".join(entry_blocks(file, entry, path))
     try:
         return _InertUnpickler(io.BytesIO(data)).load()
+    except MemoryError:
+        raise
     except Exception as error:  # damaged pickles raise almost anything
         raise DamagedFile(f"{path} is damaged: its data.pkl was not read: {error}.") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.integrity.findings import Finding
-from nnunet_ext.integrity.raw import IMAGE_ENDINGS, RawDataset
+from nnunet_ext.integrity.raw import IMAGE_ENDINGS, RawDataset, is_listing
 from nnunet_ext.integrity.repairs import CountCases, SetAside
 from nnunet_ext.labels import labels_of
 
@@ -32,6 +32,10 @@ def allowed_values(content: Mapping[str, Any]) -> frozenset[int] | None:
 def check_dataset_json(raw: RawDataset) -> Iterator[Finding]:
     """What is wrong with a dataset.json."""
     path = raw.folder / "dataset.json"
+    if raw.json_refusal:
+        advice = "Let it be read, and check again; without it no repair is done."
+        yield Finding("error", "unreadable", path, raw.json_refusal, advice)
+        return
     if raw.json_fault:
         yield Finding(
             "error", "dataset_json", path, raw.json_fault, "Write it as nnU-Net's documentation says."
@@ -53,7 +57,21 @@ def check_dataset_json(raw: RawDataset) -> Iterator[Finding]:
     number, there = raw.content.get("numTraining"), sum(bool(case.channels) for case in raw.training)
     if number is not None and number != there:
         seen = f"numTraining is {number!r}, but there are {there} training cases"
-        yield Finding("error", "num_training", path, seen, repair=CountCases(path))
+        repair = CountCases(path) if there else None  # a disk that is not mounted has none
+        yield Finding("error", "num_training", path, seen, "" if repair else "Find the images.", repair)
+    yield from _listing_faults(raw)
+
+
+def _listing_faults(raw: RawDataset) -> Iterator[Finding]:
+    """Entries of `dataset` that list no images."""
+    listed = raw.content.get("dataset")
+    wrong = (
+        [name for name, entry in listed.items() if not is_listing(entry)] if isinstance(listed, dict) else []
+    )
+    if wrong:
+        seen = f"dataset lists no images for {len(wrong)} cases, such as {wrong[0]!r}"
+        advice = "Write {'images': [file, …], 'label': file} for each."
+        yield Finding("error", "dataset_json", raw.folder / "dataset.json", seen, advice)
 
 
 def _label_faults(raw: RawDataset) -> Iterator[Finding]:

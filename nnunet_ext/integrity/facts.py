@@ -11,6 +11,7 @@ from typing import Literal
 from nnunet_ext.errors import DamagedFile, ProbabilitiesError
 from nnunet_ext.integrity.arrays import read_b2nd, read_npy, read_npz
 from nnunet_ext.integrity.checkpoints import CheckpointFacts, read_checkpoint_facts
+from nnunet_ext.integrity.refusal import Refusal, read_through, refusal_of
 from nnunet_ext.probabilities.properties import read_properties
 from nnunet_ext.voxels.content import Content
 from nnunet_ext.voxels.image import ImageFacts, read_image_facts
@@ -33,34 +34,49 @@ class FileFacts:
     Attributes:
         n_bytes: on disk.
         modified_ns: when it was last written.
-        fault: why it cannot be read wholly; None where it can.
+        fault: what is wrong with its bytes, all of which were read; None where nothing is.
+        refusal: why it could not be read now, which tells nothing of its bytes; None where it could.
     """
 
     path: Path
     n_bytes: int
     modified_ns: int
     fault: str | None = None
+    refusal: Refusal | None = None
     image: ImageFacts | None = None
     arrays: Mapping[str, Content] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     checkpoint: CheckpointFacts | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it was read wholly and without a fault."""
+        return self.fault is None and self.refusal is None
 
 
 def read_facts(job: FileJob) -> FileFacts:
     """Read every byte of a file.
 
     Returns:
-        What it holds, or why it cannot be read.
-
-    Raises:
-        OSError: the system refuses the file.
+        What it holds; what is wrong with its bytes; or why it cannot be read now. Only what was read
+        to its last byte, and did not change meanwhile, is called wrong.
     """
-    status = job.path.stat()
-    known = {"path": job.path, "n_bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     try:
-        return FileFacts(**known, **_read(job))  # type: ignore[arg-type]
-    except (DamagedFile, ProbabilitiesError) as error:
-        return FileFacts(**known, fault=_without_path(str(error), job.path))  # type: ignore[arg-type]
+        before = read_through(job.path, n_bytes=1)
+    except OSError as error:
+        return FileFacts(job.path, 0, 0, refusal=refusal_of(error))
+    known = {"path": job.path, "n_bytes": before.st_size, "modified_ns": before.st_mtime_ns}
+    try:
+        try:
+            found = _read(job)
+        except (DamagedFile, ProbabilitiesError) as error:
+            found = {"fault": _without_path(str(error), job.path)}
+        after = read_through(job.path) if "fault" in found else job.path.stat()
+    except (OSError, MemoryError) as error:
+        return FileFacts(**known, refusal=refusal_of(error))  # type: ignore[arg-type]
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        return FileFacts(**known, refusal=Refusal.of_changing_file())  # type: ignore[arg-type]
+    return FileFacts(**known, **found)  # type: ignore[arg-type]
 
 
 def _read(job: FileJob) -> dict[str, object]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nnunet_ext.errors import SegmentationError
 from nnunet_ext.integrity.repairs import CopyFile, CopyGrid, Preprocess, RoundLabels
 from nnunet_ext.volumes import as_labels, read_segmentation, write_segmentation
+from nnunet_ext.voxels.nifti import check_whole
 
 Making = CopyGrid | RoundLabels | CopyFile | Preprocess
 
@@ -42,7 +46,8 @@ def make(job: MakeJob) -> tuple[Path, ...]:
         The new files in the staging folder, under the names that they shall have.
 
     Raises:
-        SegmentationError: a label cannot be read, or holds what is no label.
+        SegmentationError: a label cannot be read, or holds what is no label, or what was written is not
+            what is read back: writers of images report no full disk.
     """
     repair = job.repair
     if isinstance(repair, Preprocess):
@@ -56,9 +61,9 @@ def make(job: MakeJob) -> tuple[Path, ...]:
     elif isinstance(repair, RoundLabels):
         array, geometry = read_segmentation(repair.path)
         labels = as_labels(array, str(repair.path))
-        write_segmentation(
-            labels, geometry, target, wide=bool(labels.max(initial=0) > np.iinfo(np.uint8).max)
-        )
+        wide = bool(labels.max(initial=0) > np.iinfo(np.uint8).max)
+        write_segmentation(labels, geometry, target, wide=wide)
+        _compare(read_segmentation(target)[0], labels, target)
     else:
         _copy_grid(repair, target)
     return (target,)
@@ -68,7 +73,15 @@ def _copy_grid(repair: CopyGrid, target: Path) -> None:
     import SimpleITK as sitk
 
     image = sitk.ReadImage(str(repair.path))
+    before = sitk.GetArrayFromImage(image)
     image.SetSpacing(repair.geometry.spacing[::-1])
     image.SetOrigin(repair.geometry.origin)
     image.SetDirection(repair.geometry.direction)
     sitk.WriteImage(image, str(target), True)
+    check_whole(target)
+    _compare(sitk.GetArrayFromImage(sitk.ReadImage(str(target))), before, target)
+
+
+def _compare(written: NDArray[Any], wanted: NDArray[Any], target: Path) -> None:
+    if not np.array_equal(written, wanted, equal_nan=wanted.dtype.kind == "f"):
+        raise SegmentationError(f"{target} is not what was written. Look at the disk, and repair again.")

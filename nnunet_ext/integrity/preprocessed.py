@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class PreprocessedDataset:
         folder: its own.
         configurations: those that were preprocessed.
         absent: configurations that plans name and nobody preprocessed.
+        elsewhere: configurations whose folder is none of the data set's own, each with its plans file
+            and that folder; nobody looked into these.
         segmentations: nnU-Net's copies of the labels, by case; None where it has not made them.
         json_files: plans, splits and the like.
         junk: files that systems leave.
@@ -60,6 +63,7 @@ class PreprocessedDataset:
     folder: Path
     configurations: tuple[Preprocessed, ...]
     absent: tuple[str, ...]
+    elsewhere: tuple[tuple[Path, str, str], ...]
     segmentations: Mapping[str, Path] | None
     json_files: tuple[Path, ...]
     junk: tuple[Path, ...]
@@ -68,21 +72,33 @@ class PreprocessedDataset:
 
 
 def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
-    """Find what lies in a data set's preprocessed folder; only its JSON files are opened."""
-    json_files = tuple(sorted(p for p in folder.glob("*.json") if not p.name.startswith(".")))
+    """Find what lies in a data set's preprocessed folder; only its JSON files are opened.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    names = (path.name for path in _listed(folder))
+    json_files = tuple(folder / n for n in names if n.endswith(".json") and not n.startswith("."))
     junk = tuple(path for path, _ in find_junk(folder, file_ending))
     configurations: dict[Path, Preprocessed] = {}
-    absent = []
+    absent, elsewhere = [], []
     for plans in json_files:
         for name, entry in _configurations(plans):
-            place = folder / str(entry["data_identifier"])
-            if not place.is_dir():
+            identifier = str(entry["data_identifier"])
+            place = folder / identifier
+            if not _is_for_cases(place, folder):
+                elsewhere.append((plans, name, identifier))
+            elif not place.is_dir():
                 absent.append(f"{name} of {plans.name}")
             elif place not in configurations:
                 configurations[place] = _survey(place, plans, name, set(junk))
     copies = folder / SEGMENTATIONS
     segmentations = (
-        {p.name.removesuffix(file_ending): p for p in sorted(copies.glob(f"*{file_ending}")) if p not in junk}
+        {
+            p.name.removesuffix(file_ending): p
+            for p in _listed(copies)
+            if p.name.endswith(file_ending) and p not in junk
+        }
         if copies.is_dir()
         else None
     )
@@ -92,6 +108,7 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
         folder,
         tuple(configurations.values()),
         tuple(absent),
+        tuple(elsewhere),
         segmentations,
         json_files,
         junk,
@@ -123,16 +140,23 @@ def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         entry: dict[str, Any] = {}
         parent: str | None = name
         for _ in configurations:  # inheritance that runs in a circle ends here
-            if parent not in configurations:
+            above = configurations.get(parent) if isinstance(parent, str) else None
+            if not isinstance(above, dict):
                 break
-            entry = {**configurations[parent], **entry}
-            parent = configurations[parent].get("inherits_from")
+            entry = {**above, **entry}
+            parent = above.get("inherits_from")
         if "data_identifier" in entry:
             yield name, entry
 
 
+def _is_for_cases(place: Path, folder: Path) -> bool:
+    """Whether a place lies below the folder, as far as its name tells, and none of its known folders does."""
+    base, named = (Path(os.path.normpath(path)) for path in (folder, place))
+    return base in named.parents and named.relative_to(base).parts[0] not in (SEGMENTATIONS, QUARANTINE)
+
+
 def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> Preprocessed:
-    files = sorted(p for p in folder.iterdir() if p not in junk and p.name != QUARANTINE)
+    files = [p for p in _listed(folder) if p not in junk and p.name != QUARANTINE]
     kind = "npz" if not any(p.suffix == ".b2nd" for p in files) and _any_npz(files) else "b2nd"
     cases: dict[str, dict[str, Path]] = {}
     strangers = []
@@ -145,6 +169,10 @@ def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> P
     return Preprocessed(folder, plans, configuration, kind, cases, tuple(strangers))
 
 
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())  # `glob` would say nothing of a folder that it cannot list
+
+
 def _any_npz(files: list[Path]) -> bool:
     return any(p.suffix == ".npz" for p in files)
 
@@ -152,7 +180,8 @@ def _any_npz(files: list[Path]) -> bool:
 def _read_splits(path: Path) -> tuple[Mapping[str, list[str]], ...]:
     splits = _load(path)
     is_list = isinstance(splits, list) and all(
-        isinstance(s, dict) and {"train", "val"} <= set(s) for s in splits
+        isinstance(s, dict) and isinstance(s.get("train"), list) and isinstance(s.get("val"), list)
+        for s in splits
     )
     return tuple(splits) if is_list else ()
 
@@ -160,5 +189,5 @@ def _read_splits(path: Path) -> tuple[Mapping[str, list[str]], ...]:
 def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -41,6 +41,10 @@ def check_preprocessed(
             yield Finding("error", "damaged", path, fault, advice)
     for name in found.absent:
         yield Finding("note", "not_preprocessed", found.folder, f"{name} was not preprocessed")
+    for plans, name, identifier in found.elsewhere:
+        seen = f"{name} has the data_identifier {identifier!r}, which is no folder for cases of this data set"
+        advice = "Correct it there; nothing was read in that folder, and nothing is moved."
+        yield Finding("error", "data_identifier", plans, seen, advice)
     yield from _split_faults(found)
     yield from _copy_faults(found, raw_cases, facts)
     for configuration in found.configurations:
@@ -62,7 +66,8 @@ def _configuration_faults(
                 "warning", "orphan", next(iter(files.values())), seen, "", ForgetCase(case_id), case_id
             )
             continue
-        repair = Preprocess(found.plans, found.configuration, case_id, tuple(files.values())) if raw else None
+        old = tuple(files.values())
+        repair = Preprocess(found.plans, found.configuration, found.folder, case_id, old) if raw else None
         advice = "" if raw else "Preprocess it again where its raw files are."
         for severity, kind, path, seen in _case_faults(found, case_id, files, raw, facts, expected):
             yield Finding(severity, kind, path, seen, advice, repair, case_id)
@@ -88,13 +93,9 @@ def _case_faults(
                 seen = f"{where}{content.n_not_finite} of {content.size} numbers are NaN or infinite"
                 yield "error", "not_finite", path, seen
     yield from _array_faults(files, facts, expected)
-    if (
-        (pkl := files.get(".pkl"))
-        and not facts[pkl].fault
-        and (lacking := NEEDED_KEYS - set(facts[pkl].keys))
-    ):
+    if (pkl := files.get(".pkl")) and facts[pkl].is_read and (lacking := NEEDED_KEYS - set(facts[pkl].keys)):
         yield "error", "properties", pkl, f"it lacks {', '.join(sorted(lacking))}"
-    if raw and files:
+    if raw and files and all(facts[path].is_read for path in (*raw.files, *files.values())):
         yield from _age(found, files, raw, facts)
 
 

@@ -1,102 +1,178 @@
-"""Where repairs put what they replace, the journal of it, and the way back."""
+"""Where repairs put what they replace, how they are ended after a kill, and how they are undone."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import RepairError, UsageError
+from nnunet_ext.files import sync
+from nnunet_ext.integrity.journal import (
+    FORMAT,
+    JOURNAL,
+    MADE,
+    UNDONE,
+    Journal,
+    read_journal,
+)
+from nnunet_ext.integrity.leftovers import (
+    files_below,
+    places_of,
+    remove_empty,
+    remove_made,
+    remove_where_nothing_stands,
+)
+from nnunet_ext.integrity.moves import Change, Look, Move
+from nnunet_ext.integrity.own_folders import OwnFolders, is_there, real, real_place
 from nnunet_ext.integrity.raw import QUARANTINE
+from nnunet_ext.integrity.settling import end, unfinished
+from nnunet_ext.integrity.taking_back import take_all_back, take_back
 from nnunet_ext.paths import DatasetFolders
 
-JOURNAL = "journal.jsonl"
-STAGING = "staging"
-UNDONE = "undone"
+RESERVED = (MADE, UNDONE, JOURNAL)
 
 
 class Quarantine:
-    """Moves files out of a data set and new ones in; each step is in the journal before it is done.
+    """Moves files out of a data set and new ones in; each change is wholly done or not at all.
 
     Every part of the data set has its own quarantine folder, so that nothing is copied from one disk
-    to another. Nothing is deleted.
+    to another. Nothing is deleted, and nothing is moved that is not the data set's own.
 
     Attributes:
-        journal: of all steps, in the first part that is there: raw, preprocessed or results.
+        journal: of all changes, in the first part that may be written to: raw, preprocessed or results.
         touched: files that were moved or made.
+
+    Raises:
+        RepairError: an earlier repair was not ended, another one runs, or the quarantine is a link.
+        OSError: the journal cannot be written.
     """
 
     def __init__(self, folders: DatasetFolders, name: str | None = None) -> None:
-        name = name or datetime.now().strftime("%Y%m%d_%H%M%S_%f")
-        parts = [p for p in (folders.raw, folders.preprocessed, folders.results) if p]
-        self._places = {part.resolve(): part.resolve() / QUARANTINE / name for part in parts}
-        self.journal = next(iter(self._places.values())) / JOURNAL
+        self._own = OwnFolders.of(folders)
+        self._name = name or datetime.now().strftime("%Y%m%d_%H%M%S_%f")
+        for part in self._own.parts:
+            if real(part / QUARANTINE) != part / QUARANTINE:
+                raise RepairError(
+                    f"{part / QUARANTINE} is a link. Make a folder of it: repairs copy nothing."
+                )
+        self.journal = self._make_folder() / JOURNAL
         self.touched: set[Path] = set()
+        self._n_made = self._n_changes = 0
+        self._log = Journal(self.journal)
+        try:
+            self._log.write(step="begun", format=FORMAT, parts=[str(part) for part in self._own.parts])
+            if others := [path for path in unfinished(folders) if path != self.journal]:
+                raise RepairError(
+                    f"{others[0]}: this repair is not done. Wait for it, or check the data set again if it "
+                    "was killed."
+                )
+        except BaseException:
+            self._log.close()
+            self.journal.unlink()
+            remove_empty([self.journal.parent])
+            raise
 
-    def set_aside(self, path: Path) -> None:
-        """Move a file or folder to the quarantine; one that is no longer there is passed over."""
-        if not path.exists():
-            return
-        target = _free(self._place_of(path))
-        status = path.stat()
-        self._write(
-            step="moved", path=str(path), to=str(target), times_ns=[status.st_atime_ns, status.st_mtime_ns]
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, target)
-        self.touched.add(path)
-
-    def put(self, staged: Path, target: Path, *, keep_time: bool = False) -> None:
-        """Move a new file to its place, after what lies there went to the quarantine.
+    def change(
+        self, repair: str, *, aside: Iterable[Path] = (), put: Iterable[tuple[Path, Path]] = ()
+    ) -> None:
+        """Set files aside and put new ones in their places, all or none.
 
         Args:
-            staged: the new file, on the same disk.
-            target: its place.
-            keep_time: give it the time of the one that it replaces.
-        """
-        status = target.stat() if keep_time and target.exists() else None
-        self.set_aside(target)
-        self._write(step="made", path=str(target))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if status:
-            os.utime(staged, ns=(status.st_atime_ns, status.st_mtime_ns))
-        shutil.move(staged, target)
-        self.touched.add(target)
+            repair: what it is for, in words.
+            aside: files, folders or links to move to the quarantine; those not there are passed over.
+            put: new files, of a folder of `making_folder`, each with its place; what lies there is
+                set aside first.
 
-    def staging(self, beside: Path, name: str) -> Path:
-        """A folder on the disk of `beside` to make new files in; made."""
-        folder = self._root_of(beside) / STAGING / name
-        folder.mkdir(parents=True, exist_ok=True)
+        Raises:
+            RepairError: a file is not the data set's own.
+            OSError: a file cannot be moved; all lie where they lay.
+        """
+        made_for = {real_place(place): (made, place) for made, place in put}
+        old = {real_place(path): path for path in aside} | {
+            p: as_named for p, (_, as_named) in made_for.items()
+        }
+        moves = []
+        for place in old:
+            moves += [self._set_aside(place)] if is_there(place) else []
+            moves += [self._put(made_for[place][0], place)] if place in made_for else []
+        if not moves:
+            return
+        self._n_changes += 1
+        change = Change(self._n_changes, repair, tuple(moves))
+        plain = [move.as_json() for move in moves]
+        self._log.write(step="planned", change=change.number, repair=repair, moves=plain)
+        try:
+            for move in moves:
+                move.do()
+            self._log.write(step="done", change=change.number)
+        except (OSError, KeyboardInterrupt):
+            with suppress(OSError):  # where it cannot be taken back now, the next check tries again
+                for step in reversed(change.steps):
+                    take_back(step)
+                self._log.write(step="taken_back", change=change.number)
+            raise
+        self.touched.update(old.values())
+
+    def making_folder(self, beside: Path) -> Path:
+        """An empty folder on the disk of `beside` to make new files in.
+
+        Raises:
+            RepairError: that is not the data set's own.
+        """
+        self._n_made += 1
+        folder = self._folder_in(self._part_of(beside)) / MADE / str(self._n_made)
+        folder.mkdir(parents=True)
         return folder
 
-    def close(self) -> None:
-        """Remove the folders that were only for making files in, where they are empty."""
-        for place in self._places.values():
-            for base, _, _ in os.walk(place / STAGING, topdown=False):
-                if not any(Path(base).iterdir()):
-                    Path(base).rmdir()
+    def close(self) -> bool:
+        """End the repair; without a change nothing of it is left.
 
-    def _root_of(self, path: Path) -> Path:
-        part = next((part for part in self._places if path.resolve().is_relative_to(part)), None)
-        return self._places[part] if part else self.journal.parent
+        Returns:
+            Whether anything was changed.
+        """
+        places = [self._folder_in(part) for part in self._own.parts]
+        if not read_journal(self.journal).halfway:
+            remove_made(places)
+            self._log.write(step="closed")
+        self._log.close()
+        return not remove_where_nothing_stands(self.journal, places)
 
-    def _place_of(self, path: Path) -> Path:
-        part = next((part for part in self._places if path.resolve().is_relative_to(part)), None)
+    def _make_folder(self) -> Path:
+        """The folder of the journal, in the first part that may be written to: raw data often may not."""
+        for part in self._own.parts[:-1]:
+            with suppress(OSError):
+                self._folder_in(part).mkdir(parents=True)
+                return self._folder_in(part)
+        self._folder_in(self._own.parts[-1]).mkdir(parents=True)
+        return self._folder_in(self._own.parts[-1])
+
+    def _folder_in(self, part: Path) -> Path:
+        return part / QUARANTINE / self._name
+
+    def _part_of(self, path: Path) -> Path:
+        part = self._own.part_of(path)
         if part is None:
-            return self.journal.parent / "elsewhere" / path.name
-        return self._places[part] / path.resolve().relative_to(part)
+            raise RepairError(
+                f"{path} lies outside of the data set's folders, or below a link that leads out of them. "
+                "Mend it where it lies."
+            )
+        return part
 
-    def _write(self, **entry: Any) -> None:
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        with self.journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _set_aside(self, path: Path) -> Move:
+        part = self._part_of(path)
+        self._folder_in(part).mkdir(parents=True, exist_ok=True)  # by which the part is known as its own
+        first, *others = self._own.place_of(path, part).parts
+        first += ".0" if first.casefold() in RESERVED else ""
+        inside = _free(self._folder_in(part).joinpath(first, *others))
+        return Move(real_place(path), inside, True, Look.at(path))
+
+    def _put(self, made: Path, place: Path) -> Move:
+        self._part_of(place)
+        sync(made)
+        return Move(real_place(place), made, False, Look.at(made, hashed=True))
 
 
 @dataclass(frozen=True)
@@ -113,64 +189,67 @@ class Undone:
 
 
 def undo(journal: Path) -> Undone:
-    """Take back every step of a journal, the last one first.
+    """Take back every change of a journal, the last one first; it may be repeated until none is left.
 
-    What the repairs made moves to a folder `undone` beside the journal. A file that somebody put in
-    the place of one to restore is left alone, and told.
+    What the repairs made goes back to the quarantine. A file that is not as the repair left it, or has
+    another one in its place, is left alone and told; the others are restored.
 
     Raises:
         UsageError: there is no such journal, or it was undone already.
+        RepairError: it lies in no quarantine, another process has it open, or it cannot be written.
     """
-    entries = _read(journal)
-    restored, refused = [], []
-    for entry in reversed(entries):
-        path = Path(entry["path"])
-        if entry["step"] == "made":
-            _take_out(path, journal.parent / UNDONE)
-        elif not Path(entry["to"]).exists():
-            continue  # the step was written down, and then the process was killed
-        elif path.exists():
-            refused.append(f"{path} is in the way of {entry['to']}")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(entry["to"], path)
-            os.utime(path, ns=tuple(entry["times_ns"]))
-            restored.append(path)
-    if not refused:
-        with journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": UNDONE}) + "\n")
-    return Undone(tuple(restored), tuple(refused))
-
-
-def _read(journal: Path) -> list[dict[str, Any]]:
+    path = real_place(journal)
+    if not path.is_file():
+        raise UsageError(f"{journal} is no file. Name the journal of a repair.")
+    if path.parent.parent.name != QUARANTINE:
+        raise RepairError(f"{journal} lies in no quarantine folder of a data set: nothing was moved.")
     try:
-        lines = journal.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"{journal} cannot be read: {error}. Name the journal of a repair.") from error
-    entries = list(_parsed(lines))
-    if any(entry["step"] == UNDONE for entry in entries):
-        raise UsageError(f"{journal} was undone already.")
-    return entries
-
-
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
+        log = Journal(path)
         try:
-            yield json.loads(line)
-        except ValueError:  # the last line of a process that was killed while it wrote it
-            return
+            return _undo(path, log)
+        finally:
+            log.close()
+    except OSError as error:
+        raise RepairError(
+            f"{journal} cannot be read and written: {error}. What is back stays; repeat this once that "
+            "is mended."
+        ) from error
 
 
-def _take_out(path: Path, folder: Path) -> None:
-    if path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, _free(folder / path.name))
+def _undo(journal: Path, log: Journal) -> Undone:
+    entries = read_journal(journal)
+    if entries.is_undone:
+        raise UsageError(f"{journal} was undone already.")
+    if not entries.is_closed:
+        end(journal, entries, log)
+        entries = read_journal(journal)
+    restored: list[Path] = []
+    refused = [
+        f"line {n} of {journal} cannot be read, and what it tells was not undone" for n in entries.unreadable
+    ]
+    for change in entries.standing:
+        log.write(step="undoing", change=change.number)
+        back, faults = take_all_back(change, journal)
+        restored += back
+        refused += faults
+        log.write(step="done" if faults else "taken_back", change=change.number)
+    told = {move.inside for change in entries.changes for move in change.moves}
+    if entries.unreadable:
+        for place in places_of(journal, entries):
+            refused += [
+                f"{path} is told by no line that can be read; it lay at {place.parent.parent / below}"
+                for path, below in files_below(place)
+                if path not in told
+            ]
+    if not refused:
+        log.write(step=UNDONE)
+    return Undone(tuple(restored), tuple(refused))
 
 
 def _free(path: Path) -> Path:
     """The path, or one with a number where something lies there already."""
     n, free = 0, path
-    while free.exists():
+    while is_there(free):
         n += 1
         free = path.with_name(f"{path.name}.{n}")
     return free

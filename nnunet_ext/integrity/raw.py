@@ -49,6 +49,7 @@ class RawDataset:
         folder: its own.
         content: its dataset.json; empty where that cannot be read.
         json_fault: why it cannot.
+        json_refusal: the system's reason, where it does not let it be read now.
         cases: of training and test.
         junk: files that systems and killed processes leave, with whether nnU-Net takes one for a case.
         strangers: files in the folders of images and labels that nnU-Net does not read.
@@ -60,6 +61,7 @@ class RawDataset:
     cases: tuple[RawCase, ...]
     junk: tuple[tuple[Path, bool], ...]
     strangers: tuple[Path, ...]
+    json_refusal: str | None = None
 
     @property
     def file_ending(self) -> str:
@@ -79,23 +81,29 @@ def n_channels_of(content: Mapping[str, Any]) -> int | None:
 
 
 def survey_raw(folder: Path) -> RawDataset:
-    """Find what lies in the folder of a raw data set; no image is opened."""
-    content, fault = _read_json(folder / "dataset.json")
+    """Find what lies in the folder of a raw data set; no image is opened.
+
+    Raises:
+        OSError: a folder of images or labels cannot be listed.
+    """
+    content, fault, refusal = _read_json(folder / "dataset.json")
     ending = str(content.get("file_ending") or ".nii.gz")
     junk = tuple(find_junk(folder, ending))
     junk_paths = {path for path, _ in junk}
     files = {
-        sub: [p for p in _files(folder / sub) if p not in junk_paths]
+        sub: [p for p in _files(folder / sub, ending) if p not in junk_paths]
         for sub in (*IMAGE_FOLDERS, *LABEL_FOLDERS)
     }
     listed = content.get("dataset")
     if isinstance(listed, dict):
-        cases = tuple(_listed_case(folder, name, entry) for name, entry in listed.items())
+        cases = tuple(
+            _listed_case(folder, name, entry) for name, entry in listed.items() if is_listing(entry)
+        )
         return RawDataset(folder, content, fault, cases + tuple(_cases(files, ending, ["Ts"])), junk, ())
     cases = tuple(_cases(files, ending, ["Tr", "Ts"]))
     known = {path for case in cases for path in case.files}
     strangers = tuple(path for found in files.values() for path in found if path not in known)
-    return RawDataset(folder, content, fault, cases, junk, strangers)
+    return RawDataset(folder, content, fault, cases, junk, strangers, refusal)
 
 
 def find_junk(folder: Path, ending: str) -> Iterator[tuple[Path, bool]]:
@@ -118,20 +126,38 @@ def _is_left_part(name: str) -> bool:
     return not (writer.isdecimal() and psutil.pid_exists(int(writer)))
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
+def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
+    """Its content, what is wrong with it, and why the system does not let it be read now."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}, "it does not exist"
-    except (OSError, ValueError) as error:
-        return {}, f"it cannot be read as JSON: {error}"
-    return (content, None) if isinstance(content, dict) else ({}, "it holds no object with entries")
+        return {}, "it does not exist", None
+    except OSError as error:
+        return {}, "it cannot be read", f"it cannot be read now: {error.strerror or error}"
+    except (ValueError, RecursionError) as error:
+        return {}, f"it cannot be read as JSON: {error}", None
+    if isinstance(content, dict):
+        return content, None, None
+    return {}, "it holds no object with entries", None
 
 
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _files(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder, sorted, with links that lead nowhere; none where there is no such folder.
+
+    Folders are none, unless they are named like images: nnU-Net takes them for such.
+    """
+    if not os.path.lexists(folder):
         return []
-    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(PART_MARK))
+    with os.scandir(folder) as entries:
+        found = [e.name for e in entries if not _is_folder(e) or e.name.endswith(ending)]
+    return [folder / name for name in sorted(found) if not name.startswith(PART_MARK)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _cases(files: Mapping[str, list[Path]], ending: str, parts: list[str]) -> Iterator[RawCase]:
@@ -146,9 +172,14 @@ def _cases(files: Mapping[str, list[Path]], ending: str, parts: list[str]) -> It
             yield RawCase(case_id, part, channels.get(case_id, {}), labels.get(case_id))
 
 
-def _listed_case(folder: Path, name: str, entry: Any) -> RawCase:
+def is_listing(entry: Any) -> bool:
+    """Whether an entry of `dataset` in dataset.json lists a case's images, as nnU-Net reads it."""
+    return isinstance(entry, dict) and isinstance(entry.get("images"), list) and bool(entry["images"])
+
+
+def _listed_case(folder: Path, name: str, entry: Mapping[str, Any]) -> RawCase:
     """A case whose files dataset.json lists, relative to its folder or not."""
-    paths = [folder / os.path.expandvars(str(image)) for image in entry.get("images", [])]
+    paths = [folder / os.path.expandvars(str(image)) for image in entry["images"]]
     label = entry.get("label")
     return RawCase(
         name, "Tr", dict(enumerate(paths)), folder / os.path.expandvars(str(label)) if label else None

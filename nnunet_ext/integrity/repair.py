@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.errors import NnunetExtError, RepairError
 from nnunet_ext.files import write_json
-from nnunet_ext.integrity.check import Check, Survey, survey
+from nnunet_ext.integrity.check import Check
 from nnunet_ext.integrity.findings import CheckReport, Finding
 from nnunet_ext.integrity.making import MakeJob, make
-from nnunet_ext.integrity.preprocessed import SEGMENTATIONS
+from nnunet_ext.integrity.own_folders import is_there
 from nnunet_ext.integrity.quarantine import Quarantine
 from nnunet_ext.integrity.repairs import (
     CopyFile,
@@ -26,11 +28,14 @@ from nnunet_ext.integrity.repairs import (
     SetCaseAside,
     describe,
 )
-from nnunet_ext.workers import Outcome, default_processes, run_jobs
+from nnunet_ext.integrity.share import Share
+from nnunet_ext.integrity.survey import Survey, survey
+from nnunet_ext.workers import default_processes, run_jobs
 
 MAX_ROUNDS = 4
 
 OnRepair = Callable[[str], None]
+OnJournal = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class RepairReport:
     check: CheckReport
 
 
-def _say_nothing(repair: str) -> None:
+def _say_nothing(what: str | Path) -> None:
     """For callers who want no progress."""
 
 
@@ -62,17 +67,18 @@ def planned(report: CheckReport, *, raw: bool) -> tuple[Repair, ...]:
         raw: also those that touch raw images.
     """
     cases = {
-        f.repair.case_id
+        f.case_id
         for f in report.findings
-        if isinstance(f.repair, SetCaseAside) and (raw or f.severity == "error")
-    }
+        if (isinstance(f.repair, SetCaseAside) and (raw or f.severity == "error"))
+        or (f.repair is None and f.severity == "error")
+    } - {None}
     unique = dict.fromkeys(f.repair for f in report.findings if f.repair and _is_due(f, raw, cases))
     order = (SetAside, SetCaseAside, ForgetCase, CopyGrid, RoundLabels, CopyFile, Preprocess, CountCases)
     return tuple(sorted(unique, key=lambda repair: order.index(type(repair))))
 
 
-def _is_due(finding: Finding, raw: bool, faulty_cases: set[str]) -> bool:
-    """Whether to do a finding's repair; a case that has to be set aside gets no other."""
+def _is_due(finding: Finding, raw: bool, faulty_cases: set[str | None]) -> bool:
+    """Whether to do a finding's repair; a case to set aside, or that nothing mends, gets no other."""
     repair = finding.repair
     if repair is None or (repair.is_raw and not raw):
         return False
@@ -82,7 +88,13 @@ def _is_due(finding: Finding, raw: bool, faulty_cases: set[str]) -> bool:
 
 
 def repair_dataset(
-    check: Check, report: CheckReport, *, raw: bool, on_repair: OnRepair = _say_nothing
+    check: Check,
+    report: CheckReport,
+    *,
+    raw: bool,
+    yes: bool = False,
+    on_repair: OnRepair = _say_nothing,
+    on_journal: OnJournal = _say_nothing,
 ) -> RepairReport:
     """Repair what can be, and check again; a repair may bring another to light, such as older files.
 
@@ -90,30 +102,51 @@ def repair_dataset(
         check: of the data set.
         report: what it found.
         raw: also touch raw images and labels that no program can mend.
+        yes: also where more than half of the cases would be set aside.
         on_repair: called with each repair's words when it was done.
+        on_journal: called with the journal's path before anything is moved.
 
     Raises:
         UsageError: none of the data set's folders is there.
+        RepairError: more than half of the cases would be set aside, an earlier repair was not ended, or
+            nothing can be written to the data set; nothing was moved.
     """
-    quarantine = Quarantine(check.folders)
+    share = Share(survey(check.folders))
+    repairs = planned(report, raw=raw)
+    if (too_many := share.too_many(repairs)) and not yes:
+        raise RepairError(f"{too_many}. Look at the findings first; --yes repairs all the same.")
+    if not repairs:
+        return RepairReport((), (), None, report)
+    try:
+        quarantine = Quarantine(check.folders)
+    except OSError as error:
+        raise RepairError(f"Nothing was repaired, since nothing can be written: {error}.") from error
+    on_journal(quarantine.journal)
     done: list[str] = []
     failed: dict[Repair, str] = {}
-    for _ in range(MAX_ROUNDS):
-        repairs = [repair for repair in planned(report, raw=raw) if repair not in failed]
-        if not repairs:
-            break
-        one_round = _Round(survey(check.folders), quarantine, check.n_processes)
-        for repair, reason in one_round.carry_out(repairs):
-            if reason:
-                failed[repair] = f"{describe(repair)}: {reason}"
-            else:
-                done.append(describe(repair))
-                on_repair(done[-1])
-        check.forget(quarantine.touched)
-        report = check.run()
-    quarantine.close()
-    journal = quarantine.journal if quarantine.journal.exists() else None
-    return RepairReport(tuple(done), tuple(failed.values()), journal, report)
+    try:
+        for _ in range(MAX_ROUNDS):
+            if (too_many := share.too_many(repairs)) and not yes:
+                failed |= {repair: f"{describe(repair)}: {too_many} (--yes)" for repair in repairs}
+                break
+            share.count(repairs)
+            one_round = _Round(survey(check.folders), quarantine, check.n_processes)
+            for repair, reason in one_round.carry_out(repairs):
+                if reason:
+                    failed[repair] = f"{describe(repair)}: {reason}"
+                else:
+                    done.append(describe(repair))
+                    on_repair(done[-1])
+            check.forget(quarantine.touched)
+            report = check.run()
+            repairs = tuple(repair for repair in planned(report, raw=raw) if repair not in failed)
+            if not repairs:
+                break
+    finally:
+        is_changed = quarantine.close()
+    return RepairReport(
+        tuple(done), tuple(failed.values()), quarantine.journal if is_changed else None, report
+    )
 
 
 class _Round:
@@ -126,43 +159,49 @@ class _Round:
     def carry_out(self, repairs: Sequence[Repair]) -> Iterable[tuple[Repair, str | None]]:
         """Do them all, and yield each with the reason why it was not done, if any."""
         jobs: list[MakeJob] = []
-        for number, repair in enumerate(repairs):
+        for repair in repairs:
             if isinstance(repair, (CopyGrid, RoundLabels, CopyFile, Preprocess)):
-                jobs.append(self._job(repair, number))
-                continue
-            try:
-                self._do(repair)
-            except OSError as error:
-                yield repair, str(error)
+                try:
+                    jobs.append(self._job(repair))
+                except (OSError, NnunetExtError) as error:
+                    yield repair, str(error)
             else:
-                yield repair, None
+                yield repair, _reason(self._do, repair)
         # two makings of one label follow each other: the second works on what the first made
         for kind in (CopyGrid, RoundLabels, CopyFile, Preprocess):
             of_kind = [job for job in jobs if isinstance(job.repair, kind)]
             for outcome in run_jobs(make, of_kind, self._n_processes):
-                try:
-                    yield outcome.job.repair, self._put(outcome)
-                except OSError as error:
-                    yield outcome.job.repair, str(error)
+                if outcome.result is None:
+                    yield outcome.job.repair, (outcome.reason or "").strip().splitlines()[-1]
+                else:
+                    yield outcome.job.repair, _reason(self._put, outcome.job.repair, outcome.result)
 
     def _do(self, repair: Repair) -> None:
+        words, change = describe(repair), self._quarantine.change
         if isinstance(repair, SetAside):
-            self._quarantine.set_aside(repair.path)
+            change(words, aside=[repair.path])
         elif isinstance(repair, SetCaseAside):
-            self._set_case_aside(repair)
+            assert self._found.raw
+            wanted = (repair.case_id, repair.part)
+            files = [p for c in self._found.raw.cases if (c.case_id, c.part) == wanted for p in c.files]
+            if repair.part == "Ts":
+                change(words, aside=files)
+            else:
+                made = [*self._struck_off(repair.case_id), *self._unsplit(repair.case_id)]
+                change(words, aside=[*files, *self._found.made_of(repair.case_id)], put=made)
         elif isinstance(repair, ForgetCase):
-            self._forget_case(repair.case_id)
+            change(words, aside=self._found.made_of(repair.case_id), put=self._unsplit(repair.case_id))
         elif isinstance(repair, CountCases):
-            self._count_cases(repair.path)
+            change(words, put=[self._recounted(repair.path)])
 
-    def _job(self, repair: CopyGrid | RoundLabels | CopyFile | Preprocess, number: int) -> MakeJob:
-        beside = repair.plans if isinstance(repair, Preprocess) else repair.path
-        staging = self._quarantine.staging(beside, str(number))
+    def _job(self, repair: CopyGrid | RoundLabels | CopyFile | Preprocess) -> MakeJob:
+        beside = repair.folder / repair.case_id if isinstance(repair, Preprocess) else repair.path
+        staging = self._quarantine.making_folder(beside)
         if not isinstance(repair, Preprocess):
             return MakeJob(repair, staging)
         assert self._found.raw and self._found.preprocessed
         case = next(case for case in self._found.raw.training if case.case_id == repair.case_id)
-        kinds = {c.configuration: c.kind for c in self._found.preprocessed.configurations}
+        kinds = {c.folder: c.kind for c in self._found.preprocessed.configurations}
         copy = repair.plans.parent / "dataset.json"
         return MakeJob(
             repair,
@@ -170,78 +209,74 @@ class _Round:
             tuple(path for _, path in sorted(case.channels.items())),
             case.label,
             copy if copy.exists() else self._found.raw.folder / "dataset.json",
-            kinds.get(repair.configuration) == "npz",
+            kinds.get(repair.folder) == "npz",
         )
 
-    def _put(self, outcome: Outcome[MakeJob, tuple[Path, ...]]) -> str | None:
-        """Move what was made to its place; the reason why not, where it was not made."""
-        repair = outcome.job.repair
-        if outcome.result is None:
-            return (outcome.reason or "").strip().splitlines()[-1]
+    def _put(self, repair: CopyGrid | RoundLabels | CopyFile | Preprocess, made: Sequence[Path]) -> None:
+        """Move what was made to its place."""
         if isinstance(repair, Preprocess):
-            for path in repair.files:
-                self._quarantine.set_aside(path)
-            folder = self._folder_of(repair)
-            for staged in outcome.result:
-                self._quarantine.put(staged, folder / staged.name)
-            return None
+            put = [(path, repair.folder / path.name) for path in made]
+            self._quarantine.change(describe(repair), aside=repair.files, put=put)
+            return
         # What was made of a header, or of whole numbers in another type, is not older for it.
-        keep_time = isinstance(repair, CopyGrid) or (isinstance(repair, RoundLabels) and repair.same_values)
-        self._quarantine.put(outcome.result[0], repair.path, keep_time=keep_time)
-        return None
+        if isinstance(repair, CopyGrid) or (isinstance(repair, RoundLabels) and repair.same_values):
+            old = repair.path.stat()
+            os.utime(made[0], ns=(old.st_atime_ns, old.st_mtime_ns))
+        self._quarantine.change(describe(repair), put=[(made[0], repair.path)])
 
-    def _folder_of(self, repair: Preprocess) -> Path:
-        assert self._found.preprocessed
-        return next(
-            c.folder
-            for c in self._found.preprocessed.configurations
-            if (c.plans, c.configuration) == (repair.plans, repair.configuration)
-        )
-
-    def _set_case_aside(self, repair: SetCaseAside) -> None:
-        assert self._found.raw
-        for case in self._found.raw.cases:
-            if (case.case_id, case.part) == (repair.case_id, repair.part):
-                for path in case.files:
-                    self._quarantine.set_aside(path)
-        if repair.part == "Tr":
-            self._strike_off(repair.case_id)
-        if repair.part == "Tr" and self._found.preprocessed:
-            self._forget_case(repair.case_id)
-
-    def _strike_off(self, case_id: str) -> None:
-        """Take a case out of the list of cases of a dataset.json that has one."""
+    def _struck_off(self, case_id: str) -> Iterable[tuple[Path, Path]]:
+        """A dataset.json without the case, where it lists its cases' files itself."""
         assert self._found.raw
         path = self._found.raw.folder / "dataset.json"
-        listed = self._found.raw.content.get("dataset")
-        if isinstance(listed, dict) and case_id in listed:
-            content = json.loads(path.read_text(encoding="utf-8"))
+        content = _read_json(path)
+        if isinstance(content, dict) and case_id in (content.get("dataset") or {}):
             del content["dataset"][case_id]
-            self._rewrite(path, content)
+            yield self._written(path, content)
 
-    def _forget_case(self, case_id: str) -> None:
-        """Take a case out of what was made of the training cases."""
-        found = self._found.preprocessed
-        assert found
-        for configuration in found.configurations:
-            for path in configuration.cases.get(case_id, {}).values():
-                self._quarantine.set_aside(path)
-        if found.segmentations and case_id in found.segmentations:
-            self._quarantine.set_aside(found.folder / SEGMENTATIONS / found.segmentations[case_id].name)
-        splits = found.folder / "splits_final.json"
-        if any(case_id in split[part] for split in found.splits for part in ("train", "val")):
-            content = json.loads(splits.read_text(encoding="utf-8"))
-            for split in content:
-                split.update({part: [c for c in split[part] if c != case_id] for part in ("train", "val")})
-            self._rewrite(splits, content)
+    def _unsplit(self, case_id: str) -> Iterable[tuple[Path, Path]]:
+        """Splits without the case, where they have it."""
+        if self._found.preprocessed is None:
+            return
+        path = self._found.preprocessed.folder / "splits_final.json"
+        if not is_there(path):
+            return
+        splits = _read_json(path)
+        if self._found.preprocessed.splits and any(case_id in (*s["train"], *s["val"]) for s in splits):
+            for split in splits:
+                split |= {part: [c for c in split[part] if c != case_id] for part in ("train", "val")}
+            yield self._written(path, splits)
 
-    def _count_cases(self, path: Path) -> None:
+    def _recounted(self, path: Path) -> tuple[Path, Path]:
         """Count anew: other repairs of the same round may have taken cases out."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["numTraining"] = sum(bool(case.channels) for case in survey(self._found.folders).raw.training)  # type: ignore[union-attr]
-        self._rewrite(path, content)
+        raw = survey(self._found.folders).raw
+        assert raw
+        return self._written(
+            path, {**_read_json(path), "numTraining": sum(bool(case.channels) for case in raw.training)}
+        )
 
-    def _rewrite(self, path: Path, content: Any) -> None:
-        staged = self._quarantine.staging(path, "json") / path.name
-        write_json(content, staged)
-        self._quarantine.put(staged, path)
+    def _written(self, path: Path, content: Any) -> tuple[Path, Path]:
+        """A new JSON file, with the place where it belongs."""
+        made = self._quarantine.making_folder(path) / path.name
+        write_json(content, made)
+        return made, path
+
+
+def _reason(function: Callable[..., None], *arguments: Any) -> str | None:
+    """Call a function: why it could not do its work, or None where it did."""
+    try:
+        function(*arguments)
+    except (OSError, NnunetExtError) as error:
+        return str(error)
+    return None
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds now.
+
+    Raises:
+        RepairError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RepairError(f"{path} cannot be read: {error}") from error

@@ -95,12 +95,14 @@ class Preprocess:
     Attributes:
         plans: the plans file.
         configuration: its configuration.
+        folder: of that configuration's cases.
         case_id: the case.
         files: its old files, whole or not, which go to the quarantine.
     """
 
     plans: Path
     configuration: str
+    folder: Path
     case_id: str
     files: tuple[Path, ...]
     is_raw: bool = False

@@ -36,6 +36,7 @@ class Results:
         odd_folds: folders that begin like a fold's and are none.
         unfinished: folds with checkpoints, but without the final one.
         junk: files that systems leave.
+        unlisted: folders that cannot be listed now, each with why.
     """
 
     folder: Path
@@ -43,13 +44,15 @@ class Results:
     odd_folds: tuple[Path, ...]
     unfinished: tuple[Path, ...]
     junk: tuple[Path, ...]
+    unlisted: tuple[tuple[Path, str], ...] = ()
 
 
 def survey_results(folder: Path, file_ending: str) -> Results:
     """Find what lies in a data set's results folder; nothing is opened."""
     junk = tuple(path for path, _ in find_junk(folder, file_ending))
     jobs, odd, unfinished = [], [], []
-    for base, folders, names in os.walk(folder):
+    errors: list[OSError] = []
+    for base, folders, names in os.walk(folder, onerror=errors.append):
         here = Path(base)
         folders[:] = sorted(n for n in folders if n != QUARANTINE and here / n not in junk)
         odd += [here / name for name in folders if name.startswith("fold_") and not FOLD.fullmatch(name)]
@@ -62,7 +65,8 @@ def survey_results(folder: Path, file_ending: str) -> Results:
             and list(here.glob("*.pth"))
         ):
             unfinished.append(here)
-    return Results(folder, tuple(jobs), tuple(odd), tuple(unfinished), junk)
+    unlisted = tuple((Path(str(error.filename)), str(error.strerror)) for error in errors)
+    return Results(folder, tuple(jobs), tuple(odd), tuple(unfinished), junk, unlisted)
 
 
 def _role(path: Path, file_ending: str) -> Role | None:
@@ -79,6 +83,8 @@ def check_results(results: Results, facts: Facts) -> Iterator[Finding]:
         beside = (path.parent / "_".join(path.name.split("_")[:2])).name
         seen = f"it is no fold, though it is named like {beside}; nnU-Net's search for folds takes it for one"
         yield Finding("warning", "old_fold", path, seen, "", SetAside(path))
+    for path, reason in results.unlisted:
+        yield Finding("error", "unreadable", path, f"it cannot be listed now: {reason}", "Let it be read.")
     for path in results.unfinished:
         yield Finding("note", "unfinished", path, "it has checkpoints, but no checkpoint_final.pth")
     for job in results.jobs:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import written_whole
+from nnunet_ext.files import sync, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
@@ -19,7 +19,7 @@ from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
 from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
-from nnunet_ext.probabilities.store_writing import write_store
+from nnunet_ext.probabilities.store_writing import write_store_to
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 
 COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
@@ -56,7 +56,8 @@ class Converted:
 def convert(job: Conversion) -> Converted:
     """Write the target in the kind that its ending tells, read it back, and compare every number.
 
-    The target appears under its name once it was compared, and not before; only then is anything removed.
+    The target appears under its name once it is on the disk and was compared, and not before; only then
+    is anything removed.
 
     Raises:
         ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
@@ -65,10 +66,25 @@ def convert(job: Conversion) -> Converted:
     source_bytes = job.source.stat().st_size
     sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
     if job.remove_source:
+        sync(job.target.parent)
         job.source.unlink()
         if job.properties is not None:
-            job.properties.unlink()
+            job.properties.unlink()  # a kill before it leaves it, for `is_left_over` to know
     return Converted(sha256, source_bytes, job.target.stat().st_size)
+
+
+def is_left_over(properties: Path, target: Path) -> bool:
+    """Whether a pickle is all that is left of an npz that was converted and removed.
+
+    Args:
+        properties: nnU-Net's pickle, without its npz.
+        target: the file of the store that was made of both.
+    """
+    if not target.is_file():
+        return False
+    about = StoredProbabilities(target).about
+    mine = replace(about, properties=read_properties(properties))
+    return bool(mine.as_json()["properties"] == about.as_json()["properties"])
 
 
 def _to_store(job: Conversion) -> str:
@@ -87,7 +103,8 @@ def _to_store(job: Conversion) -> str:
         source.blocks(layout), layout, sums_to_one=not job.labels.is_regions, what=str(job.source)
     )
     with written_whole(job.target) as part:
-        write_store(part, blocks, source.shape, about)
+        write_store_to(part, blocks, source.shape, about, job.target.name)
+        sync(part)
         return _compare(source, StoredProbabilities(part), ERROR_BOUND)
 
 
@@ -96,10 +113,12 @@ def _to_npz(job: Conversion) -> str:
     properties = dict(source.about.properties) or _properties_of(source.geometry)
     with written_whole(job.target) as part:
         _write_npz(part, source)
+        sync(part)
         sha256 = _compare(source, NpzProbabilities(part), 0.0)
         if properties:  # before the npz gets its name, which nnU-Net reads only with the pickle
             with written_whole(job.target.with_name(f"{job.target.stem}.pkl")) as beside:
                 beside.write_bytes(pickle.dumps(properties))
+                sync(beside)
     return sha256
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.errors import ProbabilitiesError, is_of_the_system
 from nnunet_ext.geometry import Geometry
 
 PLAIN_TYPES = frozenset({"bytes", "set", "frozenset", "complex", "bytearray", "range", "slice"})
@@ -46,11 +46,14 @@ def read_properties(path: Path) -> dict[str, Any]:
     Raises:
         ProbabilitiesError: the file is damaged, holds no dictionary, or asks for anything but plain
             values and numpy arrays.
+        OSError, MemoryError: the system does not let it be read now.
     """
     try:
         with path.open("rb") as file:
             properties = _PlainUnpickler(file).load()
     except Exception as error:  # damaged pickles raise almost anything
+        if is_of_the_system(error):
+            raise
         raise ProbabilitiesError(f"{path} was not read: {error}.") from error
     if not isinstance(properties, dict):
         raise ProbabilitiesError(f"{path} holds a {type(properties).__name__}, not nnU-Net's properties.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from isal import isal_zlib
 
+from nnunet_ext.errors import is_of_the_system
 from nnunet_ext.files import CHUNK_BYTES, sha256_of
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
@@ -182,6 +183,8 @@ class StoredProbabilities:
         try:
             yield
         except Exception as error:
+            if is_of_the_system(error):
+                raise
             raise damaged(self.path, f"{where}: {error or type(error).__name__}") from error
 
 

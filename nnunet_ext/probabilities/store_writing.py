@@ -23,13 +23,22 @@ if TYPE_CHECKING:
 
 
 def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About) -> None:
-    """Write a stream of probabilities, whole or not at all.
+    """Write a stream of probabilities, whole or not at all; otherwise as `write_store_to`."""
+    with written_whole(target) as part:
+        write_store_to(part, blocks, shape, about, target.name)
+
+
+def write_store_to(
+    path: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About, name: str
+) -> None:
+    """Write a stream of probabilities to a file that gets its name later.
 
     Args:
-        target: the file; its name ends in `.b2nd`.
+        path: the file; its name ends in `.b2nd`.
         blocks: label after label in C order, cut in any way.
         shape: `(L, Z, Y, X)` or `(L, Y, X)`.
         about: what they are of.
+        name: that it gets, for errors.
 
     Raises:
         ProbabilitiesError: a value is not finite or outside 0..1, or a property cannot be kept.
@@ -54,11 +63,11 @@ def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], a
         },
     )
     known = about.as_json()
-    checksums = _write_slabs(array, blocks, slabs, summed, target)
+    checksums = _write_slabs(array, blocks, slabs, summed, name)
     cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "summed": summed, "crc32": checksums}
     end = pack_end(known | cut)
     crc = 0
-    with written_whole(target) as part, part.open("wb") as file:
+    with path.open("wb") as file:
         for piece in (array.to_cframe(), end):
             file.write(piece)
             crc = isal_zlib.crc32(piece, crc)
@@ -73,7 +82,7 @@ def write_array(target: Path, probabilities: NDArray[np.floating], about: About)
 
 
 def _write_slabs(
-    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, target: Path
+    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, name: str
 ) -> list[list[int]]:
     """Quantise, checksum and compress slab after slab; the checksums by label."""
     n_labels = array.shape[0]
@@ -89,7 +98,7 @@ def _write_slabs(
             try:
                 quantise(block, numbers)
             except ProbabilitiesError as error:
-                raise ProbabilitiesError(f"{target.name}, label {label}: {error}") from None
+                raise ProbabilitiesError(f"{name}, label {label}: {error}") from None
             if summed:
                 sums[voxels] += numbers
                 if label == n_labels - 1:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.files import write_json
+from nnunet_ext.files import sync, write_json, written_whole
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.paths import DatasetFolders
 from nnunet_ext.splits.contents import CaseFiles
@@ -83,9 +83,19 @@ def write_splits(splits: list[Split], path: Path) -> Path | None:
 
     Returns:
         Where the old file lies now; None where there was none, or it held the same.
+
+    Raises:
+        DatasetError: they cannot be written; the old ones are as they were.
     """
+    try:
+        return _write_splits(splits, path)
+    except OSError as error:
+        raise DatasetError(f"{path} was not written: {error}. Name another file with -s.") from error
+
+
+def _write_splits(splits: list[Split], path: Path) -> Path | None:
     kept = None
-    if path.exists():
+    if path.exists() and _held(path) != splits:
         old = path.read_bytes()
         changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
         kept = path.with_name(f"{path.stem}_{changed}.json")
@@ -93,9 +103,19 @@ def write_splits(splits: list[Split], path: Path) -> Path | None:
         while kept.exists() and kept.read_bytes() != old:
             n += 1
             kept = path.with_name(f"{path.stem}_{changed}_{n}.json")
-        kept.write_bytes(old)
+        with written_whole(kept) as part:
+            part.write_bytes(old)
+            sync(part)
     write_json(splits, path)
     return kept
+
+
+def _held(path: Path) -> list[Split] | None:
+    """The splits of a file; None where it holds none."""
+    try:
+        return read_splits(path)
+    except DatasetError:
+        return None
 
 
 def trained_folds(results: Path | None) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from nnunet_ext.errors import (
     SubmissionError,
     joined_faults,
 )
-from nnunet_ext.files import written_whole
+from nnunet_ext.files import scratch_folder, written_whole
 from nnunet_ext.labels import Dataset
 from nnunet_ext.submission.archive import write_archive
 from nnunet_ext.submission.verify import Verification, verify_archive
@@ -43,18 +43,18 @@ def submit_folder(
         The verification, with warnings at most.
 
     Raises:
-        SubmissionError: a case is missing or too many, or its values or geometry are wrong; all
-            faults at once, and no zip is written.
+        SubmissionError: a case is missing or too many, or its values or geometry are wrong, all
+            faults at once; or the disk takes no zip. No zip is written.
     """
     segmentations = find_images(folder, dataset.file_ending, scans=False)
     faults = [
         f"{case_id}: no segmentation in {folder}" for case_id in references if case_id not in segmentations
     ]
     faults += [f"{case_id}: no scan of that name" for case_id in segmentations if case_id not in references]
-    with tempfile.TemporaryDirectory(prefix="nnunet_ext_") as scratch:
+    with _told(target), scratch_folder(target) as scratch:
         files = []
         for case_id in sorted(set(segmentations) & set(references)):
-            copy = Path(scratch) / f"{case_id}{dataset.file_ending}"
+            copy = scratch / f"{case_id}{dataset.file_ending}"
             try:
                 _export(segmentations[case_id], references[case_id], copy, dataset, wide)
                 files.append(copy)
@@ -62,25 +62,48 @@ def submit_folder(
                 faults.append(f"{case_id}: {error}")
         if faults:
             raise SubmissionError(joined_faults(f"{target} was not written:", faults))
-        return pack(files, target, dataset, references)
+        return pack(files, target, dataset, references, scratch)
 
 
 def pack(
-    files: list[Path], target: Path, dataset: Dataset, references: Mapping[str, Path] | None
+    files: list[Path],
+    target: Path,
+    dataset: Dataset,
+    references: Mapping[str, Path] | None,
+    scratch: Path | None = None,
 ) -> Verification:
     """Pack files into a zip that gets its name only when it is verified.
+
+    Args:
+        files: to pack.
+        target: the zip.
+        dataset: of the verification, as are the references.
+        references: the scan of each case; None where there are none to compare with.
+        scratch: folder to unpack images in for that; one beside the zip where it is None.
 
     Raises:
         SubmissionError: the verification found errors; all at once.
     """
-    with written_whole(target) as part:
+    own = nullcontext(scratch) if scratch else scratch_folder(target)
+    with own as place, written_whole(target) as part:
         write_archive(files, part)
-        verification = verify_archive(part, dataset, references)
+        verification = verify_archive(part, dataset, references, place)
         if not verification.ok:
             raise SubmissionError(
                 joined_faults(f"{target} was not written:", map(str, verification.findings))
             )
     return Verification(target, verification.n_cases, verification.findings)
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Turn what the system says of a disk that is full, or may not be written, into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise SubmissionError(
+            f"{target} was not written: {error}. Choose a folder with space that may be written."
+        ) from error
 
 
 def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide: bool) -> None:

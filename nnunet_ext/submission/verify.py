@@ -49,7 +49,10 @@ class Verification:
 
 
 def verify_archive(
-    archive: Path, dataset: Dataset, references: Mapping[str, Path] | None = None
+    archive: Path,
+    dataset: Dataset,
+    references: Mapping[str, Path] | None = None,
+    scratch: Path | None = None,
 ) -> Verification:
     """List every fault of a submission zip.
 
@@ -58,10 +61,11 @@ def verify_archive(
         dataset: its labels are the values allowed, its file ending that of the members.
         references: the scan of each case that there should be; without it neither missing cases
             nor geometry are judged.
+        scratch: folder to unpack one image at a time in; the system's temporary one where it is None.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            findings = tuple(_findings(opened, dataset, references))
+            findings = tuple(_findings(opened, dataset, references, scratch))
             n_cases = len(_cases(opened, dataset.file_ending))
     except FileNotFoundError:
         return Verification(archive, 0, (Finding("error", str(archive), "it does not exist"),))
@@ -71,7 +75,10 @@ def verify_archive(
 
 
 def _findings(
-    opened: zipfile.ZipFile, dataset: Dataset, references: Mapping[str, Path] | None
+    opened: zipfile.ZipFile,
+    dataset: Dataset,
+    references: Mapping[str, Path] | None,
+    scratch: Path | None,
 ) -> Iterator[Finding]:
     names = opened.namelist()
     if not names:
@@ -84,7 +91,8 @@ def _findings(
         for case_id in sorted(set(cases) - set(references)):
             yield Finding("error", cases[case_id].filename, "it is no case of the scans")
     for case_id, entry in cases.items():
-        for severity, message in _image_faults(opened, entry, dataset, (references or {}).get(case_id)):
+        reference = (references or {}).get(case_id)
+        for severity, message in _image_faults(opened, entry, dataset, reference, scratch):
             yield Finding(severity, entry.filename, message)
 
 
@@ -125,9 +133,13 @@ Fault = tuple[Literal["error", "warning"], str]
 
 
 def _image_faults(
-    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, dataset: Dataset, reference: Path | None
+    opened: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    dataset: Dataset,
+    reference: Path | None,
+    scratch: Path | None,
 ) -> Iterator[Fault]:
-    with tempfile.TemporaryDirectory(prefix="nnunet_ext_") as folder:
+    with tempfile.TemporaryDirectory(prefix="nnunet_ext_", dir=scratch) as folder:
         copy = Path(folder) / f"image{dataset.file_ending}"
         try:
             copy.write_bytes(opened.read(entry))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nnunet_ext.errors import DamagedFile
+from nnunet_ext.errors import CannotReadNow, DamagedFile
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, read_content
 
 CHUNK_VOXELS = 1 << 20
+OF_SEVERAL_FILES = (".mhd", ".nhdr", ".hdr")
+LONGEST_ON_WINDOWS = 260
+NOT_OF_ITS_BYTES = ("unable to open", "could not open", "does not exist", "doesn't exist", "alloc", "memory")
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
         is_label: count the voxels of each value.
 
     Raises:
-        DamagedFile: it is empty, truncated, fails a check sum, or cannot be read.
+        DamagedFile: it is empty, truncated, fails a check sum, or holds no image.
+        OSError: the system, or SimpleITK for a reason of its own, does not read it now.
     """
     if path.stat().st_size == 0:
         raise DamagedFile(f"{path} is empty (0 bytes).")
@@ -62,7 +67,7 @@ def _header_of(path: Path) -> tuple[Geometry | None, int, int]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise DamagedFile(f"{path} cannot be read as an image: {_last_line(error)}") from error
+        raise _fault_of(path, error) from error
     return _grid(reader), reader.GetNumberOfComponents(), reader.GetDimension()
 
 
@@ -73,7 +78,7 @@ def _read_by_itk(path: Path, is_label: bool) -> ImageFacts:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise DamagedFile(f"{path} cannot be read as an image: {_last_line(error)}") from error
+        raise _fault_of(path, error) from error
     array = sitk.GetArrayViewFromImage(image)
     reader = ContentReader(array.shape, array.dtype, with_counts=is_label)
     flat = array.reshape(-1)
@@ -99,5 +104,25 @@ def _grid(image: object) -> Geometry | None:
     return geometry
 
 
-def _last_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1]
+def _fault_of(path: Path, error: RuntimeError) -> DamagedFile | CannotReadNow:
+    """What an error of SimpleITK tells of a file: that its bytes are no image, or nothing.
+
+    It has one exception for all. A file that it did not get hold of, whose data lie in another file, or
+    for which memory was lacking may be whole.
+    """
+    reason = str(error).strip().splitlines()[-1]
+    told = str(error).replace(str(path), "").lower()
+    if path.name.lower().endswith(OF_SEVERAL_FILES):
+        return CannotReadNow(
+            f"SimpleITK does not read it, or the file of its voxels: {reason}", "Look at both files"
+        )
+    if not _is_name_for_itk(path) or any(words in told for words in NOT_OF_ITS_BYTES):
+        advice = "Use a short path of plain letters, or fewer processes (-np)"
+        return CannotReadNow(f"SimpleITK does not read it now: {reason}", advice)
+    return DamagedFile(f"{path} cannot be read as an image: {reason}")
+
+
+def _is_name_for_itk(path: Path) -> bool:
+    """Whether ITK can open a file of that name: on Windows it may fail at long ones and at other letters."""
+    name = str(path)
+    return sys.platform != "win32" or (name.isascii() and len(name) < LONGEST_ON_WINDOWS)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import ProbabilitiesError, UsageError
 from nnunet_ext.files import is_junk, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.parts import Part
-from nnunet_ext.probabilities.convert import Conversion, convert
+from nnunet_ext.probabilities.convert import Conversion, convert, is_left_over
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.workers import default_processes
 from nnunet_ext.workflow.cases import CaseRecord
@@ -62,7 +63,8 @@ def convert_folder(
         on_case: called with each case's record and the number of cases when it ends.
 
     Returns:
-        One record a case, sorted; a case that failed has a reason, and the others are written.
+        One record a case, sorted; a case that failed has a reason, and the others are written. None
+        where an earlier run converted and removed all.
 
     Raises:
         DatasetError, UsageError: before the first case is read.
@@ -74,15 +76,42 @@ def convert_folder(
             "-o, or let each source be removed with --remove_source."
         )
     n_processes = default_processes() if n_processes is None else n_processes
+    if remove_source and _finish_killed_run(folder, output, to, data):
+        return ()
     jobs = _jobs(folder, output, to, data, remove_source)
     jobs = part.select(jobs) if part else jobs
-    _copy_companions(folder, output)
+    try:
+        _copy_companions(folder, output)
+    except OSError as error:
+        raise UsageError(f"Nothing can be written to {output}: {error}. Choose another with -o.") from error
     records = []
     for outcome in run_somewhere(_run, jobs, n_processes, executor):
         record = outcome.result or ConversionRecord(_case_id(outcome.job), outcome.reason)
         on_case(record, len(jobs))
         records.append(record)
     return tuple(sorted(records, key=lambda record: record.case_id))
+
+
+def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | None) -> bool:
+    """Remove pickles whose npz a killed run converted and removed; whether nothing is left to convert."""
+    before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
+    if not folder.is_dir() or not output.is_dir():
+        return False
+    ending = data.file_ending if data else ""
+    for pickle in _files(folder, ".pkl") if to == "store" else ():
+        target = output / f"{pickle.stem.removesuffix(ending)}{after}"
+        if any((folder / f"{stem}{NPZ}").exists() for stem in (pickle.stem, pickle.stem + ending)):
+            continue
+        with suppress(ProbabilitiesError, OSError):  # what is read of neither is left where it is
+            if is_left_over(pickle, target):
+                pickle.unlink(missing_ok=True)
+    return not _files(folder, before) and bool(_files(output, after))
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    """Files of that ending, sorted, without junk and half-written ones."""
+    names = sorted(path.name for path in folder.glob(f"*{ending}"))
+    return [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
 
 
 def _run(job: Conversion) -> ConversionRecord:
@@ -108,8 +137,7 @@ def _jobs(
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder that holds the probabilities.")
     before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
-    names = sorted(path.name for path in folder.glob(f"*{before}"))
-    sources = [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
+    sources = _files(folder, before)
     if not sources:
         raise UsageError(f"{folder} holds no probabilities (CASE{before}).")
     labels, ending = (data.labels, data.file_ending) if data else (None, "")
@@ -126,7 +154,8 @@ def _jobs(
 
 
 def _copy_companions(folder: Path, output: Path) -> None:
-    """What both ensembles look for beside probabilities."""
+    """What both ensembles look for beside probabilities, in the output folder, which is made."""
+    output.mkdir(parents=True, exist_ok=True)
     for name in COMPANIONS:
         if (folder / name).is_file() and not (output / name).exists():
             with written_whole(output / name) as part:

@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-from nnunet_ext.files import is_junk, remove_leftovers, sha256_of, write_json, written_whole
+from nnunet_ext import files
+from nnunet_ext.files import (
+    is_junk,
+    move,
+    remove_leftovers,
+    scratch_folder,
+    sha256_of,
+    sync,
+    write_json,
+    written_whole,
+)
 
 
 @pytest.mark.parametrize("name", ["._case.npz", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"])
@@ -54,3 +64,59 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert alive.exists() and other.exists()
     remove_leftovers(tmp_path)
     assert alive.exists() and not other.exists()
+
+
+def dead_pid():
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    return dead.pid
+
+
+def test_parts_of_parts_and_scratch_folders_of_killed_writers_are_removed(tmp_path):
+    pid = dead_pid()
+    (tmp_path / f".part-{pid}-.part-{pid}-a.b2nd").touch()
+    (tmp_path / f".part-{pid}-a.b2nd.files").mkdir()
+    (tmp_path / f".part-{pid}-a.b2nd.files" / "x.nii.gz").touch()
+    (tmp_path / f".part-{os.getppid()}-a.b2nd.files").mkdir()
+    (tmp_path / f".part-{pid}-b.b2nd.files").mkdir()
+    remove_leftovers(tmp_path, "a.b2nd")
+    left = {f".part-{os.getppid()}-a.b2nd.files", f".part-{pid}-b.b2nd.files"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_a_scratch_folder_is_gone_afterwards_whatever_happened(tmp_path):
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "new" / "a.zip") as folder:
+        (folder / "x").touch()
+        assert folder.parent == tmp_path / "new"
+        raise RuntimeError
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_file_that_is_held_open_on_windows_is_tried_again_and_then_told(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("new", encoding="utf-8")
+    (tmp_path / "b").write_text("old", encoding="utf-8")
+    replace, left = os.replace, [3]
+
+    def held(source, target):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(13, "used by another process", str(source), None, str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", held)
+    monkeypatch.setattr(files, "WINDOWS_WAIT_S", 0.0)
+    with pytest.raises(PermissionError, match="used by another process"):
+        move(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "old"
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    move(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "new"
+
+
+def test_files_that_may_not_be_written_and_folders_are_synced(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "a").chmod(0o444)
+    sync(tmp_path / "a")
+    sync(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync(tmp_path / "none")

@@ -12,7 +12,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.paths import find_dataset
 from nnunet_ext.splits.audit import audit
 from nnunet_ext.splits.contents import CaseContent
-from nnunet_ext.splits.files import find_cases
+from nnunet_ext.splits.files import find_cases, write_splits
 from nnunet_ext.splits.making import k_folds, leave_one_site_out
 from nnunet_ext.splits.subjects import Origin, origins_alone, origins_by_pattern, origins_by_table
 
@@ -195,3 +195,12 @@ def test_nnunets_copies_of_the_labels_do_where_the_raw_ones_are_not_here(folders
     (home / "labelsTr").rename(home / "gt_segmentations")
     files, _ = find_cases(find_dataset(7), with_images=True)
     assert len(files) == 8
+
+
+def test_the_same_splits_are_not_kept_twice(tmp_path):
+    path = tmp_path / "splits_final.json"
+    splits = [{"train": ["a"], "val": ["b"]}]
+    assert write_splits(splits, path) is None
+    assert write_splits(splits, path) is None
+    assert list(tmp_path.iterdir()) == [path]
+    assert write_splits([{"train": ["b"], "val": ["a"]}], path) is not None

@@ -88,3 +88,16 @@ def test_an_archive_is_flat_sorted_and_stamped_alike(tmp_path):
             ("b.txt", (1980, 1, 1, 0, 0, 0)),
         ]
         assert archive.testzip() is None
+
+
+def test_a_disk_that_takes_no_zip_is_told_and_nothing_is_left(tmp_path, scans, monkeypatch):
+    for name in ("a", "b"):
+        write_image(tmp_path / "segmentations" / f"{name}.nii.gz", GOOD)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnunet_ext.submission.submit.write_archive", full)
+    with pytest.raises(SubmissionError, match="No space left on device"):
+        submit(tmp_path, scans)
+    assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".part*"))

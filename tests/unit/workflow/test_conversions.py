@@ -1,3 +1,4 @@
+import pickle
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ from factories import geometry, softmax, write_dataset_json, write_prediction
 from nnunet_ext.cli.main import main
 from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.probabilities import convert as convert_module
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.properties import read_properties
@@ -171,3 +173,57 @@ def test_info_tells_what_a_file_holds(tmp_path, predictions, capsys):
     for part in ("(4, 5, 7, 9)", "left_ventricle (2)", "spacing (3.0, 0.8, 0.7)", "sitk_stuff", "every byte"):
         assert part in out
     assert main(["probabilities", "info", str(predictions / "a.npz")]) == 0
+
+
+def test_a_pickle_whose_npz_was_converted_and_removed_is_removed_by_the_next_run(tmp_path, predictions):
+    store = tmp_path / "store"
+    convert_folder(predictions, store, n_processes=0)
+    (predictions / "a.npz").unlink()  # as a kill between the two removals leaves it
+    (predictions / "b.nii.gz.npz").unlink()
+    (predictions / "other.pkl").write_bytes(pickle.dumps({"spacing": [1, 1, 1]}))
+    (predictions / "b.nii.gz.pkl").write_bytes(pickle.dumps({"spacing": [7, 7, 7]}))  # of another prediction
+    assert convert_folder(predictions, store, remove_source=True, n_processes=0) == ()
+    assert names(predictions) == ["._a.npz", "b.nii.gz.pkl", "dataset.json", "other.pkl"]
+
+
+def test_a_pickle_stays_without_being_told_to_remove_sources(tmp_path, predictions):
+    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    (predictions / "a.npz").unlink()
+    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    assert (predictions / "a.pkl").exists()
+
+
+def test_nothing_left_to_convert_is_said(tmp_path, predictions, capsys):
+    command = ["probabilities", "convert", "-i", str(predictions), "-o", str(tmp_path / "store")]
+    command += ["--remove_source", "-np", "0"]
+    assert main(command) == 0 and main(command) == 0
+    assert "nothing is left to convert" in capsys.readouterr().out
+
+
+def test_results_are_on_the_disk_before_a_source_goes(tmp_path, predictions, monkeypatch):
+    done = []
+    sync, unlink = convert_module.sync, type(tmp_path).unlink
+    monkeypatch.setattr(convert_module, "sync", lambda path: (done.append(path.name), sync(path)))
+
+    def removed(path, missing_ok=False):
+        done.append(f"removed {path.name}")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(type(tmp_path), "unlink", removed)
+    convert_folder(predictions, tmp_path / "store", remove_source=True, n_processes=0)
+    removals = [name for name in done if name in ("removed a.npz", "removed a.pkl")]
+    assert removals == ["removed a.npz", "removed a.pkl"]
+    before = done[: done.index("removed a.npz")]
+    assert any(name.endswith("-a.b2nd") for name in before) and "store" in before
+
+
+def test_no_part_of_a_part_is_written(tmp_path, predictions, monkeypatch):
+    seen = []
+    compare = convert_module._compare
+    monkeypatch.setattr(
+        convert_module,
+        "_compare",
+        lambda *given: (seen.append(names(tmp_path / "store")), compare(*given))[1],
+    )
+    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    assert seen and not [name for found in seen for name in found if name.count(".part-") > 1]
