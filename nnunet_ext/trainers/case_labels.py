@@ -55,7 +55,7 @@ def _held(path: Path) -> set[frozenset[int]] | str:
     """Sets of values of which the case holds at least one each, or why that is not known."""
     try:
         return held_values(read_properties(path)["class_locations"])
-    except ProbabilitiesError as error:
+    except (ProbabilitiesError, OSError) as error:
         return str(error)
     except (KeyError, TypeError, ValueError, AttributeError):
         return f"{path} holds no class_locations as nnU-Net writes them; preprocess it again."

@@ -217,7 +217,7 @@ def find_grid(job: FuseJob, files: Sequence[Probabilities]) -> Grid:
     for path in _beside(job, ".pkl"):
         try:
             geometry = geometry_of_properties(read_properties(path), shape)
-        except (ProbabilitiesError, KeyError, TypeError, ValueError) as error:
+        except (ProbabilitiesError, OSError, KeyError, TypeError, ValueError) as error:
             notes.append(f"{path} was passed over: {error}")
             continue
         if geometry is not None:
