@@ -55,7 +55,8 @@ class Refusal:
 def refusal_of(error: OSError | MemoryError) -> Refusal:
     """What an error of the system means for the file that was read."""
     if isinstance(error, MemoryError):
-        return Refusal("there is too little memory to read it", f"{ADVICE[errno.ENOMEM]}, {AGAIN}")
+        reason = "there is too little memory to read it, or damaged bytes of it ask for too much"
+        return Refusal(reason, f"{ADVICE[errno.ENOMEM]}, {AGAIN}")
     if isinstance(error, CannotReadNow):
         return Refusal(str(error), f"{error.advice}, {AGAIN}")
     is_long = sys.platform == "win32" and len(str(error.filename or "")) >= LONGEST_ON_WINDOWS
