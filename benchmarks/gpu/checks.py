@@ -91,7 +91,14 @@ class Bench:
 
 
 def attempt(bench: Bench, name: str, act: Callable[..., None], *args: Any) -> None:
-    """Run a piece of a part with the bench and more; what it raises is a FAIL of its name, and the next piece runs."""
+    """Run a piece of a part; what it raises is a FAIL of its name, and the next piece runs.
+
+    Args:
+        bench: the part's, and the first argument of `act`.
+        name: of the piece.
+        act: the piece.
+        args: its further arguments.
+    """
     try:
         act(bench, *args)
     except (Exception, SystemExit) as error:
