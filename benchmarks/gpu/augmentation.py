@@ -38,8 +38,8 @@ class Clocked:
 def check_augmentation(bench: Bench) -> None:
     """The wide network's patches, its transforms one by one, then its training with workers."""
     with own_results(bench):
-        attempt(bench, "augmentation", lambda: _transforms(bench))
-        attempt(bench, "waiting for data", lambda: _workers(bench))
+        attempt(bench, "augmentation", _transforms)
+        attempt(bench, "waiting for data", _workers)
 
 
 def _transforms(bench: Bench) -> None:

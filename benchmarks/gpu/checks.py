@@ -90,10 +90,17 @@ class Bench:
         self.events.flush()
 
 
-def attempt(bench: Bench, name: str, act: Callable[[], None]) -> None:
-    """Run a piece of a part; what it raises is a FAIL of its name, and the next piece runs."""
+def attempt(bench: Bench, name: str, act: Callable[..., None], *args: Any) -> None:
+    """Run a piece of a part; what it raises is a FAIL of its name, and the next piece runs.
+
+    Args:
+        bench: the part's, and the first argument of `act`.
+        name: of the piece.
+        act: the piece.
+        args: its further arguments.
+    """
     try:
-        act()
+        act(bench, *args)
     except (Exception, SystemExit) as error:
         import traceback
 

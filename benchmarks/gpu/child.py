@@ -43,7 +43,8 @@ def main() -> int:
 
 def fail_in_backward(error: type[Exception], after: int) -> None:
     """Let the backward pass after so many raise an error."""
-    backward, done = torch.Tensor.backward, []
+    backward = torch.Tensor.backward
+    done: list[int] = []
 
     def failing(self: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         if len(done) == after:
@@ -56,7 +57,8 @@ def fail_in_backward(error: type[Exception], after: int) -> None:
 
 def count_broadcasts() -> None:
     """Print at the end how often ranks were told something."""
-    broadcast, counted = distributed.broadcast_object_list, []
+    broadcast = distributed.broadcast_object_list
+    counted: list[int] = []
 
     def counting(*args: Any, **kwargs: Any) -> None:
         counted.append(1)

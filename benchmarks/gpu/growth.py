@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import psutil
 import torch
@@ -57,5 +58,5 @@ def growth(values: Sequence[float]) -> float:
 
 def _pinned_bytes() -> float:
     """Pinned memory of torch's allocator; 0 where torch does not tell."""
-    stats = getattr(torch.cuda, "host_memory_stats", dict)()
+    stats: dict[str, Any] = getattr(torch.cuda, "host_memory_stats", dict)()
     return float(stats.get("allocated_bytes.current", 0))

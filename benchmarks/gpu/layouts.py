@@ -28,9 +28,9 @@ MIB = 2**20
 def check_layouts(bench: Bench) -> None:
     """Eager networks of nnU-Net's size."""
     for amp, name in itertools.product(AMPS if bench.is_cuda else ["bf16"], FORMATS):
-        attempt(bench, f"{amp}, {name}", lambda amp=amp, name=name: _layout(bench, amp, name))
-    attempt(bench, "mirroring", lambda: _mirroring(bench))
-    attempt(bench, "resampling", lambda: _resampling(bench))
+        attempt(bench, f"{amp}, {name}", _layout, amp, name)
+    attempt(bench, "mirroring", _mirroring)
+    attempt(bench, "resampling", _resampling)
 
 
 def _network(bench: Bench) -> torch.nn.Module:

@@ -26,12 +26,7 @@ def check_losses(bench: Bench) -> None:
     for n_labels in LABELS:
         logits, target = _inputs(bench, n_labels)
         for name in LOSS_NAMES:
-            attempt(
-                bench, f"{name}, {n_labels} labels",
-                lambda name=name, n_labels=n_labels, logits=logits, target=target: _one(
-                    bench, name, n_labels, logits, target
-                ),
-            )  # fmt: skip
+            attempt(bench, f"{name}, {n_labels} labels", _one, name, n_labels, logits, target)
         del logits, target
 
 

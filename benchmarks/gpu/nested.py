@@ -51,11 +51,11 @@ def compiled(module: Any, bench: Bench) -> Any:
 def check_nested(bench: Bench) -> None:
     """The network of 6 stages (2 in small form: 3), then the ratios of the steps at 4, 5 and 6."""
     features = sizes(bench.is_small).features if bench.is_small else PLANNED_FEATURES
-    attempt(bench, "UNet++ compiled", lambda: _compiled(bench, features))
-    attempt(bench, "UNet++ with its heads off", lambda: _heads_off(bench, features))
-    attempt(bench, "UNet++ with activation checkpoints", lambda: _checkpoints(bench, features))
+    attempt(bench, "UNet++ compiled", _compiled, features)
+    attempt(bench, "UNet++ with its heads off", _heads_off, features)
+    attempt(bench, "UNet++ with activation checkpoints", _checkpoints, features)
     for n_stages in (3,) if bench.is_small else (4, 5, 6):
-        attempt(bench, f"UNet++ of {n_stages} stages", lambda n=n_stages: _ratio(bench, n))
+        attempt(bench, f"UNet++ of {n_stages} stages", _ratio, n_stages)
 
 
 def job_of(bench: Bench, name: str, features: tuple[int, ...], *, real_loss: bool = True) -> Job:

@@ -38,8 +38,8 @@ def check_amp(bench: Bench) -> None:
     with own_results(bench):
         batches = batches_for(made(bench, PLAIN))
         for amp in choices(bench):
-            attempt(bench, f"amp {amp}: one step", lambda amp=amp: _one_step(bench, amp, batches))
-    attempt(bench, "goes on in the precision of its last checkpoint", lambda: _resume(bench))
+            attempt(bench, f"amp {amp}: one step", _one_step, amp, batches)
+    attempt(bench, "goes on in the precision of its last checkpoint", _resume)
 
 
 def _one_step(bench: Bench, amp: str, batches: list[Any]) -> None:
@@ -117,7 +117,7 @@ def check_inf(bench: Bench) -> None:
     with own_results(bench) as results:
         batches = batches_for(made(bench, PLAIN))
         for amp in choices(bench):
-            attempt(bench, f"inf, {amp}", lambda amp=amp: _with_inf(bench, amp, batches, results))
+            attempt(bench, f"inf, {amp}", _with_inf, amp, batches, results)
 
 
 def _with_inf(bench: Bench, amp: str, batches: list[Any], results: Path) -> None:

@@ -71,14 +71,10 @@ def _check(bench: Bench) -> None:
             write(balls(7, shape, 4)[0], scans[name] / f"{name}_0000.nii.gz")
         torch.backends.cudnn.benchmark = bench.is_cuda
         for model, scan, mirroring in ((WIDE, OFTEN, False), (LOWRES, OFTEN, True), (NARROW, OFTEN, False)):
-            attempt(
-                bench, f"{model} against nnUNetv2_predict",
-                lambda model=model, scan=scan, mirroring=mirroring: _against_nnunet(
-                    bench, results, model, scans[scan], mirroring
-                ),
-            )  # fmt: skip
-        attempt(bench, "time of 3 models x 2 folds", lambda: _timed(bench, scans[LARGE]))
-        attempt(bench, "little memory", lambda: _with_little_memory(bench, scans[OFTEN]))
+            name = f"{model} against nnUNetv2_predict"
+            attempt(bench, name, _against_nnunet, results, model, scans[scan], mirroring)
+        attempt(bench, "time of 3 models x 2 folds", _timed, scans[LARGE])
+        attempt(bench, "little memory", _with_little_memory, scans[OFTEN])
 
 
 def _write_models(results: Path, bench: Bench) -> None:
@@ -293,6 +289,7 @@ def _cap(bench: Bench, plan: Path, scans: Path, fell_back: list[int]) -> None:
     results = size.n_predicted_labels * int(np.prod(size.predicted_often)) * 2
     total = torch.cuda.get_device_properties(0).total_memory
     # The pass before this one has tried cuDNN's algorithms, which takes more memory than any later one.
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     _ours(bench, plan, scans, "warm")

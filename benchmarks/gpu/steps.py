@@ -116,8 +116,8 @@ def check_average(bench: Bench) -> None:
             trainer = started(bench, EXT, NARROW, batches)
             for _ in range(3):
                 step(trainer)
-            attempt(bench, "average: exchange", lambda: _exchange(bench, trainer, batches, results))
-            attempt(bench, "average: resume", lambda: _resume(bench, trainer, batches, results))
+            attempt(bench, "average: exchange", _exchange, trainer, batches, results)
+            attempt(bench, "average: resume", _resume, trainer, batches, results)
 
 
 def _exchange(bench: Bench, trainer: Any, batches: list[Any], results: Path) -> None:
