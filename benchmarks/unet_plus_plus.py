@@ -354,6 +354,7 @@ def calibrate(job: Job) -> None:
 
 def estimated_gb(name: str, features: tuple[int, ...], patch: tuple[int, ...]) -> float:
     """GB that a planner expects a training to take, of `CALIBRATED_BATCH` and `CALIBRATED_LABELS`."""
+    from nnunet_ext.planning.memory import RESERVED_SHARE
     from nnunet_ext.planning.planners import UNetPlusPlusPlanner
 
     if name == "plain":
@@ -364,7 +365,7 @@ def estimated_gb(name: str, features: tuple[int, ...], patch: tuple[int, ...]) -
         units = planner.static_estimate_VRAM_usage(
             patch, 1, CALIBRATED_LABELS, CLASSES["nested"], arch_kwargs(features), REQUIRE_IMPORT
         )
-    return float(units / 560e6 * 8)
+    return float(units / 560e6 * 8 * RESERVED_SHARE)
 
 
 if __name__ == "__main__":

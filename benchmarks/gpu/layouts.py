@@ -87,6 +87,31 @@ def _mirroring(bench: Bench) -> None:
     bench.at_most("mirroring in one batch: difference", apart, MIRRORED_APART, "of the largest logit")
     seconds = [median_s(bench, act) for act in (one_by_one, together)]
     bench.tell("mirroring: 8 passes, and one batch of 8", f"{seconds[0]:.4f} s, {seconds[1]:.4f} s")
+    for n_images in (1,) if bench.is_small else (1, 2, 4, 8):
+        _pass(bench, network, image.repeat(n_images, 1, 1, 1, 1))
+
+
+def _pass(bench: Bench, network: torch.nn.Module, images: torch.Tensor) -> None:
+    """One pass over a batch, and on a GPU the kernel that takes the most of it."""
+
+    @torch.inference_mode()
+    def act() -> torch.Tensor:
+        with torch.autocast("cuda", enabled=bench.is_cuda):
+            output: torch.Tensor = network(images)
+        return output
+
+    seconds = median_s(bench, act)
+    bench.tell(f"a pass over a batch of {len(images)}: an image", f"{seconds / len(images):.4f} s")
+    if not bench.is_cuda:
+        return
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        act()
+        torch.cuda.synchronize()
+    kernels = sorted(profiler.key_averages(), key=lambda one: -one.self_device_time_total)
+    total = sum(one.self_device_time_total for one in kernels)
+    told = f"{kernels[0].key[:60]}, {100 * kernels[0].self_device_time_total / total:.0f} %"
+    bench.tell(f"a pass over a batch of {len(images)}: its costliest kernel", told)
 
 
 def _resampling(bench: Bench) -> None:

@@ -198,10 +198,12 @@ def _checkpoints(bench: Bench, features: tuple[int, ...]) -> None:
 
 def _ratio(bench: Bench, n_stages: int) -> None:
     features = FEATURES[:n_stages] if not bench.is_small else sizes(True).features
-    seconds = {
-        name: stepped(bench, job_of(bench, name, features, real_loss=False)).step_s
-        for name in ("plain", "nested")
+    done = {
+        name: stepped(bench, job_of(bench, name, features, real_loss=False)) for name in ("plain", "nested")
     }
+    seconds = {name: one.step_s for name, one in done.items()}
+    for name, one in done.items():
+        _memory(bench, f"{n_stages} stages, eager, {name}", name, features, one)
     name = f"{n_stages} stages, eager: a step of UNet++ / U-Net"
     bench.tell(f"{name}: seconds", f"{seconds['nested']:.4f} / {seconds['plain']:.4f}")
     bench.measured_at_most(name, seconds["nested"] / seconds["plain"], AIMS.get(n_stages, AIMS[4]))

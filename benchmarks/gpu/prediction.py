@@ -39,6 +39,7 @@ from gpu.data import (
     write,
 )
 from gpu.trainings import own_results
+from nnunet_ext.networks.predictor import Predictor
 
 LOWRES = "3d_lowres"
 MODELS = (WIDE, LOWRES, NARROW)
@@ -266,21 +267,18 @@ def _fallbacks() -> Iterator[list[int]]:
     """Notes each time that results of a sliding window are gathered on the CPU."""
     noted: list[int] = []
     name = "_internal_predict_sliding_window_return_logits"
-    original = getattr(nnUNetPredictor, name, None)
-    if original is None:
-        yield noted
-        return
+    original = getattr(Predictor, name)
 
     def noting(self: Any, data: Any, slicers: Any, do_on_device: bool = True) -> Any:
         if not do_on_device:
             noted.append(1)
         return original(self, data, slicers, do_on_device)
 
-    setattr(nnUNetPredictor, name, noting)
+    setattr(Predictor, name, noting)
     try:
         yield noted
     finally:
-        setattr(nnUNetPredictor, name, original)
+        setattr(Predictor, name, original)
 
 
 def _cap(bench: Bench, plan: Path, scans: Path, fell_back: list[int]) -> None:

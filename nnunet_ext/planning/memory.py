@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 Shape = Sequence[int]
 
+# What torch reserves of a GPU's memory, of what nnU-Net's scale says: nnU-Net's plans leave the rest free,
+# and so do these. Measured with 128^3, batch 2 and 6 stages on an H200: 0.76 compiled, 0.72 not.
+RESERVED_SHARE = 0.75
 BYTES_OF_UNIT = 4
 # Of a head's output backward keeps for each label and voxel the logits (2 bytes) and, of Dice and
 # cross-entropy, which are computed in single precision, the softmax, its product with the one-hot

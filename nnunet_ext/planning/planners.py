@@ -20,7 +20,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.networks.unet_plus_plus import ResidualEncoderUNetPlusPlus, UNetPlusPlus
 from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS, Supervision
 from nnunet_ext.planning.depth import capped
-from nnunet_ext.planning.memory import concatenation_units, heads_units
+from nnunet_ext.planning.memory import RESERVED_SHARE, concatenation_units, heads_units
 from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_plans, set_aside
 from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
 
@@ -171,7 +171,10 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
             self.old_plans = None
 
     def memory_gb(self, configuration: Mapping[str, Any]) -> float:
-        """GB that training a planned configuration takes by the estimate, on nnU-Net's scale.
+        """GiB of a GPU's memory that training a planned configuration is expected to take.
+
+        It is less than the memory that was planned for: on nnU-Net's scale, by which patch and batch are
+        chosen, plans leave a quarter free.
 
         Args:
             configuration: of the plans, all that it inherits included.
@@ -189,7 +192,7 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         reference = self.UNet_reference_val_2d if is_2d else self.UNet_reference_val_3d
         batch_size = self.UNet_reference_val_corresp_bs_2d if is_2d else self.UNet_reference_val_corresp_bs_3d
         share = configuration["batch_size"] * n_units / (batch_size * reference)
-        return float(share * self.UNet_reference_val_corresp_GB)
+        return float(share * self.UNet_reference_val_corresp_GB * RESERVED_SHARE)
 
 
 class ResEncUNetPlusPlusPlanner(UNetPlusPlusPlanner, ResEncUNetPlanner):
