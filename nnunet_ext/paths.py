@@ -87,7 +87,9 @@ def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ
     found = sorted(n for n in names if n == dataset or (prefix is not None and n.startswith(prefix)))
     if len(found) != 1:
         what = f"{' and '.join(found)} share that number" if found else "no data set of that name or number"
-        shown = ", ".join(f"{name}={base}" for name, base in zip(FOLDER_VARIABLES, bases, strict=True))
+        shown = ", ".join(
+            f"{name}={base or 'not set'}" for name, base in zip(FOLDER_VARIABLES, bases, strict=True)
+        )
         raise UsageError(f"-d {dataset}: {what} in {shown}. Name one that is there.")
     parts = (base / found[0] if base and (base / found[0]).is_dir() else None for base in bases)
     return DatasetFolders(found[0], *parts)

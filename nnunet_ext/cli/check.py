@@ -106,7 +106,8 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
     _print(report, folders)
     if args.fix or args.fix_raw:
         try:
-            report = _repair(check, report, folders, args)
+            report, all_repaired = _repair(check, report, folders, args)
+            was_done = was_done and all_repaired
         except RepairError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             was_done = False
@@ -145,14 +146,15 @@ def _settle(folders: DatasetFolders, *, only_tell: bool) -> bool:
 
 def _repair(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
-) -> CheckReport:
+) -> tuple[CheckReport, bool]:
+    """Repair, or tell what would be: the findings in the end, and whether no repair failed."""
     from nnunet_ext.integrity.repair import planned, repair_dataset
     from nnunet_ext.integrity.repairs import describe
 
     if args.dry_run:
         for repair in planned(report, raw=args.fix_raw):
             print(f"would {describe(repair)}")
-        return report
+        return report, True
     repaired = repair_dataset(
         check,
         report,
@@ -167,7 +169,7 @@ def _repair(
         print(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {_quoted(repaired.journal)}")
         print("\nAfterwards:")
         _print(repaired.check, folders)
-    return repaired.check
+    return repaired.check, not repaired.failed
 
 
 def _undo(journal: Path) -> int:

@@ -12,7 +12,7 @@ from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
 from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
 from nnunet_ext.devices import check_device
-from nnunet_ext.errors import StepFailed
+from nnunet_ext.errors import StepFailed, UsageError
 from nnunet_ext.files import written_whole
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels, read_dataset
@@ -72,6 +72,10 @@ def run_demo(root: Path, training: Training | None = None, teller: Teller | None
     folder.check_free()
     if training.device is not None:
         check_device(training.device)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{root} cannot be made: {error.strerror}. Choose another folder with -o.") from None
     steps = [*model_steps(folder, training), _ensemble_step(folder)]
     with teller.begin(len(steps)):
         reused = tuple(step.name for step in steps if _is_reused(step, teller))

@@ -42,12 +42,15 @@ class Interruptible(nnUNetTrainerEarlyStopping):
             except RunInterrupted:
                 self._leave(self._state_kept())
             except RuntimeError as error:
-                # The sign may have reached the processes that load data, or another rank, and ended them.
-                if self._reason() is None:
+                reason = self._reason()
+                if reason is None:
                     raise
-                self.print_to_log_file(f"The signal ended other processes, too: {error}")
                 self._save_state(LATEST)
-                self._leave(self._state_kept(), is_whole=False)
+                if self.is_ddp:  # torchrun sends a signal to all where one has failed, whose error tells why
+                    self.print_to_log_file(f"After {reason} the ranks are not together any more: {error}")
+                    raise
+                # The sign has reached the processes that load data, too, and ended them.
+                self._leave(self._state_kept())
         if self._is_interrupted():
             self._leave("The training itself is done")
 
@@ -127,9 +130,10 @@ class Interruptible(nnUNetTrainerEarlyStopping):
         return "Nothing is kept" if self.disable_checkpointing else f"{LATEST} is written"
 
     def _leave(self, state: str, *, is_whole: bool = True) -> None:
-        """End the program; `is_whole` where all ranks are here."""
+        """End the program; `is_whole` where all ranks are here. The first tells of what it has written."""
         reason = self._reason() or "a signal to another process"
-        self.print_to_log_file(f"Interrupted by {reason}. {state}; --c goes on from here.")
+        if self.local_rank == 0:
+            self.print_to_log_file(f"Interrupted by {reason}. {state}; --c goes on from here.")
         if self.is_ddp and is_whole:
             distributed.barrier()
         if self._interruption and self.local_rank == 0:

@@ -21,7 +21,7 @@ LOOKS_APART_S = 1.0  # a folder on a network is not to be asked at every iterati
 # What a forked process leaves alone: Ctrl-C and SLURM reach every process of a job, but its training decides.
 LEFT_TO_THE_PARENT = ("SIGINT", "SIGUSR1")
 
-_listening: dict[int, object] = {}  # by signal: who handled it before a training of this process listened
+_is_listening = False  # whether signals to this process are taken for signs
 
 
 def _forget_the_training() -> None:
@@ -30,10 +30,11 @@ def _forget_the_training() -> None:
     Handlers are inherited by a fork. A worker that took SIGTERM for a note to itself would survive
     `multiprocessing`, which sends it at the end of a program and then waits without a limit.
     """
-    for number in _listening:
+    global _is_listening  # noqa: PLW0603
+    for number in SIGNALS if _is_listening else ():
         ignored = signal.Signals(number).name in LEFT_TO_THE_PARENT
         signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
-    _listening.clear()
+    _is_listening = False
 
 
 if hasattr(os, "register_at_fork"):  # Windows starts fresh processes, which inherit no handler
@@ -69,14 +70,15 @@ class Interruption:
             yield
             return
         take = self._take_at_once if at_once else self._take
+        global _is_listening  # noqa: PLW0603, a process has one set of handlers
+        was_listening, _is_listening = _is_listening, True
         before = {number: signal.signal(number, take) for number in SIGNALS}
-        _listening.update(before)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            _listening.clear()
+            _is_listening = was_listening
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if self._reason is not None and number == signal.SIGINT:

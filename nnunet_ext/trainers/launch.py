@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import SettingsError, UsageError
 from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.trainers.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
 from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe, parse_recipe
 from nnunet_ext.trainers.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import READERS
@@ -89,9 +93,15 @@ def check_launch(order: Launch) -> None:
     Raises:
         UsageError: the trainer, its name or a setting is wrong, or what is asked for excludes each other.
     """
-    resolve_launch(order.trainer, order.options or {}, is_continued=order.continue_training)
+    resolved = resolve_launch(order.trainer, order.options or {}, is_continued=order.continue_training)
     if order.fold != "all" and not order.fold.isdecimal():
         raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
+    if order.num_gpus < 1 or (order.num_gpus > 1 and order.device != "cuda"):
+        raise UsageError(
+            f"-num_gpus is {order.num_gpus} and -device {order.device}: one of CUDA's GPUs or more can train."
+        )
+    if resolved.values.model_dump().get("amp") == "fp16" and order.device != "cuda":
+        raise SettingsError(f"amp is fp16, but -device is {order.device}: take bf16, off or auto.")
     if order.continue_training and order.only_run_validation:
         raise UsageError("--c and --val exclude each other: leave out one.")
 
@@ -133,10 +143,22 @@ def _run_as_rank(order: Launch) -> None:
 
 
 def _run(order: Launch) -> None:
-    """Train by nnU-Net's function.
+    """Train by nnU-Net's function; a signal outside of the training, which hears its own, ends it at once.
 
-    Its processes on several GPUs end with their exit code, not with the traceback of who waits for them.
+    nnU-Net's processes on several GPUs end with their exit code, not with the traceback of who waits for
+    them.
     """
+    interruption = Interruption(Path())
+    listening = interruption.listening(at_once=True) if order.num_gpus == 1 else nullcontext()
+    try:
+        with listening:
+            _train(order)
+    except RunInterrupted:
+        print(f"Interrupted by {interruption.reason()}. --c goes on from what is written.", file=sys.stderr)
+        raise SystemExit(REQUEUE_EXIT_CODE) from None
+
+
+def _train(order: Launch) -> None:
     import torch
     from nnunetv2.run.run_training import run_training
 

@@ -44,14 +44,14 @@ def joined(kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def in_nnunets_trainer(name: str, value: Any) -> Iterator[None]:
-    """Let nnU-Net's trainer find another value under a name of its module within the block."""
-    original = getattr(nnunets_module, name)
-    setattr(nnunets_module, name, value)
+def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Let a module of nnU-Net's find another value under one of its names within the block."""
+    original = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        setattr(nnunets_module, name, original)
+        setattr(module, name, original)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def wrapped_for(device: torch.device) -> Iterator[None]:
     def wrap(network: torch.nn.Module, device_ids: list[int]) -> Any:
         return original(network, device_ids=None if device.type == "cpu" else [device.index])
 
-    with in_nnunets_trainer("DDP", wrap):
+    with replaced(nnunets_module, "DDP", wrap):
         yield
 
 

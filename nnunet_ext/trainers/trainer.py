@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from nnunetv2.evaluation import evaluate_predictions as nnunets_evaluation
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunets_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
 from torch._dynamo import OptimizedModule
@@ -31,9 +33,10 @@ from nnunet_ext.trainers.early_stopping import (
     is_new_best,
     nan_safe_average,
 )
-from nnunet_ext.trainers.ranks import device_of_rank, in_nnunets_trainer, said_by_first, wrapped_for
+from nnunet_ext.trainers.ranks import device_of_rank, replaced, said_by_first, wrapped_for
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
+from nnunet_ext.trainers.validation_pool import Pools
 
 KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
@@ -137,8 +140,15 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
                 loader._finish()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Predict the validation cases as nnU-Net does, but leave nothing of a case that did not fit."""
-        with in_nnunets_trainer("nnUNetPredictor", Predictor):
+        """Predict the validation cases as nnU-Net does.
+
+        But leave nothing in memory of a case that did not fit, and wait for no process that has died.
+        """
+        with (
+            replaced(nnunets_module, "nnUNetPredictor", Predictor),
+            replaced(nnunets_module, "multiprocessing", Pools),
+            replaced(nnunets_evaluation, "multiprocessing", Pools),
+        ):
             super().perform_actual_validation(save_probabilities)
 
     def _resume(self) -> None:

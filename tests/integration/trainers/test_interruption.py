@@ -285,3 +285,71 @@ def test_a_terminated_command_leaves_with_75_and_goes_on(lab, read):
     assert done >= 1
     lab.variables(n_epochs=done + 1, n_proc_DA=0)
     assert lab.train(EXT, continue_training=True).current_epoch == done + 1
+
+
+def spawned_by(pid):
+    """The processes that a training's pool has spawned, but the one that tracks resources."""
+    import psutil
+
+    return [one for one in psutil.Process(pid).children() if "spawn_main" in " ".join(one.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("number", "is_worker_killed", "code"),
+    [(signal.SIGTERM, False, 75), (signal.SIGUSR1, False, 75), (signal.SIGKILL, True, 1)],
+)
+def test_a_validation_ends_with_its_processes_whatever_reaches_them(
+    lab, tmp_path, number, is_worker_killed, code
+):
+    """A signal goes to the whole group, as SLURM and terminals send it; a lack of memory ends one worker."""
+    import psutil
+
+    lab.variables(n_epochs=1, n_proc_DA=0, def_n_proc=1)
+    script = tmp_path / "train.py"
+    script.write_text(SLOW_VALIDATION, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while "the pool is at work" not in (line := process.stdout.readline()):
+            assert line
+        workers = spawned_by(process.pid)
+        if is_worker_killed:
+            workers[0].kill()
+        else:
+            os.killpg(process.pid, number)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == code, out
+    assert ("Interrupted by" in out) is (code == 75)
+    assert ("BrokenProcessPool" in out) is (code == 1)
+    assert workers
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
+
+
+# A training whose validation has begun an export, and waits with another case in hand.
+SLOW_VALIDATION = """
+import sys
+import time
+
+from nnunet_ext.cli.main import main
+from nnunet_ext.trainers.validation_pool import ValidationPool
+
+begin = ValidationPool.starmap_async
+
+
+def begin_and_wait(pool, function, arguments):
+    begin(pool, time.sleep, [(0.0,)]).get()
+    answers = begin(pool, time.sleep, [(1000.0,)])
+    print("the pool is at work", flush=True)
+    return answers
+
+
+ValidationPool.starmap_async = begin_and_wait
+if __name__ == "__main__":
+    sys.exit(main(["train", "-d", "901", "-c", "2d", "-f", "0", "-device", "cpu"]))
+"""

@@ -96,6 +96,19 @@ def test_a_fold_is_a_number_or_all(capsys, fold):
     assert "is neither a number nor all" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-num_gpus", "0"), "-num_gpus is 0"),
+        (("-num_gpus", "2", "-device", "cpu"), "-num_gpus is 2 and -device cpu"),
+        (("-amp", "fp16", "-device", "cpu"), "amp is fp16, but -device is cpu"),
+    ],
+)
+def test_what_no_machine_can_do_is_refused_before_anything_is_imported(capsys, options, said):
+    assert main(["train", "-d", "1", "-c", "2d", "-f", "0", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_torchrun_is_known_by_all_of_its_variables():
     rank = dict.fromkeys(RANK_VARIABLES, "1")
     assert is_one_of_several(rank)
