@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError
@@ -40,6 +41,7 @@ VERBS = {
     "demo": "phantom data, training, ensemble and submission, end to end",
 }
 EXIT_INTERRUPTED = 130
+SHOW_TRACEBACKS = ("train", "benchmark")  # of a training that crashed the whole way there is wanted
 
 
 class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
@@ -86,18 +88,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
     try:
         code = int(args.run(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where the shell has closed it
+            sys.stdout.flush()
         return code
     except NnunetExtError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read, as `| head` does, has seen enough; what is left must not fail again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()  # whoever read, as `| head` does, has seen enough
+        return 1
+    except (OSError, MemoryError) as error:
+        if verb in SHOW_TRACEBACKS and not getattr(args, "show", False):
+            raise
+        if getattr(error, "filename", None) is None:
+            _write_no_more()  # it may be standard output that is full
+        print(f"{_in_words(error)}. What was finished before is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; what was finished is kept.", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _in_words(error: OSError | MemoryError) -> str:
+    """What the system did not let us do, on one line."""
+    if isinstance(error, MemoryError):
+        return "MemoryError: there is too little memory; use fewer processes (-np)"
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    said = error.strerror or str(error)
+    return f"{type(error).__name__}: {' and '.join(names)}{': ' if names else ''}{said}"
+
+
+def _write_no_more() -> None:
+    """Let what is left for standard output not fail again at the exit."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

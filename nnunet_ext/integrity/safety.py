@@ -16,12 +16,10 @@ from nnunet_ext.integrity.survey import Survey
 
 def check_refusals(found: Survey, facts: Facts) -> Iterator[Finding]:
     """Files that could not be read now: nothing is known of them, so nothing is done to them."""
-    refused = [one for one in facts.values() if one.refusal]
+    refused = {one.path: one.refusal for one in facts.values() if one.refusal}
     case_of = _case_of(found) if refused else {}
-    for one in refused:
-        assert one.refusal
-        reason, advice = one.refusal.reason, one.refusal.advice
-        yield Finding("error", "unreadable", one.path, reason, advice, case_id=case_of.get(one.path))
+    for path, refusal in refused.items():
+        yield Finding("error", "unreadable", path, refusal.reason, refusal.advice, case_id=case_of.get(path))
 
 
 def check_elsewhere(found: Survey) -> Iterator[Finding]:

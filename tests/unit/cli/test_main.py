@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from factories import softmax, write_dataset_json, write_image, write_prediction
@@ -97,3 +100,46 @@ def test_steps_of_a_plan_are_taken(tmp_path, capsys):
 def test_an_unreadable_dataset_json_is_exit_code_1(tmp_path, capsys):
     assert main(["verify", "x.zip", "-r", str(tmp_path), "-d", str(tmp_path / "none.json")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+# What the system does not let us do
+
+
+def raising(monkeypatch, error):
+    from nnunet_ext.cli import plans
+
+    def run(args):
+        print("something was done")
+        raise error
+
+    monkeypatch.setattr(plans, "run", run)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/a/plans.json"),
+            "PermissionError: /a/plans.json: Permission",
+        ),
+        (OSError(28, "No space left on device"), "OSError: No space left on device."),
+        (FileExistsError(17, "File exists", "/a", None, "/b"), "FileExistsError: /a and /b: File exists."),
+        (OSError("odd"), "OSError: odd."),
+        (MemoryError(), "MemoryError: there is too little memory; use fewer processes (-np)."),
+    ],
+)
+def test_what_the_system_refuses_is_told_on_one_line(monkeypatch, capfd, error, said):
+    raising(monkeypatch, error)
+    assert main(["plans", "-d", "1"]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith(said)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_a_standard_output_that_is_full_or_closed_gives_no_traceback(redirection):
+    command = f'"{sys.executable}" -m nnunet_ext train --show {redirection}'
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == (0 if redirection == ">&-" else 1)
