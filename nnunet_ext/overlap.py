@@ -85,9 +85,34 @@ def label_counts(joint: Joint, labels: Labels) -> Counts:
     return counts
 
 
+def known_values(labels: Labels) -> set[int]:
+    """The values that a segmentation with these labels may hold."""
+    return {BACKGROUND, *labels.values, *(value for covered in labels.covered for value in covered)}
+
+
 def n_values_of(labels: Labels) -> int:
     """One more than the largest value that a segmentation with these labels may hold."""
-    return max(BACKGROUND, *labels.values, *(value for covered in labels.covered for value in covered)) + 1
+    return max(known_values(labels)) + 1
+
+
+def check_values(n_voxels: NDArray[np.int64], labels: Labels, also: int | None = None) -> None:
+    """Refuse values that are no label: counted as background they would make a wrong Dice.
+
+    Args:
+        n_voxels: of each value from 0 on, as a margin of the counts of pairs.
+        labels: those of the data set.
+        also: one more value that is right, such as the ignore label's.
+
+    Raises:
+        SegmentationError: there are such values; names them.
+    """
+    unknown = sorted({int(value) for value in np.flatnonzero(n_voxels)} - known_values(labels) - {also})
+    if unknown:
+        found = ", ".join(f"{value} ({int(n_voxels[value])} voxels)" for value in unknown)
+        known = ", ".join(map(str, sorted(known_values(labels))))
+        raise SegmentationError(
+            f"it holds values that are no label: {found}; labels of this data set are {known}."
+        )
 
 
 def overlaps(counts: Counts) -> tuple[Overlap, ...]:
@@ -107,9 +132,11 @@ def compare(
         ignore: value of voxels in the reference that do not count.
 
     Raises:
-        GeometryMismatch, SegmentationError: as `joint_histogram`.
+        GeometryMismatch, SegmentationError: as `joint_histogram`, and where a value is no label.
     """
     joint = joint_histogram(prediction, reference, n_values_of(labels))
+    check_values(joint.sum(axis=1), labels)
+    check_values(joint.sum(axis=0), labels, ignore)
     return overlaps(label_counts(without_ignored(joint, ignore), labels))
 
 

@@ -89,9 +89,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(evaluation: Evaluation) -> int:
-    for case in evaluation.cases:
-        for note in case.notes:
-            print(f"note: {case.case_id}: {note}", file=sys.stderr)
     if evaluation.unpredicted:
         some = ", ".join(evaluation.unpredicted[:5])
         print(

@@ -12,8 +12,10 @@ from nnunet_ext.evaluation.surface import Surface, compare_surfaces
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.overlap import (
+    Joint,
     Overlap,
     Segmentation,
+    check_values,
     joint_histogram,
     label_counts,
     n_values_of,
@@ -53,7 +55,6 @@ class PairScores:
         overlaps: one a foreground label or region.
         n_voxels: all voxels that count.
         surfaces: one a foreground label; empty where none were compared.
-        notes: what was odd but did no harm.
     """
 
     case_id: str
@@ -62,7 +63,6 @@ class PairScores:
     overlaps: tuple[Overlap, ...]
     n_voxels: int
     surfaces: tuple[Surface, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def evaluate_pair(pair: Pair) -> PairScores:
@@ -70,14 +70,20 @@ def evaluate_pair(pair: Pair) -> PairScores:
 
     Raises:
         SegmentationError: a file cannot be read or holds values that are no label.
-        GeometryMismatch: the shapes differ. Other differences of the grids are noted.
+        GeometryMismatch: the grids differ: voxels of one place would be compared with those of another.
     """
     predicted, grid = _read(pair.prediction)
     expected, expected_grid = _read(pair.reference)
+    if differences := grid.differences(expected_grid):
+        raise GeometryMismatch(
+            f"{pair.prediction} and {pair.reference} lie on different grids, in {' and '.join(differences)}: "
+            "bring the prediction onto the reference's grid first."
+        )
     try:
         joint = joint_histogram(predicted, expected, n_values_of(pair.dataset.labels))
-    except (GeometryMismatch, SegmentationError) as error:
-        raise type(error)(f"{pair.prediction} and {pair.reference}: {error}") from None
+    except SegmentationError as error:
+        raise SegmentationError(f"{pair.prediction} and {pair.reference}: {error}") from None
+    _check_values(pair, joint)
     joint = without_ignored(joint, pair.dataset.ignore)
     return PairScores(
         pair.case_id,
@@ -86,8 +92,15 @@ def evaluate_pair(pair: Pair) -> PairScores:
         overlaps(label_counts(joint, pair.dataset.labels)),
         int(joint.sum()),
         _surfaces(pair, predicted, expected, expected_grid),
-        tuple(f"prediction and reference differ in {what}" for what in grid.differences(expected_grid)),
     )
+
+
+def _check_values(pair: Pair, joint: Joint) -> None:
+    for path, axis, also in ((pair.prediction, 1, None), (pair.reference, 0, pair.dataset.ignore)):
+        try:
+            check_values(joint.sum(axis=axis), pair.dataset.labels, also)
+        except SegmentationError as error:
+            raise SegmentationError(f"{path}: {error}") from None
 
 
 def _read(path: Path) -> tuple[Segmentation, Geometry]:

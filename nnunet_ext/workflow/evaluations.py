@@ -156,10 +156,7 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     content = {
         "labels": [asdict(label) for label in evaluation.labels],
         "mean_over_labels": {name: asdict(one) for name, one in evaluation.overall.items()},
-        "cases": [
-            {"case": case.case_id, "notes": case.notes, "labels": _rows(case, names)}
-            for case in evaluation.cases
-        ],
+        "cases": [{"case": case.case_id, "labels": _rows(case, names)} for case in evaluation.cases],
         "failed": evaluation.failed,
         "references_without_prediction": evaluation.unpredicted,
     }

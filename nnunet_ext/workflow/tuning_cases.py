@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.contested import find_contested
 from nnunet_ext.ensemble.scoring import ScoredCase
-from nnunet_ext.errors import GeometryMismatch
-from nnunet_ext.overlap import joint_histogram, n_values_of
+from nnunet_ext.errors import GeometryMismatch, SegmentationError
+from nnunet_ext.overlap import check_values, joint_histogram, n_values_of
 from nnunet_ext.postprocess.components import Group, Segmentation
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.postprocess.tables import CaseTable, component_sizes, tabulate
@@ -111,6 +111,10 @@ def read_case(job: ReadJob) -> TuningCase:
     flat = reference.reshape(-1)
     n_values = n_values_of(labels)
     whole = joint_histogram(found.settled, flat, n_values)
+    try:
+        check_values(whole.sum(axis=0), labels, job.fuse.dataset.ignore)
+    except SegmentationError as error:
+        raise SegmentationError(f"{job.reference}: {error}") from None
     open_ = flat[found.voxels]
     settled = whole - joint_histogram(np.zeros_like(open_), open_, len(whole))
     scored = ScoredCase(

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
-from nnunet_ext.geometry import Geometry
 from nnunet_ext.workflow.evaluations import run_evaluation
 
 SHAPE = (5, 7, 9)
@@ -68,12 +68,27 @@ def test_references_without_a_prediction_are_told(folders):
     assert evaluate(folders).unpredicted == ("b",)
 
 
-def test_another_grid_of_the_same_shape_is_noted(folders):
+@pytest.mark.parametrize("what", ["origin", "spacing", "direction"])
+def test_another_grid_of_the_same_shape_is_refused_and_the_others_are_compared(folders, what):
     grid = geometry(SHAPE)
-    shifted = Geometry(grid.shape, grid.spacing, (0.0, 0.0, 0.0), grid.direction)
-    write_image(folders[0] / "pred" / "a.nii.gz", np.ones(SHAPE, np.uint8), shifted)
-    (note,) = evaluate(folders).cases[0].notes
-    assert "origin" in note
+    other = {"origin": (0.0, 0.0, 0.0), "spacing": (3.0, 3.0, 3.0)}
+    turned = tuple(-one for one in grid.direction[:3]) + grid.direction[3:]
+    moved = replace(grid, **{what: other.get(what, turned)})
+    write_image(folders[0] / "pred" / "a.nii.gz", np.ones(SHAPE, np.uint8), moved)
+    found = evaluate(folders)
+    assert [case.case_id for case in found.cases] == ["b", "c"]
+    assert f"lie on different grids, in {what}" in found.failed["a"]
+
+
+@pytest.mark.parametrize("folder", ["pred", "ref"])
+def test_values_that_are_no_label_are_refused_and_named(folders, folder):
+    odd = np.zeros(SHAPE, np.uint8)
+    odd[:2] = 255
+    write_image(folders[0] / folder / "b.nii.gz", odd, geometry(SHAPE))
+    found = evaluate(folders)
+    assert [case.case_id for case in found.cases] == ["a", "c"]
+    assert f"255 ({odd[:2].size} voxels)" in found.failed["b"]
+    assert f"{folder}/b.nii.gz" in found.failed["b"].replace("\\", "/")
 
 
 def test_surfaces_are_compared_where_asked_for(folders):
