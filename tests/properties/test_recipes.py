@@ -50,7 +50,8 @@ SETTINGS = st.fixed_dictionaries(
 
 def is_allowed(values):
     """Whether they fit together as well as each alone."""
-    if values.get("val_every", 1) > values.get("patience", 50):
+    patience = values.get("patience")
+    if patience is not None and values.get("val_every", 1) > patience:
         return False
     if values.get("loss") == "focal_tversky" and values.get("focal_gamma") == 0:
         return False

@@ -15,7 +15,7 @@ def test_the_table_says_what_was_planned_and_what_is_to_be_done(folders, capsys)
     assert main(["plan", "-d", "7", "-pl", "UNetPlusPlusPlanner"]) == 0
     out = capsys.readouterr().out
     lines = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()}
-    assert lines["3d_fullres"] == "3d_fullres 40 x 56 x 40 9 4 1 x 1 x 1 2.9 nnUNetPlans_3d_fullres no"
+    assert lines["3d_fullres"] == "3d_fullres 40 x 56 x 40 9 4 1 x 1 x 1 2.2 nnUNetPlans_3d_fullres no"
     assert f"plans: {folders.preprocessed(name) / PLANS}.json" in out
     assert f"nnUNetv2_preprocess -d 7 -plans_name {PLANS} -c 2d 3d_fullres" in out
     assert "2D U-Net configuration" not in out
@@ -74,11 +74,11 @@ def test_options_reach_the_planner(folders):
 def test_a_data_set_that_cannot_be_planned_leaves_the_others_to_be(folders, capsys):
     folders.dataset(*HIPPOCAMPUS, number=3, fingerprint=False)
     name = folders.dataset(*HIPPOCAMPUS, number=4)
-    assert main(["plan", "-d", "3", "99", "4"]) == 1
+    assert main(["plan", "-d", "3", "99", "4"]) == 2
     told = capsys.readouterr().err
     assert "FAILED 3: DatasetError: Dataset003_Claimed has no fingerprint" in told
     assert "nnUNetv2_extract_fingerprint -d 3" in told
-    assert "FAILED 99: DatasetError" in told
+    assert "FAILED 99: UsageError" in told
     assert (folders.preprocessed(name) / f"{PLANS}.json").is_file()
 
 
