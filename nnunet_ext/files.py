@@ -83,14 +83,24 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
             target = target.removeprefix(PART_MARK).partition("-")[2]
         if name not in (None, target, target.removesuffix(SCRATCH_ENDING)) or not writer.isdecimal():
             continue
-        import psutil  # only where a process was killed
-
-        if psutil.pid_exists(int(writer)):
+        if runs(int(writer)):
             continue
         if (folder / found).is_dir():
             shutil.rmtree(folder / found, ignore_errors=True)
         else:
             (folder / found).unlink(missing_ok=True)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that was killed and that nobody has buried yet does not."""
+    import psutil  # only where a process was killed
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True  # it is there, and says nothing of itself
 
 
 def move(source: Path, target: Path) -> None:

@@ -102,6 +102,8 @@ def read_dataset(path: Path) -> Dataset:
         raise DatasetError(f"{path} has no entry {error}, which nnU-Net's dataset.json needs.") from error
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{path} is no dataset.json as nnU-Net needs it: {error}.") from error
 
 
 def labels_of(content: dict[str, Any]) -> Labels:

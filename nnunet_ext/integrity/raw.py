@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.files import PART_MARK, is_junk
+from nnunet_ext.files import PART_MARK, is_junk, runs
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 LABEL_FOLDERS = ("labelsTr", "labelsTs")
@@ -120,10 +120,8 @@ def _is_left_part(name: str) -> bool:
     """Whether a killed process left this half-written file; the part of one that lives is none."""
     if not name.startswith(PART_MARK):
         return False
-    import psutil
-
     writer = name.removeprefix(PART_MARK).partition("-")[0]
-    return not (writer.isdecimal() and psutil.pid_exists(int(writer)))
+    return not (writer.isdecimal() and runs(int(writer)))
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:

@@ -12,7 +12,7 @@ MOST = 0.5
 
 
 class Share:
-    """Counts the raw and the preprocessed cases of a data set that are set aside.
+    """Counts the cases of a data set that are set aside: of training, of test, and preprocessed.
 
     A wrong entry of dataset.json, or a disk that is not mounted, makes good cases look wrong, all at
     once. A file that is taken for no case by its ending counts as one.
@@ -38,8 +38,10 @@ class Share:
     def too_many(self, repairs: Iterable[Repair]) -> str | None:
         """Say how many cases would be set aside with those before, where that is more than half of them."""
         aside = self._aside | set(self._of(repairs))
+        raw = set(self._raw.values())
         for kind, what, cases in (
-            ("raw", "raw cases", set(self._raw.values())),
+            ("raw Tr", "training cases", {case for part, case in raw if part == "Tr"}),
+            ("raw Ts", "test cases", {case for part, case in raw if part == "Ts"}),
             ("made", "preprocessed cases", {*self._made, *self._strangers.values()}),
         ):
             gone = {case for of_kind, case in aside if of_kind == kind}
@@ -51,12 +53,13 @@ class Share:
     def _of(self, repairs: Iterable[Repair]) -> Iterator[tuple[str, object]]:
         for repair in repairs:
             if isinstance(repair, SetCaseAside):
-                yield "raw", (repair.part, repair.case_id)
+                yield f"raw {repair.part}", repair.case_id
                 if repair.part == "Tr" and repair.case_id in self._made:
                     yield "made", repair.case_id
             elif isinstance(repair, ForgetCase):
                 yield "made", repair.case_id
             elif isinstance(repair, SetAside) and repair.is_raw:
-                yield "raw", self._raw.get(repair.path, repair.path)
+                part, case = self._raw.get(repair.path, ("Tr", str(repair.path)))
+                yield f"raw {part}", case
             elif isinstance(repair, SetAside) and repair.path in self._strangers:
                 yield "made", self._strangers[repair.path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files import sync, write_json, written_whole
@@ -68,14 +69,16 @@ def read_splits(path: Path) -> list[Split]:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
     is_one = isinstance(content, list) and all(
-        isinstance(split, dict)
-        and isinstance(split.get("train"), list)
-        and isinstance(split.get("val"), list)
+        isinstance(split, dict) and all(_is_list_of_names(split.get(part)) for part in ("train", "val"))
         for split in content
     )
     if not is_one:
         raise DatasetError(f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is.")
     return content
+
+
+def _is_list_of_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
 def write_splits(splits: list[Split], path: Path) -> Path | None:

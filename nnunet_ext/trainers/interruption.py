@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _is_listening = False  # whether signals to this process are taken for signs
 
 
 def _forget_the_training() -> None:
-    """In a process that was just forked off a listening training: be a plain process again.
+    """In a process that was just forked off a listening training: be no part of it.
 
     Handlers are inherited by a fork. A worker that took SIGTERM for a note to itself would survive
     `multiprocessing`, which sends it at the end of a program and then waits without a limit.
@@ -33,8 +34,13 @@ def _forget_the_training() -> None:
     global _is_listening  # noqa: PLW0603
     for number in SIGNALS if _is_listening else ():
         ignored = signal.Signals(number).name in LEFT_TO_THE_PARENT
-        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if ignored else _exit)
     _is_listening = False
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    """End as by default, but let go of locks, for which others would wait for ever."""
+    sys.exit(128 + number)
 
 
 if hasattr(os, "register_at_fork"):  # Windows starts fresh processes, which inherit no handler

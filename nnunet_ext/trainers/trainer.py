@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
 from nnunet_ext.trainers.validation_pool import Pools
 
 KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
+LONGEST_ENDING_S = 25.0  # batchgenerators gives its workers 10 s, twice
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 
@@ -136,8 +138,14 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
     def _end_workers(self) -> None:
         """End the processes that load data, which nnU-Net does at a good end only."""
         for loader in (self.dataloader_train, self.dataloader_val):
-            if hasattr(loader, "_finish"):
-                loader._finish()
+            if not hasattr(loader, "_finish"):
+                continue
+            ending = threading.Thread(target=loader._finish, daemon=True)
+            ending.start()
+            ending.join(LONGEST_ENDING_S)
+            if ending.is_alive():  # it waits for a lock that a worker held which was killed
+                for process in loader._processes:
+                    process.kill()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the validation cases as nnU-Net does.

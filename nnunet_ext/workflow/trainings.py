@@ -10,6 +10,7 @@ from typing import Any
 from nnunet_ext.configurations.plans import read_plans
 from nnunet_ext.devices import check_device
 from nnunet_ext.errors import UsageError
+from nnunet_ext.labels import read_dataset
 from nnunet_ext.paths import find_dataset
 from nnunet_ext.splits.files import SPLITS, read_splits
 from nnunet_ext.trainers.benchmark import BenchmarkOrder
@@ -44,6 +45,7 @@ def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str
         DatasetError: a file of the data set is damaged.
     """
     folder = _preprocessed(order.dataset, environment)
+    read_dataset(folder / "dataset.json")
     plans = read_plans(folder / f"{order.plans}.json")
     configuration = plans.resolve(order.configuration)
     data = folder / str(configuration.get("data_identifier", f"{plans.name}_{order.configuration}"))

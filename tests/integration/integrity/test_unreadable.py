@@ -324,15 +324,18 @@ def test_a_folder_that_is_a_link_out_of_the_data_set_is_checked_and_not_touched(
     assert everything(tmp_path / "imagesTr") | everything(tmp_path / "shared") == before
 
 
-def test_more_than_half_of_the_cases_are_set_aside_only_when_told(folders, capsys):
-    for case in CASES[:3]:
-        truncate(image(folders, case))
+@pytest.mark.parametrize("n_test", [0, 9])
+def test_more_than_half_of_the_cases_are_set_aside_only_when_told(folders, capsys, n_test):
     for path in (folders.raw / "imagesTs").iterdir():
         path.unlink()
+    for i in range(n_test):  # sound scans to test on make the loss of those to train on no smaller
+        shutil.copy(image(folders, CASES[3]), folders.raw / "imagesTs" / f"test_{i}_0000.nii.gz")
+    for case in CASES[:3]:
+        truncate(image(folders, case))
     before = everything(folders.raw)
     check = Check(folders, n_processes=0)
     report = check.run()
-    with pytest.raises(RepairError, match="3 of 4 raw cases would be set aside"):
+    with pytest.raises(RepairError, match="3 of 4 training cases would be set aside"):
         repair_dataset(check, report, raw=True)
     assert everything(folders.raw) == before
     command = ["check", "-i", str(folders.raw), "-np", "0", "--fix_raw"]

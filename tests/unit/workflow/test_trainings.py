@@ -14,6 +14,7 @@ from nnunet_ext.workflow import trainings
 from nnunet_ext.workflow.trainings import check_training
 
 CASES = [f"heart_{i:03d}" for i in range(6)]
+DATASET = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "heart": 1}, "file_ending": ".nii.gz"}
 SPLITS = [{"train": CASES[:4], "val": CASES[4:]}, {"train": CASES[2:], "val": CASES[:2]}]
 
 
@@ -35,7 +36,7 @@ def home(tmp_path, monkeypatch):
         "3d_fullres": {"data_identifier": "myPlans_3d_fullres", "batch_size": 2},
     }
     for name, content in (
-        ("dataset", {}),
+        ("dataset", DATASET),
         ("dataset_fingerprint", {}),
         ("nnUNetPlans", {"plans_name": "nnUNetPlans", "configurations": configurations}),
         ("splits_final", SPLITS),
@@ -86,6 +87,23 @@ def test_a_folder_that_is_not_set_is_refused(home, monkeypatch, variable):
 def test_plans_that_cannot_be_read_are_told(home):
     (home / "nnUNetPlans.json").write_text("{", encoding="utf-8")
     with pytest.raises(DatasetError, match="cannot be read as JSON"):
+        check_training(order())
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '"text"', "{", '{"labels": null}', '{"labels": {"background": "x"}}']
+)
+def test_a_dataset_json_of_wrong_types_is_told(home, content):
+    (home / "dataset.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"dataset\.json"):
+        check_training(order())
+
+
+@pytest.mark.parametrize("cases", [[1, 2], [["a"]], "abc", None])
+def test_a_split_of_anything_but_names_is_told(home, cases):
+    content = [{"train": cases, "val": CASES[:1]}]
+    (home / "splits_final.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match="is no list of folds"):
         check_training(order())
 
 
