@@ -22,6 +22,8 @@ LOOKS_APART_S = 1.0  # a folder on a network is not to be asked at every iterati
 # What a forked process leaves alone: Ctrl-C and SLURM reach every process of a job, but its training decides.
 LEFT_TO_THE_PARENT = ("SIGINT", "SIGUSR1")
 
+LONGEST_EXIT_S = 5
+
 _is_listening = False  # whether signals to this process are taken for signs
 
 
@@ -40,6 +42,7 @@ def _forget_the_training() -> None:
 
 def _exit(number: int, _: FrameType | None) -> None:
     """End as by default, but let go of locks, for which others would wait for ever."""
+    signal.alarm(LONGEST_EXIT_S)  # which ends a process that waits on its way out for somebody to read
     sys.exit(128 + number)
 
 

@@ -98,7 +98,7 @@ def check_launch(order: Launch) -> None:
         raise UsageError(f"Fold {order.fold!r} is neither a number nor all.")
     if order.num_gpus < 1 or (order.num_gpus > 1 and order.device != "cuda"):
         raise UsageError(
-            f"-num_gpus is {order.num_gpus} and -device {order.device}: one of CUDA's GPUs or more can train."
+            f"-num_gpus is {order.num_gpus} and -device {order.device}: take at least 1, and 1 without CUDA."
         )
     if resolved.values.model_dump().get("amp") == "fp16" and order.device != "cuda":
         raise SettingsError(f"amp is fp16, but -device is {order.device}: take bf16, off or auto.")
