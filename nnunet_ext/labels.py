@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,26 +86,42 @@ def read_dataset(path: Path) -> Dataset:
     Raises:
         DatasetError: the file is missing, no JSON, or its labels are not what nnU-Net allows.
     """
+    return dataset_of(read_dataset_json(path), path)
+
+
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """All that a dataset.json says, once its entries are known to be of nnU-Net's types.
+
+    Raises:
+        DatasetError: as `read_dataset`.
+    """
+    from nnunet_ext import formats  # pydantic, only where a file is read
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return formats.read_dataset_json(path)
     except FileNotFoundError:
         raise DatasetError(f"{path} does not exist. Name the data set's dataset.json with -d.") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
-    try:
-        ignore = content["labels"].get("ignore")
-        return Dataset(
-            labels_of(content), str(content["file_ending"]), None if ignore is None else int(ignore)
-        )
-    except KeyError as error:
-        raise DatasetError(f"{path} has no entry {error}, which nnU-Net's dataset.json needs.") from error
-    except DatasetError as error:
-        raise DatasetError(f"{path}: {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
         raise DatasetError(f"{path} is no dataset.json as nnU-Net needs it: {error}.") from error
 
 
-def labels_of(content: dict[str, Any]) -> Labels:
+def dataset_of(content: Mapping[str, Any], path: Path) -> Dataset:
+    """What this package needs of a dataset.json that was read.
+
+    Raises:
+        DatasetError: its labels are not what nnU-Net allows.
+    """
+    ignore = content["labels"].get("ignore")
+    try:
+        labels = labels_of(content)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    return Dataset(labels, content["file_ending"], None if ignore is None else _as_values(ignore)[0])
+
+
+def labels_of(content: Mapping[str, Any]) -> Labels:
     """Labels of a parsed dataset.json; `ignore` is left out, as networks do not put it out.
 
     Raises:

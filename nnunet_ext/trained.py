@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,11 +73,7 @@ class ModelFiles:
         Raises:
             DatasetError: it cannot be read as JSON.
         """
-        path = self.folder / "plans.json"
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise DatasetError(f"{path} cannot be read as plans: {error}") from error
+        return read_plans(self.folder / "plans.json")
 
     def previous_stage(self) -> str | None:
         """Name of the configuration whose segmentations a cascade begins with; None without a cascade."""
@@ -91,6 +86,22 @@ class ModelFiles:
                 return str(configuration["previous_stage"])
             name = str(configuration.get("inherits_from"))
         return None
+
+
+def read_plans(path: Path) -> dict[str, Any]:
+    """All that a plans file says, once its entries are known to be of nnU-Net's types.
+
+    Raises:
+        DatasetError: it is missing, damaged, or holds no plans.
+    """
+    from nnunet_ext.formats import read_plans_json  # pydantic, only where a file is read
+
+    try:
+        return read_plans_json(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} holds no plans as nnU-Net needs them: {error}.") from error
 
 
 def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ) -> ModelFiles:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.documents import parse_yaml
 from nnunet_ext.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,12 +83,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parsed(text: str) -> tuple[str, Any]:
-    import yaml
 
     key, separator, value = text.partition("=")
     try:
-        return key.strip(), yaml.safe_load(value) if separator else _no_value(text)
-    except yaml.YAMLError as error:
+        return key.strip(), parse_yaml(value) if separator else _no_value(text)
+    except ValueError as error:
         raise UsageError(f"--network {text}: the value cannot be read: {error}") from error
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext import trained
 from nnunet_ext.errors import DatasetError, UsageError, joined_faults
 
 
@@ -70,16 +71,10 @@ def read_plans(path: Path) -> Plans:
         UsageError: it does not exist.
         DatasetError: it is no plans file.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*Plans*.json"))) or "none"
-        raise UsageError(f"{path} does not exist; plans there: {there}. Name one with -p.") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("configurations"), dict):
-        raise DatasetError(f"{path} is no plans file: it has no configurations.")
-    return Plans(path, content)
+        raise UsageError(f"{path} does not exist; plans there: {there}. Name one with -p.")
+    return Plans(path, trained.read_plans(path))
 
 
 def find_plans(folder: Path) -> list[Plans]:

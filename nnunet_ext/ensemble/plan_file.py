@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from nnunet_ext import documents
 from nnunet_ext.ensemble.plan import Member, Plan, expand_folder
 from nnunet_ext.errors import PlanError, joined_faults
 from nnunet_ext.files import written_whole
@@ -120,20 +121,22 @@ def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -
     try:
         file = _PlanFile.model_validate(content)
     except ValidationError as error:
-        raise PlanError(joined_faults(f"{path} is no plan of an ensemble:", _readable(error))) from None
+        raise PlanError(
+            joined_faults(f"{path} is no plan of an ensemble:", documents.faults_of(error))
+        ) from None
     folders = folders or {}
     unknown = [name for name in folders if name not in file.members]
     if unknown:
         raise PlanError(f"{path} has no members {unknown}; its members are {list(file.members)}.")
-    faults: list[str] = []
+    missing: list[str] = []
     members = tuple(
         Member(name, tuple(folders[name]), (1.0,) * len(folders[name]))
         if name in folders
-        else _member(name, member, path.parent, faults)
+        else _member(name, member, path.parent, missing)
         for name, member in file.members.items()
     )
-    if faults:
-        raise PlanError(joined_faults(f"{path} names folders that are not there:", faults))
+    if missing:
+        raise PlanError(joined_faults(f"{path} names folders that are not there:", missing))
     return Plan(members, file.weights.default, file.weights.labels, tuple(file.postprocess), file=path)
 
 
@@ -199,17 +202,11 @@ def read_yaml(path: Path) -> Any:
         PlanError: it is missing, not UTF-8, or no YAML; says in which line.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return documents.read_yaml(path)
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
         raise PlanError(f"{path} cannot be read as YAML: {error}") from error
-
-
-def _readable(error: ValidationError) -> list[str]:
-    faults = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        faults.append(f"{where}: {fault['msg']}; found {fault['input']!r}")
-    return faults
 
 
 def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member:

@@ -6,8 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -86,20 +85,21 @@ def read_summary(path: Path) -> dict[str, dict[str, Overlap]]:
     Raises:
         UsageError: there is none, or it is none.
     """
+    from nnunet_ext.formats import read_summary_json  # pydantic, only where a file is read
+
     file = path / SUMMARY if path.is_dir() else path
     try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            Path(case["prediction_file"]).name: {
-                key: Overlap(int(one["n_ref"]), int(one["n_pred"]), int(one["TP"]))
-                for key, one in case["metrics"].items()
-            }
-            for case in content["metric_per_case"]
-        }
+        summary = read_summary_json(file)
     except FileNotFoundError:
         raise UsageError(
             f"{file} does not exist. Evaluate the predictions first: "
             "nnunet_ext evaluate -i PREDICTIONS -r REFERENCES -d dataset.json -o FOLDER."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} cannot be read as a summary.json of nnU-Net: {error!r}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read as a summary.json of nnU-Net: {error}.") from error
+    return {
+        PureWindowsPath(case.prediction_file).name: {
+            key: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()
+        }
+        for case in summary.metric_per_case
+    }

@@ -5,10 +5,7 @@ Source: torch's zip format: `NAME/data.pkl` tells the tensors, `NAME/data/KEY` h
 
 from __future__ import annotations
 
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile
+from nnunet_ext.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
 from nnunet_ext.voxels.inflate import Bytes
 from nnunet_ext.zips import entry_blocks, zip_entries
 
@@ -42,69 +40,6 @@ class CheckpointFacts:
     missing: tuple[str, ...]
     not_finite: tuple[str, ...]
     n_tensors: int
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """A tensor's numbers: their type's name in torch, and their file in the zip."""
-
-    kind: str
-    key: str
-
-
-class _Inert:
-    """Stands for whatever else a checkpoint names: takes anything and does nothing."""
-
-    def __new__(cls, *_: Any, **__: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        """Take an item of a list of another class."""
-
-    def extend(self, items: Any) -> None:
-        """Take items of a list of another class."""
-
-
-class _Kind(str):
-    """A torch storage class by its name."""
-
-
-def _rebuild(storage: Any, *_: Any) -> Any:
-    return storage
-
-
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
-REBUILDERS = {
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
-    ("torch._utils", "_rebuild_tensor"): _rebuild,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-
-
-class _InertUnpickler(pickle.Unpickler):
-    """Unpickles plain containers, puts the place of its numbers for a tensor, and `_Inert` for all else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name.endswith("Storage"):
-            return _Kind(name)
-        return REBUILDERS.get((module, name), _Inert)
-
-    def persistent_load(self, pid: Any) -> Any:
-        return _Storage(str(pid[1]), str(pid[2])) if isinstance(pid, tuple) and len(pid) > 2 else _Inert()
 
 
 def read_checkpoint_facts(path: Path) -> CheckpointFacts:
@@ -145,18 +80,21 @@ def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> Any:
     entry = entries.get("data.pkl")
     if entry is None:
         raise DamagedFile(f"{path} is a zip without data.pkl: no checkpoint of torch.")
+    if entry.file_size > MAX_PICKLE_BYTES:
+        raise DamagedFile(
+            f"{path} is no checkpoint of torch: its data.pkl has {entry.file_size >> 20} MiB, and at most "
+            f"{MAX_PICKLE_BYTES >> 20} MiB are read."
+        )
     with path.open("rb") as file:
         data = b"".join(entry_blocks(file, entry, path))
     try:
-        return _InertUnpickler(io.BytesIO(data)).load()
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged pickles raise almost anything
+        return load_plain(data, with_unknown=True)
+    except ValueError as error:
         raise DamagedFile(f"{path} is damaged: its data.pkl was not read: {error}.") from error
 
 
-def _tensors(value: Any, name: str) -> Iterator[tuple[str, _Storage]]:
-    if isinstance(value, _Storage):
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Storage]]:
+    if isinstance(value, Storage):
         yield name, value
     elif isinstance(value, dict):
         for key, inner in value.items():
@@ -173,7 +111,7 @@ def _check_all_there(path: Path, places: Iterable[str], there: set[str]) -> None
 
 
 def _not_finite(
-    path: Path, entries: Iterable[zipfile.ZipInfo], places: dict[str, tuple[str, _Storage]]
+    path: Path, entries: Iterable[zipfile.ZipInfo], places: dict[str, tuple[str, Storage]]
 ) -> Iterator[tuple[str, int]]:
     """Read every entry, and yield the tensors with numbers that are not finite."""
     with path.open("rb") as file:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DamagedFile, ProbabilitiesError
 from nnunet_ext.integrity.arrays import read_b2nd, read_npy, read_npz
 from nnunet_ext.integrity.checkpoints import CheckpointFacts, read_checkpoint_facts
@@ -101,7 +101,7 @@ def _read_arrays(path: Path) -> Mapping[str, Content]:
 
 def _read_keys(path: Path) -> tuple[str, ...]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
         size = path.stat().st_size
         raise DamagedFile(f"{path} ({size} bytes) cannot be read as JSON: {error}.") from error

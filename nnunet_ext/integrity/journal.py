@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nnunet_ext.documents import parse_json
 from nnunet_ext.errors import RepairError
 from nnunet_ext.integrity.moves import Change, Move
 
@@ -165,8 +166,8 @@ def read_journal(path: Path) -> Entries:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line's entry; None where the line cannot be read."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
+        entry = parse_json(line.decode("utf-8"))
+    except ValueError:
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("step"), str) else None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.integrity.facts import FileJob, Role
 from nnunet_ext.integrity.raw import QUARANTINE, find_junk
 
@@ -188,6 +188,6 @@ def _read_splits(path: Path) -> tuple[Mapping[str, list[str]], ...]:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None

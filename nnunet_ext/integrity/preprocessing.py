@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.integrity.making import MakeJob
 from nnunet_ext.integrity.repairs import Preprocess
 
@@ -25,7 +24,7 @@ def preprocess_case(job: MakeJob) -> None:
     plans = PlansManager(str(repair.plans))
     configuration = plans.get_configuration(repair.configuration)
     preprocessor = configuration.preprocessor_class(verbose=False)
-    dataset_json = json.loads(job.dataset_json.read_text(encoding="utf-8"))
+    dataset_json = read_json(job.dataset_json)
     target = str(job.staging / repair.case_id)
     arguments = ([str(path) for path in job.images], str(job.label), plans, configuration, dataset_json)
     if job.as_npz:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.files import PART_MARK, is_junk, runs
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
@@ -127,12 +127,12 @@ def _is_left_part(name: str) -> bool:
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
     """Its content, what is wrong with it, and why the system does not let it be read now."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return {}, "it does not exist", None
     except OSError as error:
         return {}, "it cannot be read", f"it cannot be read now: {error.strerror or error}"
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return {}, f"it cannot be read as JSON: {error}", None
     if isinstance(content, dict):
         return content, None, None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import NnunetExtError, RepairError
 from nnunet_ext.files import write_json
 from nnunet_ext.integrity.check import Check
@@ -277,6 +277,6 @@ def _read_json(path: Path) -> Any:
         RepairError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path)
+    except (OSError, ValueError) as error:
         raise RepairError(f"{path} cannot be read: {error}") from error

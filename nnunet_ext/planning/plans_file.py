@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext import trained
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files import written_whole
 from nnunet_ext.planning.shared_data import STOCK_PLANS
@@ -27,12 +27,9 @@ def read_plans(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        plans = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DatasetError(f"{path} is no JSON: {error}. Mend it or move it away.") from error
-    if not isinstance(plans, dict) or not isinstance(plans.get("configurations"), dict):
-        raise DatasetError(f"{path} holds no plans: it has no configurations. Move it away.")
-    return plans
+        return trained.read_plans(path)
+    except DatasetError as error:
+        raise DatasetError(f"{error} Mend it or move it away.") from error
 
 
 def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.labels import read_dataset_json
 from nnunet_ext.networks.checkpoint_file import read_checkpoint
 from nnunet_ext.networks.plans import Architecture
 from nnunet_ext.networks.pruning import pruned_arch_kwargs
+from nnunet_ext.trained import read_plans
 
 FINAL = "checkpoint_final.pth"
 PLANS, DATASET = "plans.json", "dataset.json"
@@ -110,7 +111,13 @@ def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL)
         DatasetError: it is no such folder.
         UsageError: a fold has no such checkpoint, or none has.
     """
-    plans, dataset = (_read(folder / name) for name in (PLANS, DATASET))
+    try:
+        plans, dataset = read_plans(folder / PLANS), read_dataset_json(folder / DATASET)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error} Name a trained model's folder, which holds {PLANS}, {DATASET} and a folder for each "
+            "fold."
+        ) from error
     there = sorted(
         path.parent.name.removeprefix(FOLD) for path in folder.glob(f"{FOLD}*/{checkpoint}") if path.is_file()
     )
@@ -125,13 +132,3 @@ def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL)
     first = read_checkpoint(folder / f"{FOLD}{asked[0]}" / checkpoint, mapped=True)
     configuration = str(first["init_args"]["configuration"])
     return Model(folder, checkpoint, asked, configuration, str(first["trainer_name"]), plans, dataset)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error}. Name a trained model's folder, which holds {PLANS}, {DATASET} "
-            "and a folder for each fold."
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.formats import read_splits_json
 from nnunet_ext.networks.checkpoint_file import KEY
 from nnunet_ext.pruning.model import Model
 
@@ -114,7 +114,6 @@ def _validation_cases(folder: Path, fold: str, checkpoint: Mapping[str, Any]) ->
         return tuple(recorded["val"])
     path = folder / "splits_final.json"
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(splits[int(fold)]["val"])
+        return tuple(read_splits_json(path)[int(fold)]["val"])
     except (OSError, ValueError, LookupError) as error:
         raise DatasetError(f"{path} does not tell fold {fold}'s validation cases: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.report.finding import LOG, FoldFolder, find_captures, find_folds, find_logs
@@ -222,10 +222,10 @@ class RunReader:
 
         def read(path: Path) -> tuple[int | None, str | None]:
             try:
-                content = json.loads(path.read_text(encoding="utf-8"))
+                content = read_json(path)
                 n_epochs, host = str(content.get("num_epochs")), content.get("hostname")
-                planned = int(n_epochs) if n_epochs.isdecimal() else None
-            except (ValueError, AttributeError, RecursionError):
+                planned = int(n_epochs) if re.fullmatch("[0-9]{1,7}", n_epochs) else None
+            except (ValueError, AttributeError):
                 return None, None
             return planned, host if isinstance(host, str) else None
 

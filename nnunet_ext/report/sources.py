@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import numbers
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import check_is_file, read_text
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import labels_of
+from nnunet_ext.plain_pickle import MAX_PICKLE_BYTES, load_plain
 from nnunet_ext.report.history import Epoch
-from nnunet_ext.report.plain_pickle import read_plain_pickle
 
 RECORD = "nnunet_ext"  # under which our trainers keep their settings in a checkpoint
-MAX_PICKLE_BYTES = 1 << 28
 BEFORE_LABELS, AFTER_LABELS = "dice_average", "learning_rate"
 
 
@@ -46,11 +48,11 @@ def read_history_csv(path: Path) -> Source:
     its line end is being written and left out.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        whole_lines = text.split("\n")[:-1]
+        header = _cells(next(filter(None, whole_lines), ""))
+    except (OSError, ValueError) as error:
         return Source(notes=(f"{path.name} cannot be read: {error}",))
-    whole_lines = text.split("\n")[:-1]
-    header, *rows = [row for row in csv.reader(whole_lines) if row] or [[]]
     try:
         first, last = header.index(BEFORE_LABELS) + 1, header.index(AFTER_LABELS)
     except ValueError:
@@ -58,16 +60,26 @@ def read_history_csv(path: Path) -> Source:
     labels = tuple(name.removeprefix("dice_") for name in header[first:last])
     epochs: list[Epoch] = []
     notes = []
-    for number, row in enumerate(rows, start=2):
+    rows = ((n, line) for n, line in enumerate(whole_lines, start=1) if line.strip())
+    for number, line in itertools.islice(rows, 1, None):
         try:
+            row = _cells(line)
             epoch = _epoch_of_row(dict(zip(header, row, strict=True)), row[first:last])
         except ValueError as error:
-            notes.append(f"{path.name}, row {number} cannot be read: {error}")
+            notes.append(f"{path.name}, line {number} cannot be read: {error}")
             continue
         if epochs and epochs[-1].number >= epoch.number:
             epochs = [one for one in epochs if one.number < epoch.number]
         epochs.append(epoch)
     return Source(tuple(epochs), labels, notes=tuple(notes))
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line; one with a bare carriage return or an endless cell takes no other down."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _epoch_of_row(row: Mapping[str, str], dice: Sequence[str]) -> Epoch:
@@ -87,7 +99,7 @@ def _cell(text: str) -> float | None:
 
 
 def _finite(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and math.isfinite(value)
+    is_number = isinstance(value, numbers.Real) and math.isfinite(value)
     return float(value) if is_number else None
 
 
@@ -153,12 +165,12 @@ def _label_names(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _plain_content(path: Path) -> dict[str, Any]:
+    check_is_file(path)
     with zipfile.ZipFile(path) as archive:
         pickled = next(one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
         if pickled.file_size > MAX_PICKLE_BYTES:
             raise ValueError(f"its data.pkl has {pickled.file_size} bytes")
-        with archive.open(pickled) as file:
-            content = read_plain_pickle(file)
+        content = load_plain(archive.read(pickled), with_unknown=True)
     if not isinstance(content, dict):
         raise TypeError(f"it holds a {type(content).__name__}")
     return content

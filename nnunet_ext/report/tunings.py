@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.report.dice import DiceSummary
 from nnunet_ext.report.pictures.weights import WeightMatrix
@@ -90,8 +90,8 @@ def read_tuning(path: Path) -> TuningReport:
         DamagedFile: it cannot be read, or is not what `nnunet_ext tune` writes.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from error
     try:
         return _report(content)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
 from nnunet_ext.report.dice import DiceSummary, summarize
+
+if TYPE_CHECKING:
+    from nnunet_ext.formats import CaseMetrics
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
 
@@ -45,16 +47,16 @@ def read_validation(path: Path, labels: Labels | None = None) -> Validation:
         path: the file; NaN may stand in it, which is no JSON.
         labels: the data set's, to name labels by; without them they keep their values, as `1`.
     """
+    from nnunet_ext.formats import read_summary_json  # pydantic, only where a file is read
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries = content["metric_per_case"]
-        keys = list(dict.fromkeys(key for entry in entries for key in entry["metrics"]))
-        names = {key: label_name(key, labels) for key in keys}
-        cases = {_case_id(entry["prediction_file"]): _compared(entry["metrics"], names) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return Validation(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
-    mean = content.get("foreground_mean")
-    dice = mean.get("Dice") if isinstance(mean, dict) else None
+        summary = read_summary_json(path)
+    except (OSError, ValueError) as error:
+        return Validation(notes=(f"{path.name} cannot be read: {error}",))
+    keys = dict.fromkeys(key for case in summary.metric_per_case for key in case.metrics)
+    names = {key: label_name(key, labels) for key in keys}
+    cases = {_case_id(case.prediction_file): _compared(case, names) for case in summary.metric_per_case}
+    dice = (summary.foreground_mean or {}).get("Dice")
     if not isinstance(dice, (int, float)) or not math.isfinite(dice):
         return Validation(cases)
     return Validation(cases, float(dice))
@@ -69,12 +71,8 @@ def label_name(key: str, labels: Labels | None) -> str:
     return next(known, key)
 
 
-def _compared(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Overlap]:
-    return {name: _label_dice(metrics[key]) for key, name in names.items()}
-
-
-def _label_dice(metrics: Mapping[str, Any]) -> Overlap:
-    return Overlap(int(metrics["n_ref"]), int(metrics["n_pred"]), int(metrics["TP"]))
+def _compared(case: CaseMetrics, names: Mapping[str, str]) -> dict[str, Overlap]:
+    return {names[key]: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()}
 
 
 def _case_id(prediction_file: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.labels import Dataset, dataset_of, read_dataset_json
 from nnunet_ext.paths import FOLDER_VARIABLES
 from nnunet_ext.roi.images import check_ending
 from nnunet_ext.volumes import find_channels, find_images
@@ -46,9 +46,9 @@ def read_raw(folder: Path) -> RawFiles:
         UsageError: it has no images, lists files elsewhere, or its images hold no geometry.
         DatasetError: its dataset.json is missing or damaged.
     """
-    dataset = read_dataset(folder / "dataset.json")
+    content = read_dataset_json(folder / "dataset.json")
+    dataset = dataset_of(content, folder / "dataset.json")
     check_ending(dataset.file_ending)
-    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     if isinstance(content.get("dataset"), dict):
         raise UsageError(
             f"{folder / 'dataset.json'} lists files that lie elsewhere; only data sets with imagesTr and "
@@ -98,7 +98,7 @@ def read_boxes(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / BOXES
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:

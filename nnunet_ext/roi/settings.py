@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DatasetError, UsageError
 
 ENTRY = "roi"
@@ -66,7 +66,7 @@ def settings_of_model(folder: Path) -> BoxSettings | None:
     """
     path = folder / "dataset.json"
     try:
-        entry = json.loads(path.read_text(encoding="utf-8")).get(ENTRY)
+        entry = read_json(path).get(ENTRY)
         if entry is None or entry.get("whole"):
             return None
         return BoxSettings(float(entry["margin_mm"]))

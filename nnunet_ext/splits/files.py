@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files import sync, write_json, written_whole
@@ -62,23 +60,18 @@ def read_splits(path: Path) -> list[Split]:
         UsageError: it does not exist.
         DatasetError: it is no list of folds with `train` and `val`.
     """
+    from nnunet_ext.formats import read_splits_json  # pydantic, only where a file is read
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_splits_json(path)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist. Without --audit, splits are made.") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
-    is_one = isinstance(content, list) and all(
-        isinstance(split, dict) and all(_is_list_of_names(split.get(part)) for part in ("train", "val"))
-        for split in content
-    )
-    if not is_one:
-        raise DatasetError(f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is.")
-    return content
-
-
-def _is_list_of_names(names: Any) -> bool:
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is: {error}."
+        ) from error
 
 
 def write_splits(splits: list[Split], path: Path) -> Path | None:

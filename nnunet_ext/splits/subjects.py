@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_ext.documents import read_table
 from nnunet_ext.errors import UsageError
 
 COLUMNS = ("case", "subject", "site")
@@ -55,20 +55,17 @@ def origins_by_table(cases: Sequence[str], path: Path) -> list[Origin]:
         UsageError: the file cannot be read, lacks a column, or a case is missing or in it twice.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            sample = file.readline()
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=max(",;\t", key=sample.count)))
-    except (OSError, UnicodeDecodeError) as error:
+        header, rows = read_table(path)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from error
-    columns = {name.strip().lower() for name in (rows[0] if rows else {})}
+    columns = {name.strip().lower() for name in header}
     if not set(COLUMNS[:2]) <= columns:
         raise UsageError(
             f"{path} has the columns {sorted(columns)}; it needs case and subject, and may have site."
         )
     origins: dict[str, Origin] = {}
     for row in rows:
-        entry = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name}
+        entry = {name.strip().lower(): value.strip() for name, value in row.items()}
         if entry["case"] in origins:
             raise UsageError(f"{path} has the case {entry['case']} twice.")
         subject = entry["subject"] or entry["case"]

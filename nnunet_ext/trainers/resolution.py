@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from nnunet_ext.documents import compose_yaml, read_text
 from nnunet_ext.errors import SettingsError, joined_faults
 from nnunet_ext.probabilities.opening import KIND_VARIABLE
 from nnunet_ext.trainers.settings import READERS, TrainingSettings, allowed
@@ -241,7 +242,7 @@ def _asked_of_file(
     path = Path(variables[CONFIG_VARIABLE]).expanduser()
     try:
         entries = _read_entries(path)
-    except (OSError, yaml.YAMLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         faults.append(f"{CONFIG_VARIABLE} is {variables[CONFIG_VARIABLE]!r}: {_reason(error)}.")
         return {}
     asked: dict[str, _Asked] = {}
@@ -265,18 +266,14 @@ def _reason(error: Exception) -> str:
 def _read_entries(path: Path) -> list[tuple[str, Any]]:
     """Keys and values of a YAML mapping as they are written.
 
-    `BaseLoader` leaves scalars as text, so that a file's `true`, `1e-2` and `0100` are read exactly as
+    `BaseConstructor` leaves scalars as text, so that a file's `true`, `1e-2` and `0100` are read exactly as
     in a variable; a list of pairs keeps a key that is given twice.
     """
-    with path.open("rb") as file:
-        loader = yaml.BaseLoader(file)
-        try:
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                raise ValueError("it must hold one setting a line, as in `n_epochs: 80`")
-            return [(str(key.value), loader.construct_object(value, deep=True)) for key, value in node.value]
-        finally:
-            loader.dispose()
+    node = compose_yaml(read_text(path), with_twins=True)
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("it must hold one setting a line, as in `n_epochs: 80`")
+    constructor = yaml.constructor.BaseConstructor()
+    return [(str(key.value), constructor.construct_object(value, deep=True)) for key, value in node.value]
 
 
 def _strangers(variables: Mapping[str, str], names: Collection[str], faults: list[str]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.files import sha256_of, write_json
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.trained import ModelFiles
@@ -100,7 +100,7 @@ def read_finished(job: PredictJob) -> CaseRecord | None:
     None where that is not so, or its files are not as that run left them.
     """
     try:
-        content = json.loads(job.record.read_text(encoding="utf-8"))
+        content = read_json(job.record)
         record = _as_record(content["case"])
         kept = content["probabilities_sha256"]
         is_unchanged = (

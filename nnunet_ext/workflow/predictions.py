@@ -19,7 +19,7 @@ from nnunet_ext.devices import check_device
 from nnunet_ext.ensemble.plan import Member, Plan, resolve_weights
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files import sha256_of
-from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.labels import Dataset, read_dataset, read_dataset_json
 from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.probabilities.opening import kind_to_write
@@ -220,7 +220,7 @@ def _with_all_channels(
 ) -> tuple[list[CaseRecord], list[PredictJob]]:
     """The cases that lack a channel, as failed, and the others."""
     path = first.folder / "dataset.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_dataset_json(path)
     names = content.get("channel_names", content.get("modality"))
     if not isinstance(names, dict):
         raise DatasetError(f"{path} has no entry 'channel_names', which nnU-Net's dataset.json needs.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.evaluation.comparison import Comparison
 from nnunet_ext.files import write_json
 from nnunet_ext.workflow.evaluations import Evaluation, run_comparison, run_evaluation
@@ -122,7 +122,7 @@ def run_roi_evaluation(
 def _content(path: Path) -> dict[str, Any]:
     """A report; empty where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.report.pages.blocks import Block, Grid, Missing, Text
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pages.record import cases_per_label
@@ -66,8 +66,8 @@ def _first(folders: Sequence[Path], name: str) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 

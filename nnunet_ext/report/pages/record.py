@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from nnunet_ext.documents import read_json
 
 CONFIG, DEBUG, PLANS = "training_config.json", "debug.json", "plans.json"
 DEFAULT = "default"
@@ -71,8 +72,8 @@ def settings(fold: Path) -> dict[str, Setting]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

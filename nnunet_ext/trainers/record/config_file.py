@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.documents import read_json
 from nnunet_ext.files import write_json
 
 STARTS = "starts"
@@ -51,7 +52,7 @@ def write_config(path: Path, describe: Callable[[], Mapping[str, Any]], start: M
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     try:
-        older = json.loads(path.read_text(encoding="utf-8"))
+        older = read_json(path)
         if isinstance(older[STARTS], list):
             return older, None
         fault = f"its {STARTS} are no list"

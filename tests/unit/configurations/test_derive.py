@@ -133,7 +133,7 @@ def test_differences_are_told_by_dotted_names(plans):
 def test_other_json_files_are_no_plans(plans):
     (plans.path.parent / "splits_final.json").write_text("[]", encoding="utf-8")
     assert [found.name for found in find_plans(plans.path.parent)] == ["nnUNetPlans"]
-    with pytest.raises(DatasetError, match="no plans file"):
+    with pytest.raises(DatasetError, match="holds no plans"):
         read_plans(plans.path.parent / "splits_final.json")
     with pytest.raises(UsageError, match="plans there: nnUNetPlans"):
         read_plans(plans.path.parent / "otherPlans.json")

@@ -57,7 +57,7 @@ def test_a_row_that_cannot_be_read_is_said(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace("\n1,", "\none,"), encoding="utf-8")
     source = read_history_csv(path)
     assert [epoch.number for epoch in source.epochs] == [0, 2]
-    assert "row 3" in source.notes[0]
+    assert "line 3" in source.notes[0]
 
 
 @pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"\n\n"])
