@@ -46,8 +46,13 @@ def written_whole(target: Path) -> Iterator[Path]:
     try:
         yield part
         move(part, target)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part), part):
+            raise type(error)(error.errno, error.strerror, str(target)) from error  # of a name that is known
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what ended the block is told, not that the part file is held open
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

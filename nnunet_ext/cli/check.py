@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--yes", action="store_true", help="repair also where that sets more than half of the cases aside"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there, too")
+    parser.add_argument("--overwrite", action="store_true", help="let --json replace a file of another kind")
     parser.add_argument(
         "--tolerance_mm",
         type=float,
@@ -60,7 +61,12 @@ def run(args: argparse.Namespace) -> int:
     if args.undo:
         return _undo(args.undo)
     from nnunet_ext.files import write_json
+    from nnunet_ext.outputs import check_file, has_keys
 
+    if args.json:
+        check_file(
+            args.json, has_keys("data_set", "findings"), "a list of findings", overwrite=args.overwrite
+        )
     checked = [_check(folders, scope, args) for folders, scope in _data_sets(args)]
     if args.json:
         contents = [{"data_set": scope, **report.as_json()} for scope, report, _ in checked]

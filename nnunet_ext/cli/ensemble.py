@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_uint16, add_where, member_folders, print_report, where
+from nnunet_ext.cli.options import (
+    add_overwrite,
+    add_processes,
+    add_uint16,
+    add_where,
+    member_folders,
+    print_report,
+    where,
+)
 from nnunet_ext.ensemble.plan import Plan, equal_plan
 from nnunet_ext.errors import UsageError
 from nnunet_ext.workflow.runs import run_ensemble
@@ -35,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_processes(parser)
     add_uint16(parser)
+    add_overwrite(parser)
     add_where(parser)
 
 
@@ -50,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
+            overwrite=args.overwrite,
             **here,
         )
     return print_report(report)

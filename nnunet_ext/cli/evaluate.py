@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_processes, named_progress
+from nnunet_ext.cli.options import add_overwrite, add_processes, named_progress
 from nnunet_ext.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("A", "B"),
         help="instead: the paired difference B - A of two folders with a summary.json, ours or nnU-Net's",
     )
+    add_overwrite(parser)
     add_processes(parser)
 
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if args.i or args.r:
             raise UsageError("--compare reads two summary.json; give it without -i and -r.")
         a, b = args.compare
-        comparison = run_comparison(a, b, dataset=args.d, output=args.o)
+        comparison = run_comparison(a, b, dataset=args.d, output=args.o, overwrite=args.overwrite)
         print_table(comparison_table(comparison, str(a), str(b)))
         if comparison.left_out:
             print(f"only one of the two holds {', '.join(comparison.left_out)}", file=sys.stderr)
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             dataset=args.d,
             tolerance_mm=args.tolerance if args.surface else None,
             n_processes=args.np,
+            overwrite=args.overwrite,
             on_pair=on_pair,
         )
     print_table(evaluation_table(evaluation))
@@ -98,6 +100,8 @@ def _tell_rest(evaluation: Evaluation) -> int:
         )
     for name, reason in evaluation.failed.items():
         print(f"FAILED {name}: {reason}")
+    if evaluation.write_fault:
+        print(f"FAILED {evaluation.write_fault}")
     print(f"{len(evaluation.cases)} cases: {evaluation.folder}")
     return 0 if evaluation.ok else 1
 

@@ -85,6 +85,13 @@ def add_uint16(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overwrite(
+    parser: argparse.ArgumentParser, what: str = "files there that no run of ours wrote"
+) -> None:
+    """Add `--overwrite`."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
+
+
 def member_folders(entries: Sequence[str], option: str) -> dict[str, list[Path]]:
     """The folders of each member from `NAME=FOLDER`; a bare folder is its own name.
 
@@ -168,5 +175,8 @@ def print_report(report: Report) -> int:
         print(f"zip: {report.zip_path}")
     if report.zip_fault:
         print(f"FAILED zip: {report.zip_fault}")
-    print(f"report: {report.path}")
+    if report.report_fault:
+        print(f"FAILED report: {report.report_fault}")
+    else:
+        print(f"report: {report.path}")
     return 0 if report.ok else 1

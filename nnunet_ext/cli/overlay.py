@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, steps_told
+from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="dataset.json that names the labels (default: that of the segmentations or their model)",
     )
+    add_overwrite(parser, "files of these names that are no pictures of ours")
     add_processes(parser)
 
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.workers import default_processes
     from nnunet_ext.workflow.overlays import draw_jobs, overlay_jobs
 
-    jobs = overlay_jobs(args.i, args.s, args.r, args.o, args.d)
+    jobs = overlay_jobs(args.i, args.s, args.r, args.o, args.d, overwrite=args.overwrite)
     n_processes = default_processes() if args.np is None else args.np
     failed = []
     with steps_told("overlay") as on_step:

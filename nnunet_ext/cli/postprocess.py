@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.cli.options import add_processes, add_uint16, add_where, print_report, where
+from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, add_where, print_report, where
 from nnunet_ext.errors import PlanError
 from nnunet_ext.workflow.runs import run_postprocess
 
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(steps=None)
     add_processes(parser)
     add_uint16(parser)
+    add_overwrite(parser)
     add_where(parser)
 
 
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
             dataset=args.d or args.i / "dataset.json",
             n_processes=args.np,
             wide=args.uint16,
+            overwrite=args.overwrite,
             **here,
         )
     return print_report(report)

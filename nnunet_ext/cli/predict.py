@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_uint16, add_where, print_report, where
+from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, add_where, print_report, where
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         text="processes that take whole cases and hold all models; 0 uses threads of this one",
     )
     add_uint16(parser)
+    add_overwrite(parser)
     add_where(parser)
 
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             zip_path=args.zip,
             n_processes=args.np,
             wide=args.uint16,
+            overwrite=args.overwrite,
             **here,
         )
     return print_report(report)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, steps_told
+from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
 from nnunet_ext.cli.results import FILTERS, PATTERN_HELP
 
 
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for flag, name in FILTERS:
         parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)
+    add_overwrite(parser, "files there that are of no report of ours")
     add_processes(parser)
 
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         {name: getattr(args, name) for _, name in FILTERS if getattr(args, name)},
         args.plan,
         default_processes() if args.np is None else args.np,
+        args.overwrite,
     )
     with steps_told("report") as on_step:
         done = write_report(request, on_step=on_step)

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="FILE", help="write everything, for programs; - prints it"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="let --csv and --json replace files of another kind"
+    )
+    parser.add_argument(
         "--evolution", type=_every, metavar="N", help="print the Dice of each label every N epochs instead"
     )
 
@@ -69,6 +72,7 @@ def folder_of(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    _check_targets(args)
     folder = folder_of(args)
     found = read_runs(folder)
     names = (*(name for _, name in FILTERS), "state")
@@ -76,13 +80,25 @@ def run(args: argparse.Namespace) -> int:
     runs = ordered(chosen(found, patterns), args.sort)
     if not runs:
         raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits what is asked for.")
+    if str(args.json) != "-":
+        _print(runs, args.evolution)
     if args.csv:
         write_csv(runs, args.csv)
     if args.json:
         _write_json(runs, args.json)
-    if str(args.json) != "-":
-        _print(runs, args.evolution)
     return 0
+
+
+def _check_targets(args: argparse.Namespace) -> None:
+    if not args.csv and (not args.json or str(args.json) == "-"):
+        return
+    from nnunet_ext.outputs import begins_with, check_file, has_keys
+
+    if args.csv:
+        ours = begins_with("dataset,trainer,plans,configuration")
+        check_file(args.csv, ours, "a table of results", overwrite=args.overwrite)
+    if args.json and str(args.json) != "-":
+        check_file(args.json, has_keys("runs", "models"), "a list of results", overwrite=args.overwrite)
 
 
 def _write_json(runs: Sequence[Run], target: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.evaluate import comparison_table
-from nnunet_ext.cli.options import add_processes, add_uint16, case_progress, print_report
+from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, case_progress, print_report
 from nnunet_ext.cli.roi_build import add_build, add_region, run_build
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         text="processes that take whole cases and hold all models of a stage; 0 uses threads of this one",
     )
     add_uint16(parser)
+    add_overwrite(parser)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +71,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder for both evaluations and the comparison",
     )
+    add_overwrite(parser)
     add_processes(parser)
 
 
@@ -95,6 +97,7 @@ def _predict(args: argparse.Namespace) -> int:
         device=args.device,
         n_processes=args.np,
         wide=args.uint16,
+        overwrite=args.overwrite,
         progress=case_progress,
     )
     return print_report(report)
@@ -105,7 +108,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from nnunet_ext.workflow.roi_evaluation import run_roi_evaluation
 
     evaluation = run_roi_evaluation(
-        args.i, args.one_stage, args.r, args.o, dataset=args.d, n_processes=args.np
+        args.i, args.one_stage, args.r, args.o, dataset=args.d, n_processes=args.np, overwrite=args.overwrite
     )
     print_table(comparison_table(evaluation.comparison, "one stage", "two stages"))
     print()

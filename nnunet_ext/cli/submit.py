@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_uint16
+from nnunet_ext.cli.options import add_overwrite, add_uint16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", type=Path, required=True, metavar="FOLDER", help="scans (imagesTs)")
     parser.add_argument("-d", type=Path, required=True, metavar="FILE", help="dataset.json")
     add_uint16(parser)
+    add_overwrite(parser, "a file of that name that is no submission")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     dataset = read_dataset(args.d)
     scans = find_images(args.r, dataset.file_ending)
-    verification = submit_folder(args.i, args.o, dataset, scans, wide=args.uint16)
+    verification = submit_folder(args.i, args.o, dataset, scans, wide=args.uint16, overwrite=args.overwrite)
     for finding in verification.findings:
         print(finding, file=sys.stderr)
     print(f"{verification.n_cases} cases, verified: {verification.archive}")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_processes, member_folders, named_progress
+from nnunet_ext.cli.options import add_overwrite, add_processes, member_folders, named_progress
 from nnunet_ext.errors import UsageError
 from nnunet_ext.objective import ABSENT, OVER
 
@@ -48,16 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a case without a label counts for it: nothing, or 0 for a false alarm (nnunet); 1, or 0 "
         "for a false alarm (one); 0 (zero); nothing (left_out)",
     )
+    add_overwrite(parser, "a file of that name that nnunet_ext tune did not write")
     add_processes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.objective import Objective
+    from nnunet_ext.outputs import check_file
     from nnunet_ext.report.tables import print_table
     from nnunet_ext.workflow.tuning import run_tuning
-    from nnunet_ext.workflow.tuning_report import write_tuning
+    from nnunet_ext.workflow.tuning_report import is_tuned_plan
 
+    check_file(args.o, is_tuned_plan, "a plan of nnunet_ext tune", overwrite=args.overwrite)
     folders = member_folders(args.m, "-m")
     with named_progress("tune") as on_case:
         tuning = run_tuning(
@@ -68,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
             n_processes=args.np,
             on_case=on_case,
         )
-    write_tuning(tuning, args.o)
     for table in tables(tuning):
         print_table(table)
         print()
@@ -76,10 +78,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict
+    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict, write_tuning
 
     for sentence in verdict(tuning):
         print(sentence)
+    write_tuning(tuning, plan)
     for note in tuning.validation.notes:
         print(f"missing: {note}", file=sys.stderr)
     for name, reason in tuning.failed.items():

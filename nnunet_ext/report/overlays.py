@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.errors import GeometryMismatch
 from nnunet_ext.files import written_whole
+from nnunet_ext.outputs import PNG_AUTHOR
 
 COLOURS = ("#ffb000", "#56b4e9", "#ff4fa3", "#7be07b", "#f0e442", "#c39bff", "#ff7f50", "#40e0d0")
 WINDOW_PERCENTILES = (1, 99.5)
@@ -112,7 +113,7 @@ def draw_overlays(
         fontsize=9,
     )
     with written_whole(target) as part:
-        figure.savefig(part, format="png", facecolor="black")
+        figure.savefig(part, format="png", facecolor="black", metadata=PNG_AUTHOR)
 
 
 def _check_shapes(case: OverlayCase) -> None:

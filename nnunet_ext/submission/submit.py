@@ -17,6 +17,7 @@ from nnunet_ext.errors import (
 )
 from nnunet_ext.files import scratch_folder, written_whole
 from nnunet_ext.labels import Dataset
+from nnunet_ext.outputs import check_file, is_zip_of
 from nnunet_ext.submission.archive import write_archive
 from nnunet_ext.submission.verify import Verification, verify_archive
 from nnunet_ext.volumes import as_labels, find_images, read_geometry, read_segmentation, write_segmentation
@@ -29,6 +30,7 @@ def submit_folder(
     references: Mapping[str, Path],
     *,
     wide: bool = False,
+    overwrite: bool = False,
 ) -> Verification:
     """Write a folder's segmentations as uint8 with the scans' geometry into a flat, verified zip.
 
@@ -38,6 +40,7 @@ def submit_folder(
         dataset: its labels are the values allowed.
         references: the scan of each case.
         wide: write uint16, for labels above 255.
+        overwrite: replace a file of that name that is no zip of segmentations.
 
     Returns:
         The verification, with warnings at most.
@@ -45,7 +48,9 @@ def submit_folder(
     Raises:
         SubmissionError: a case is missing or too many, or its values or geometry are wrong, all
             faults at once; or the disk takes no zip. No zip is written.
+        UsageError: another file of that name is there.
     """
+    check_file(target, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
     segmentations = find_images(folder, dataset.file_ending, scans=False)
     faults = [
         f"{case_id}: no segmentation in {folder}" for case_id in references if case_id not in segmentations

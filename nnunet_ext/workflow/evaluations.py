@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nnunet_ext.evaluation.pairs import Pair, PairScores, evaluate_pair
 from nnunet_ext.evaluation.summary import SUMMARY, read_summary, summary_key, write_summary
 from nnunet_ext.files import write_json, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.outputs import check_file, has_keys, make_folder
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.volumes import find_images
 from nnunet_ext.workers import default_processes, run_jobs
@@ -42,6 +43,7 @@ class Evaluation:
         overall: by measure, the mean of the labels' means.
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
+        write_fault: why the files were not written, or not all.
     """
 
     folder: Path
@@ -50,11 +52,12 @@ class Evaluation:
     overall: dict[str, Interval]
     failed: dict[str, str]
     unpredicted: tuple[str, ...]
+    write_fault: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every prediction was compared."""
-        return not self.failed
+        """Whether every prediction was compared, and the files were written."""
+        return not self.failed and self.write_fault is None
 
 
 def run_evaluation(
@@ -65,6 +68,7 @@ def run_evaluation(
     dataset: Path,
     tolerance_mm: float | None = None,
     n_processes: int | None = None,
+    overwrite: bool = False,
     on_pair: OnPair = _say_nothing,
 ) -> Evaluation:
     """Compare every prediction of a folder with its reference of the same name.
@@ -76,6 +80,7 @@ def run_evaluation(
         dataset: the dataset.json.
         tolerance_mm: of the surface Dice; None compares no surfaces.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        overwrite: replace a `summary.json` in `output` that no evaluation of ours wrote.
         on_pair: called with each case, why it failed or None, and the number of cases.
 
     Returns:
@@ -87,6 +92,7 @@ def run_evaluation(
     data = read_dataset(dataset)
     predicted = find_images(predictions, data.file_ending, scans=False)
     expected = find_images(references, data.file_ending, scans=False)
+    _check_output(output, overwrite=overwrite)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
     pairs = [
         Pair(case, path, expected[case], data, tolerance_mm)
@@ -116,12 +122,33 @@ def run_evaluation(
         dict(sorted(failed.items())),
         tuple(sorted(expected.keys() - predicted)),
     )
-    _write(evaluation, data)
+    try:
+        _write(evaluation, data)
+    except OSError as error:
+        fault = f"{error.filename or output} was not written: {error.strerror or error}"
+        return replace(evaluation, write_fault=fault)
     return evaluation
 
 
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Make the folder, and refuse to replace nnU-Net's summary.json."""
+    make_folder(output)
+    ours = has_keys("labels", "mean_over_labels", "cases")
+    check_file(output / EVALUATION, ours, "an evaluation", overwrite=overwrite)
+    if not overwrite and (output / SUMMARY).exists() and not (output / EVALUATION).exists():
+        raise UsageError(
+            f"{output / SUMMARY} is there, and is of no evaluation of nnunet_ext but perhaps nnU-Net's. "
+            "Choose another folder with -o, or replace it with --overwrite."
+        )
+
+
 def run_comparison(
-    a: Path, b: Path, *, dataset: Path | None = None, output: Path | None = None
+    a: Path,
+    b: Path,
+    *,
+    dataset: Path | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
 ) -> Comparison:
     """Compare two evaluations of the same cases by their `summary.json`, nnU-Net's own included.
 
@@ -130,11 +157,14 @@ def run_comparison(
         b: the same of the other method.
         dataset: the dataset.json, for the labels' names instead of nnU-Net's keys.
         output: folder for `comparison.json`; None writes none.
+        overwrite: replace a file of that name that is no comparison.
 
     Raises:
         UsageError: a summary is missing, or they are not of the same cases, labels and references.
         DatasetError: the dataset.json cannot be read.
     """
+    if output is not None:
+        check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
     ours, theirs = read_summary(a), read_summary(b)
     if dataset is not None:
         labels = read_dataset(dataset).labels

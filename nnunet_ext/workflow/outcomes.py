@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnunet_ext.errors import SubmissionError, UsageError
+from nnunet_ext.files import written_whole
 from nnunet_ext.labels import Dataset
+from nnunet_ext.outputs import check_file, is_zip_of
 from nnunet_ext.parts import Part
 from nnunet_ext.workers import Outcome, run_jobs, run_jobs_on
 from nnunet_ext.workflow.cases import CaseJob, CaseRecord
@@ -79,6 +81,24 @@ def check_no_zip_of_a_part(zip_path: Path | None, part: Part | None) -> None:
             "--zip and --part exclude each other: one part is no submission. When all parts are done, pack "
             "the folder with `nnunet_ext submit`."
         )
+
+
+def check_zip(zip_path: Path | None, dataset: Dataset, *, overwrite: bool) -> None:
+    """Refuse to replace a file that is no zip of segmentations.
+
+    Raises:
+        UsageError: it is none, or nothing can be written there.
+    """
+    if zip_path is not None:
+        check_file(zip_path, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
+
+
+def keep_dataset_json(dataset_file: Path, output: Path) -> None:
+    """Copy the dataset.json beside the segmentations, where later verbs and nnU-Net's look for it."""
+    target = output / "dataset.json"
+    if not target.exists():
+        with written_whole(target) as part:
+            part.write_bytes(dataset_file.read_bytes())
 
 
 def with_zip(report: Report, zip_path: Path, dataset: Dataset, scans: Mapping[str, Path] | None) -> Report:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.outputs import PNG_AUTHOR, check_file, contains
 from nnunet_ext.report.case_overlays import CaseFiles, read_overlay
 from nnunet_ext.report.overlays import draw_overlays
 from nnunet_ext.volumes import find_images
@@ -34,7 +35,13 @@ class OverlayJob:
 
 
 def overlay_jobs(
-    scans: Path, segmentations: Path, references: Path | None, output: Path, dataset: Path | None = None
+    scans: Path,
+    segmentations: Path,
+    references: Path | None,
+    output: Path,
+    dataset: Path | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[OverlayJob]:
     """The pictures of a case, or of every case in a folder of segmentations.
 
@@ -45,6 +52,7 @@ def overlay_jobs(
         output: the PNG, or the folder for them.
         dataset: the dataset.json that names the labels; by default the one beside the segmentations, of
             their model or of the scans' data set. Without any, labels are named by their values.
+        overwrite: replace files that are no pictures of ours.
 
     Raises:
         UsageError: files and folders are mixed, a folder is empty, or a case has no scan.
@@ -55,7 +63,8 @@ def overlay_jobs(
     paths = [path for path in (scans, segmentations, references) if path is not None]
     if not any(path.is_dir() for path in paths):
         title = _case_id(segmentations.name)
-        return [OverlayJob(CaseFiles(title, scans, segmentations, references), labels, output)]
+        jobs = [OverlayJob(CaseFiles(title, scans, segmentations, references), labels, output)]
+        return _may_be_drawn(jobs, overwrite)
     if not all(path.is_dir() for path in paths):
         listed = ", ".join(map(str, paths))
         raise UsageError(f"-i, -s and -r must be files, or all be folders that exist; found {listed}.")
@@ -68,10 +77,18 @@ def overlay_jobs(
         raise UsageError(
             f"{scans} has no scan of {', '.join(missing[:5])} ({len(missing)} of {len(found)} cases)."
         )
-    return [
+    jobs = [
         OverlayJob(CaseFiles(case, of_scans[case], path, known.get(case)), labels, output / f"{case}.png")
         for case, path in found.items()
     ]
+    return _may_be_drawn(jobs, overwrite)
+
+
+def _may_be_drawn(jobs: list[OverlayJob], overwrite: bool) -> list[OverlayJob]:
+    """The jobs, once none of them would replace what is no picture of ours."""
+    for job in jobs:
+        check_file(job.target, contains(PNG_AUTHOR["Software"]), "a picture", overwrite=overwrite)
+    return jobs
 
 
 def draw_jobs(jobs: list[OverlayJob], n_processes: int) -> Iterator[Outcome[OverlayJob, Path]]:

@@ -20,6 +20,7 @@ from nnunet_ext.ensemble.plan import Member, Plan, resolve_weights
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files import sha256_of
 from nnunet_ext.labels import Dataset, read_dataset, read_dataset_json
+from nnunet_ext.outputs import check_segmentations
 from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.probabilities.opening import kind_to_write
@@ -31,7 +32,9 @@ from nnunet_ext.workflow.cost import describe_cost, measured
 from nnunet_ext.workflow.outcomes import (
     OnCase,
     check_no_zip_of_a_part,
+    check_zip,
     collect,
+    keep_dataset_json,
     report_name,
     run_somewhere,
     say_nothing,
@@ -59,6 +62,7 @@ def run_predict(
     zip_path: Path | None = None,
     n_processes: int = 0,
     wide: bool = False,
+    overwrite: bool = False,
     part: Part | None = None,
     executor: Executor | None = None,
     on_case: OnCase = say_nothing,
@@ -79,6 +83,7 @@ def run_predict(
         n_processes: processes that take whole cases and hold all models; 0 is none but this one, in
             which threads load and export beside the networks.
         wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
         part: of the cases, sorted by name, to do alone.
         executor: to run the cases on instead of processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends; those of earlier
@@ -116,19 +121,22 @@ def run_predict(
         PredictJob(data, steps, output, wide, case, channels[case], setup, digest, save) for case in chosen
     ]
     faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
+    check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    check_zip(zip_path, data, overwrite=overwrite)
     finished, jobs = _without_finished(jobs)
+    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
+    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)}
+    report = Report(output / report_name(PREDICT_REPORT, part), settings, ())
+    report.begin()
+    keep_dataset_json(dataset_file, output)
     with measured() as cost:
         outcomes = _outcomes(jobs, setup, n_processes, executor)
         records = collect(outcomes, len(jobs), faulty, on_case)
-    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
-    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)}
     settings |= {"cost": describe_cost(cost, len(jobs))}
-    cases = sorted_by_case([*finished, *records])
-    report = Report(output / report_name(PREDICT_REPORT, part), settings, cases)
+    report = replace(report, settings=settings, cases=sorted_by_case([*finished, *records]))
     if zip_path is not None:
         report = with_zip(report, zip_path, data, {case: files[0] for case, files in channels.items()})
-    report.write()
-    return report
+    return report.written()
 
 
 def _find_models(plan: Plan) -> dict[str, ModelFiles]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Report:
         warnings: what a user should know although the run went on.
         zip_path: the submission; None where none was asked for, or where it could not be written.
         zip_fault: why the submission was not written.
+        report_fault: why the report's file was not written.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     zip_path: Path | None = None
     zip_fault: str | None = None
+    report_fault: str | None = None
 
     @property
     def failed(self) -> tuple[CaseRecord, ...]:
@@ -58,13 +60,29 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every case, and the zip if there was to be one, was written."""
-        return not self.failed and self.zip_fault is None
+        """Whether every case, the report, and the zip if there was to be one, was written."""
+        return not self.failed and self.zip_fault is None and self.report_fault is None
 
-    def write(self) -> None:
-        """Write the report's file."""
+    def begin(self) -> None:
+        """Write what is asked for before the first case: a killed run leaves it with `finished` false.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._write(finished=False)
+
+    def written(self) -> Report:
+        """Write the report's file; where that fails, the report holds why, and all that was done."""
+        try:
+            self._write(finished=True)
+        except OSError as error:
+            return replace(self, report_fault=f"{self.path} was not written: {error.strerror or error}")
+        return self
+
+    def _write(self, *, finished: bool) -> None:
         content = {
             **self.settings,
+            "finished": finished,
             "warnings": self.warnings,
             "zip": str(self.zip_path) if self.zip_path else None,
             "zip_fault": self.zip_fault,

@@ -14,7 +14,7 @@ from nnunet_ext.report.dice import case_dice
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page
 from nnunet_ext.report.pages.material import DatasetFolders, Material
-from nnunet_ext.report.pages.write import Written, write_page
+from nnunet_ext.report.pages.write import Written, check_page_folder, write_page
 from nnunet_ext.report.results import chosen, ordered
 from nnunet_ext.report.runs import Run, read_runs
 from nnunet_ext.report.scores import Scores, scores_of
@@ -39,6 +39,7 @@ class ReportRequest:
         patterns: which runs, as in `results.chosen`.
         plan: an ensemble's plan, or a tuning_report.json.
         n_processes: to compare segmentations with.
+        overwrite: replace files in `output` that are of no report of ours.
     """
 
     output: Path
@@ -47,6 +48,7 @@ class ReportRequest:
     patterns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     plan: Path | None = None
     n_processes: int = 0
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def write_report(
         UsageError: no run fits, the runs are of several data sets, or a folder holds nothing to show.
         PlanError: the plan cannot be read.
     """
+    check_page_folder(request.output, overwrite=request.overwrite)
     on_step("reading runs", 0, 1)
     runs, others = _runs_and_others(request, environment)
     name = _one_dataset(runs)

@@ -70,6 +70,7 @@ def run_roi_evaluation(
     *,
     dataset: Path,
     n_processes: int | None = None,
+    overwrite: bool = False,
 ) -> RoiEvaluation:
     """Compare predictions in two stages with those in one.
 
@@ -83,13 +84,16 @@ def run_roi_evaluation(
         output: folder for both evaluations, `comparison.json` and `roi_evaluation.json`.
         dataset: the dataset.json.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        overwrite: replace a `summary.json` that no evaluation of ours wrote.
 
     Raises:
         UsageError, DatasetError: nothing can be compared.
     """
     folders = {"one_stage": one_stage, "two_stages": two_stages}
     evaluations = {
-        name: run_evaluation(folder, references, output / name, dataset=dataset, n_processes=n_processes)
+        name: run_evaluation(
+            folder, references, output / name, dataset=dataset, n_processes=n_processes, overwrite=overwrite
+        )
         for name, folder in folders.items()
     }
     comparison = run_comparison(output / "one_stage", output / "two_stages", dataset=dataset, output=output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from nnunet_ext.devices import check_device
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.errors import PlanError
 from nnunet_ext.labels import Labels
+from nnunet_ext.outputs import check_segmentations
 from nnunet_ext.roi.images import check_ending
 from nnunet_ext.roi.settings import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
 from nnunet_ext.trained import ModelFiles, find_model
 from nnunet_ext.volumes import find_channels
 from nnunet_ext.workflow.cost import describe_cost, measured
-from nnunet_ext.workflow.outcomes import sorted_by_case
+from nnunet_ext.workflow.outcomes import keep_dataset_json, sorted_by_case
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
 from nnunet_ext.workflow.roi_stages import COARSE, Progress, Stages, in_silence
 from nnunet_ext.workflow.runs import check_apart
@@ -35,6 +37,7 @@ def run_roi_predict(
     device: str | None = None,
     n_processes: int = 0,
     wide: bool = False,
+    overwrite: bool = False,
     progress: Progress = in_silence,
 ) -> Report:
     """Predict every scan in the box that a coarse model draws, and put the result back into the scan.
@@ -57,6 +60,7 @@ def run_roi_predict(
         device: `cuda`, `cpu` or `mps`; None is the best there is.
         n_processes: processes that take whole cases and hold all models of a stage; 0 is none but this one.
         wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output` that no run of ours wrote.
         progress: shows how far each stage is.
 
     Returns:
@@ -75,23 +79,27 @@ def run_roi_predict(
     if device is not None:
         check_device(device)
     channels = find_channels(scans, dataset.file_ending)
-    stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
-    with measured() as cost:
-        cases = stages.draw(coarse, scans, channels, region)
-        stages.predict_in_boxes(fine, cases)
-        stages.paste(cases)
-    described = describe_run(fine_model.folder / "dataset.json", dataset.labels, ())
+    check_segmentations(output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite)
+    dataset_file = fine_model.folder / "dataset.json"
+    described = describe_run(dataset_file, dataset.labels, ())
     described |= {
         "coarse": _described(coarse, coarse_labels),
         "fine": _described(fine, dataset.labels),
         "boxes": settings.as_json(),
         "scans": str(scans),
         "device": device,
-        "cost": describe_cost(cost, stages.n_predicted),
-        "stages": stages.costs,
     }
-    report = Report(output / ROI_REPORT, described, sorted_by_case(case.record() for case in cases))
-    report.write()
+    report = Report(output / ROI_REPORT, described, ())
+    report.begin()
+    keep_dataset_json(dataset_file, output)
+    stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
+    with measured() as cost:
+        cases = stages.draw(coarse, scans, channels, region)
+        stages.predict_in_boxes(fine, cases)
+        stages.paste(cases)
+    described |= {"cost": describe_cost(cost, stages.n_predicted), "stages": stages.costs}
+    records = sorted_by_case(case.record() for case in cases)
+    report = replace(report, settings=described, cases=records).written()
     stages.tidy()
     return report
 

@@ -15,6 +15,7 @@ from nnunet_ext.ensemble.members import find_cases
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.labels import Labels, read_dataset
+from nnunet_ext.outputs import check_segmentations
 from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.volumes import find_images
@@ -29,7 +30,9 @@ from nnunet_ext.workflow.cases import (
 from nnunet_ext.workflow.outcomes import (
     OnCase,
     check_no_zip_of_a_part,
+    check_zip,
     collect,
+    keep_dataset_json,
     report_name,
     run_somewhere,
     say_nothing,
@@ -51,6 +54,7 @@ def run_ensemble(
     zip_path: Path | None = None,
     n_processes: int | None = None,
     wide: bool = False,
+    overwrite: bool = False,
     part: Part | None = None,
     executor: Executor | None = None,
     on_case: OnCase = say_nothing,
@@ -66,6 +70,7 @@ def run_ensemble(
         zip_path: write all segmentations into this zip, if every case was fused.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
         part: of the cases, sorted by name, to do alone.
         executor: to run the cases on instead of worker processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends.
@@ -99,6 +104,13 @@ def run_ensemble(
             f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
         )
     chosen = part.select(found.cases) if part else found.cases
+    check_segmentations(output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite)
+    check_zip(zip_path, data, overwrite=overwrite)
+    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
+    warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
+    report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, (), warnings)
+    report.begin()
+    keep_dataset_json(dataset_file, output)
     n_processes = default_processes() if n_processes is None else n_processes
     share = Share(0, 1)
     if executor is None:
@@ -114,13 +126,10 @@ def run_ensemble(
     with share.pool() as pool:
         outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor or pool)
         cases = collect(outcomes, len(jobs), faulty, on_case)
-    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
-    warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
-    report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, cases, warnings)
+    report = replace(report, cases=cases)
     if zip_path is not None:
         report = with_zip(report, zip_path, data, scans or None)
-    report.write()
-    return report
+    return report.written()
 
 
 def run_postprocess(
@@ -131,6 +140,7 @@ def run_postprocess(
     dataset: Path,
     n_processes: int | None = None,
     wide: bool = False,
+    overwrite: bool = False,
     part: Part | None = None,
     executor: Executor | None = None,
     on_case: OnCase = say_nothing,
@@ -144,6 +154,7 @@ def run_postprocess(
         dataset: the dataset.json.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output` that no run of ours wrote.
         part: of the cases, sorted by name, to do alone.
         executor: to run the cases on instead of worker processes here, such as that of a cluster.
         on_case: called with each case's record and the number of cases when it ends.
@@ -162,12 +173,15 @@ def run_postprocess(
     check_apart(output, [folder])
     jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
     jobs = part.select(jobs) if part else jobs
+    check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    report = Report(
+        output / report_name(POSTPROCESS_REPORT, part), describe_run(dataset, data.labels, resolved), ()
+    )
+    report.begin()
+    keep_dataset_json(dataset, output)
     n_processes = default_processes() if n_processes is None else n_processes
     cases = collect(run_somewhere(postprocess_case, jobs, n_processes, executor), len(jobs), [], on_case)
-    name = report_name(POSTPROCESS_REPORT, part)
-    report = Report(output / name, describe_run(dataset, data.labels, resolved), cases)
-    report.write()
-    return report
+    return replace(report, cases=cases).written()
 
 
 def find_dataset_json(plan: Plan) -> Path:

@@ -14,12 +14,15 @@ from nnunet_ext import __version__
 from nnunet_ext.ensemble.candidates import MIN_POSITIVE, rare_labels
 from nnunet_ext.ensemble.plan_file import write_plan
 from nnunet_ext.files import write_json
+from nnunet_ext.outputs import begins_with
 from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
 from nnunet_ext.workflow.tuned import Row, Tuning, plan_of
 
 REPORT = "tuning_report.json"
 PICTURE = "tuning_report.png"
+AUTHOR = "nnunet_ext tune"  # with which a plan of this verb begins
+is_tuned_plan = begins_with(f"# {AUTHOR}")
 
 
 def write_tuning(tuning: Tuning, plan_file: Path) -> None:
@@ -117,7 +120,7 @@ def _about_steps(tuning: Tuning) -> list[str]:
 
 def _comment(tuning: Tuning) -> list[str]:
     return [
-        f"nnunet_ext tune, {tuning.rows[0].held_out.shape[0]} cases, folds held out one after the other:",
+        f"{AUTHOR}, {tuning.rows[0].held_out.shape[0]} cases, folds held out one after the other:",
         *verdict(tuning),
         *for_new_cases(tuning, "THIS"),
     ]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
+from nnunet_ext.errors import UsageError
 from nnunet_ext.files import written_whole
+from nnunet_ext.outputs import check_file, contains, make_folder
 from nnunet_ext.report.pages.blocks import Page, Picture
 from nnunet_ext.report.pictures.themes import DPI
 from nnunet_ext.report.tables import MARKED, is_alarming, is_number_column, with_signs
@@ -26,6 +28,24 @@ class Written:
 
     html: Path
     markdown: Path
+
+
+def check_page_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to write a page where another's lies.
+
+    Raises:
+        UsageError: nothing can be written there, or a file of the page's names is none of ours.
+    """
+    make_folder(folder)
+    check_file(
+        folder / HTML, contains('name="generator" content="nnunet_ext"'), "a report", overwrite=overwrite
+    )
+    others = [name for name in (MARKDOWN, PICTURES) if (folder / name).exists()]
+    if others and not overwrite and not (folder / HTML).exists():
+        raise UsageError(
+            f"{folder} holds {' and '.join(others)} of no report of nnunet_ext. Choose another folder "
+            "with -o, or replace them with --overwrite."
+        )
 
 
 def write_page(page: Page, folder: Path) -> Written:

@@ -11,6 +11,8 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nnunet_ext.outputs import PNG_AUTHOR
+
 DPI = 150
 SMALL, NORMAL = 8.0, 9.0
 
@@ -103,7 +105,7 @@ def as_png(width: float, height: float, theme: Theme, draw: Callable[[Figure], N
         FigureCanvasAgg(figure)
         draw(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", metadata=PNG_AUTHOR)
     return buffer.getvalue()
 
 

@@ -50,7 +50,7 @@ def test_a_damaged_record_is_put_aside_and_not_lost(path, junk):
 def test_a_record_that_cannot_be_read_now_is_left_as_it_is(path, monkeypatch):
     write_config(path, lambda: {"network": "first"}, BEGIN)
     with monkeypatch.context() as patch, pytest.raises(PermissionError):
-        patch.setattr(type(path), "read_text", lambda *_, **__: (_ for _ in ()).throw(PermissionError()))
+        patch.setattr(type(path), "read_bytes", lambda *_, **__: (_ for _ in ()).throw(PermissionError()))
         write_config(path, lambda: {"network": "late"}, {"epoch": 7})
     assert read(path) == {"network": "first", "starts": [BEGIN]}
 
