@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.escaping import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -62,16 +64,18 @@ class CaseBar:
 
     def ended(self, case_id: str, n_cases: int, *, failed: bool = False) -> None:
         """One more case has ended; a failed one is named above the bar."""
+        from rich.markup import escape
+
         self._n_done += 1
         self._progress.update(
             self._task,
             total=n_cases,
             completed=self._n_done,
-            description=f"{self._verb} {case_id}",
+            description=escape(printable(f"{self._verb} {case_id}")),
             pace=pace(time.perf_counter() - self._started, self._n_done, n_cases - self._n_done),
         )
         if failed:
-            self._progress.console.print(f"{case_id}: FAILED", markup=False)
+            self._progress.console.print(f"{printable(case_id)}: FAILED", markup=False)
 
     def close(self) -> None:
         """Take the bar away."""

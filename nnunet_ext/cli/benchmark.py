@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
+from nnunet_ext.escaping import say
 from nnunet_ext.trainers.speed import Operator
 
 REQUIRED = ("dataset", "configuration")
@@ -42,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     check_order(order)
     check_training(order)
     speed = run_benchmark(order)
-    print("\n".join(speed.lines()))
+    say("\n".join(speed.lines()))
     if trace is not None:
         _print_operators(speed.operators)
-        print(f"trace: {trace}")
+        say(f"trace: {trace}")
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_processes
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import printable, say, shell_quoted
 
 if TYPE_CHECKING:
     from nnunet_ext.integrity.check import Check
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             write_json(contents[0] if len(contents) == 1 else contents, args.json)
         except OSError as error:
-            print(f"--json {args.json} was not written: {error}", file=sys.stderr)
+            say(f"--json {args.json} was not written: {error}", file=sys.stderr)
             return 1
     return 0 if all(report.ok and was_done for _, report, was_done in checked) else 1
 
@@ -86,12 +87,9 @@ def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
     missing = [str(folder) for folder in args.i if not folder.is_dir()]
     if missing:
         raise UsageError(f"{', '.join(missing)} is no folder. Name that of a raw data set.")
-    return [(DatasetFolders(folder.name, folder, None, None), f"-i {_quoted(folder)}") for folder in args.i]
-
-
-def _quoted(path: Path) -> str:
-    """A path as every shell takes it."""
-    return f'"{path}"' if " " in str(path) else str(path)
+    return [
+        (DatasetFolders(folder.name, folder, None, None), f"-i {shell_quoted(folder)}") for folder in args.i
+    ]
 
 
 def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport, bool]:
@@ -115,7 +113,7 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
             report, all_repaired = _repair(check, report, folders, args)
             was_done = was_done and all_repaired
         except RepairError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            say(f"{type(error).__name__}: {error}", file=sys.stderr)
             was_done = False
     return scope, report, was_done
 
@@ -128,22 +126,22 @@ def _settle(folders: DatasetFolders, *, only_tell: bool) -> bool:
 
     was_done = True
     for journal in unfinished(folders):
-        print(f"A repair, or its undoing, is not done: {journal}", flush=True)
+        say(f"A repair, or its undoing, is not done: {journal}", flush=True)
         if only_tell:
             continue
         try:
             settled = settle(journal)
         except (RepairError, OSError) as error:
-            print(f"FAILED to take back what it was doing: {error}")
+            say(f"FAILED to take back what it was doing: {error}")
             was_done = False
             continue
         if settled.taken_back:
-            print(f"What it was doing was taken back: {settled.taken_back}.")
+            say(f"What it was doing was taken back: {settled.taken_back}.")
         for reason in settled.refused:
-            print(f"FAILED {reason}")
+            say(f"FAILED {reason}")
         if settled.n_standing:
-            undo = f"nnunet_ext check --undo {_quoted(journal)}"
-            print(f"What it did before stays ({settled.n_standing} repairs). Undo: {undo}")
+            undo = f"nnunet_ext check --undo {shell_quoted(journal)}"
+            say(f"What it did before stays ({settled.n_standing} repairs). Undo: {undo}")
         was_done = was_done and not settled.refused
     if not only_tell:
         sweep(folders)
@@ -159,21 +157,21 @@ def _repair(
 
     if args.dry_run:
         for repair in planned(report, raw=args.fix_raw):
-            print(f"would {describe(repair)}")
+            say(f"would {describe(repair)}")
         return report, True
     repaired = repair_dataset(
         check,
         report,
         raw=args.fix_raw,
         yes=args.yes,
-        on_repair=print,
-        on_journal=lambda journal: print(f"Journal of these repairs: {journal}", flush=True),
+        on_repair=say,
+        on_journal=lambda journal: say(f"Journal of these repairs: {journal}", flush=True),
     )
     for reason in repaired.failed:
-        print(f"FAILED {reason}")
+        say(f"FAILED {reason}")
     if repaired.journal:
-        print(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {_quoted(repaired.journal)}")
-        print("\nAfterwards:")
+        say(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {shell_quoted(repaired.journal)}")
+        say("\nAfterwards:")
         _print(repaired.check, folders)
     return repaired.check, not repaired.failed
 
@@ -182,11 +180,11 @@ def _undo(journal: Path) -> int:
     from nnunet_ext.integrity.quarantine import undo
 
     undone = undo(journal)
-    print(f"{len(undone.restored)} files are back where they were.")
+    say(f"{len(undone.restored)} files are back where they were.")
     for reason in undone.refused:
-        print(f"FAILED {reason}")
+        say(f"FAILED {reason}")
     if undone.refused:
-        print("What failed was left as it is; the command may be repeated.")
+        say("What failed was left as it is; the command may be repeated.")
     return int(bool(undone.refused))
 
 
@@ -211,14 +209,14 @@ def _print(report: CheckReport, folders: DatasetFolders) -> None:
         _print_table(shown, folders)
     else:
         for finding in shown:
-            print(f"{finding.severity:<8} {_short(finding.path, folders)}: {finding.seen}")
+            say(f"{finding.severity:<8} {_short(finding.path, folders)}: {printable(finding.seen)}")
             if _remedy(finding):
-                print(f"{'':<8} -> {_remedy(finding)}")
+                say(f"{'':<8} -> {printable(_remedy(finding))}")
     for (severity, kind), number in left_out.items():
-        print(f"{severity:<8} and {number} more of kind {kind}; --json FILE lists all")
+        say(f"{severity:<8} and {number} more of kind {kind}; --json FILE lists all")
     size = f"{report.n_files} files, {report.n_bytes / MIB:.1f} MiB read in {report.elapsed_s:.1f} s"
     counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning", "note"))
-    print(f"{folders.name}: {size}: {counts}.")
+    say(f"{folders.name}: {size}: {counts}.")
 
 
 def _print_table(findings: list[Finding], folders: DatasetFolders) -> None:
@@ -229,7 +227,7 @@ def _print_table(findings: list[Finding], folders: DatasetFolders) -> None:
     table = Table("", "file", "what is wrong", "what repairs it")
     for finding in findings:
         cells = (_short(finding.path, folders), finding.seen, _remedy(finding))
-        table.add_row(Text(finding.severity, STYLES[finding.severity]), *map(Text, cells))
+        table.add_row(Text(finding.severity, STYLES[finding.severity]), *map(Text, map(printable, cells)))
     if findings:
         Console().print(table)
 
@@ -257,6 +255,6 @@ def _short(path: Path, folders: DatasetFolders) -> str:
     """The path below the data set's folder, with which of the three that is."""
     for part in (folders.raw, folders.preprocessed, folders.results):
         if part and path.is_relative_to(part):
-            below = path.relative_to(part).as_posix()
+            below = printable(path.relative_to(part).as_posix())
             return below if part == folders.raw else f"{part.parent.name}/{below}"
-    return str(path)
+    return printable(str(path))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.demo.steps import Training
+from nnunet_ext.escaping import say
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -39,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
     training = Training(args.epochs, args.iterations, device=device)
     report = run_demo(args.o, training, teller_for_stderr())
     print_table(dice_table(report.dice, "Dice of the test cases"))
-    print(f"submission: {report.zip_path}")
-    print(f"picture:    {report.picture}")
+    say(f"submission: {report.zip_path}")
+    say(f"picture:    {report.picture}")
     minutes, seconds = divmod(round(report.elapsed_s), 60)
-    print(f"time:       {minutes} min {seconds} s")
+    say(f"time:       {minutes} min {seconds} s")
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from nnunet_ext.escaping import printable, say
 from nnunet_ext.installation.doctor import examine
 from nnunet_ext.installation.findings import Diagnosis
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the findings; exit code 1 where one is an error."""
     if not args.json:
-        print("Looking; torch and nnU-Net are tried in a process of their own …", file=sys.stderr)
+        say("Looking; torch and nnU-Net are tried in a process of their own …", file=sys.stderr)
     diagnosis = examine()
     show = _print_json if args.json else _print_table if sys.stdout.isatty() else _print_lines
     show(diagnosis)
@@ -29,15 +30,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_json(diagnosis: Diagnosis) -> None:
-    print(json.dumps([asdict(finding) for finding in diagnosis.findings], indent=2))
+    say(json.dumps([asdict(finding) for finding in diagnosis.findings], indent=2))
 
 
 def _print_lines(diagnosis: Diagnosis) -> None:
     for finding in diagnosis.findings:
-        print(f"{finding.severity:<8} {finding.subject}: {finding.seen}")
+        say(f"{finding.severity:<8} {finding.subject}: {finding.seen}")
         if finding.advice:
-            print(f"{'':<8} -> {finding.advice}")
-    print(_summary(diagnosis))
+            say(f"{'':<8} -> {finding.advice}")
+    say(_summary(diagnosis))
 
 
 def _print_table(diagnosis: Diagnosis) -> None:
@@ -48,7 +49,7 @@ def _print_table(diagnosis: Diagnosis) -> None:
     table = Table("", "what", "seen", "what to do")
     for finding in diagnosis.findings:
         severity = f"[{STYLES[finding.severity]}]{finding.severity}[/]"
-        table.add_row(severity, *map(escape, (finding.subject, finding.seen, finding.advice)))
+        table.add_row(severity, *map(escape, map(printable, (finding.subject, finding.seen, finding.advice))))
     console = Console()
     console.print(table)
     console.print(_summary(diagnosis))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, named_progress
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.evaluation.comparison import Comparison
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         comparison = run_comparison(a, b, dataset=args.d, output=args.o, overwrite=args.overwrite)
         print_table(comparison_table(comparison, str(a), str(b)))
         if comparison.left_out:
-            print(f"only one of the two holds {', '.join(comparison.left_out)}", file=sys.stderr)
+            say(f"only one of the two holds {', '.join(comparison.left_out)}", file=sys.stderr)
         return 0
     missing = [f"-{name}" for name in ("i", "r", "d", "o") if getattr(args, name) is None]
     if missing:
@@ -93,16 +94,16 @@ def run(args: argparse.Namespace) -> int:
 def _tell_rest(evaluation: Evaluation) -> int:
     if evaluation.unpredicted:
         some = ", ".join(evaluation.unpredicted[:5])
-        print(
+        say(
             f"warning: {len(evaluation.unpredicted)} references have no prediction and do not count: "
             f"{some}{', …' if len(evaluation.unpredicted) > 5 else ''}",
             file=sys.stderr,
         )
     for name, reason in evaluation.failed.items():
-        print(f"FAILED {name}: {reason}")
+        say(f"FAILED {name}: {reason}")
     if evaluation.write_fault:
-        print(f"FAILED {evaluation.write_fault}")
-    print(f"{len(evaluation.cases)} cases: {evaluation.folder}")
+        say(f"FAILED {evaluation.write_fault}")
+    say(f"{len(evaluation.cases)} cases: {evaluation.folder}")
     return 0 if evaluation.ok else 1
 
 

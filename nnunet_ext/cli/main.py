@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib
+import io
 import logging
 import os
 import sys
@@ -11,7 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.errors import NnunetExtError, is_of_the_system
+from nnunet_ext.escaping import printable_lines, say
 
 VERBS = {
     "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",
@@ -83,36 +86,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((a for a in arguments if not a.startswith("-")), None)
-    args = build_parser(verb).parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
+    _set_up_output()
     try:
+        args = _parsed(arguments, verb)
         code = int(args.run(args))
-        if sys.stdout is not None:  # as it is where the shell has closed it
-            sys.stdout.flush()
+        _flush()
         return code
     except NnunetExtError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         _write_no_more()  # whoever read, as `| head` does, has seen enough
         return 1
-    except (OSError, MemoryError) as error:
-        if verb in SHOW_TRACEBACKS and not getattr(args, "show", False):
+    except (OSError, MemoryError, UnicodeError, RecursionError, csv.Error) as error:
+        if verb in SHOW_TRACEBACKS and not is_of_the_system(error):
             raise
         if getattr(error, "filename", None) is None:
             _write_no_more()  # it may be standard output that is full
-        print(f"{_in_words(error)}. What was finished before is kept.", file=sys.stderr)
+        say(f"{_in_words(error)}. What was finished before is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; what was finished is kept.", file=sys.stderr)
+        say("Interrupted; what was finished is kept.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def _in_words(error: OSError | MemoryError) -> str:
-    """What the system did not let us do, on one line."""
+def _parsed(arguments: Sequence[str], verb: str | None) -> argparse.Namespace:
+    try:
+        return build_parser(verb).parse_args(arguments)
+    except SystemExit:
+        _flush()  # of the help, which may not go where it is sent
+        raise
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where the shell has closed it
+        sys.stdout.flush()
+
+
+class _Printable(logging.Formatter):
+    """Formats messages without what a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def _set_up_output() -> None:
+    """Let messages go to standard error, and no letter fail that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
+
+
+def _in_words(error: Exception) -> str:
+    """What the system did not let us do, or a file did not allow, on one line."""
     if isinstance(error, MemoryError):
         return "MemoryError: there is too little memory; use fewer processes (-np)"
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     said = error.strerror or str(error)
     return f"{type(error).__name__}: {' and '.join(names)}{': ' if names else ''}{said}"

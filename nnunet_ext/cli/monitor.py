@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from nnunet_ext.cli.results import FILTERS, add_choice, folder_of
+from nnunet_ext.escaping import say
 from nnunet_ext.report.monitor import Monitor, Snapshot, snapshot_record
 from nnunet_ext.report.results import chosen
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _print_json(snapshot: Snapshot) -> None:
     import json
 
-    print(json.dumps(snapshot_record(snapshot), indent=2))
+    say(json.dumps(snapshot_record(snapshot), indent=2))
 
 
 def _print_once(snapshot: Snapshot, folder: Path) -> None:
@@ -65,9 +66,9 @@ def _print_once(snapshot: Snapshot, folder: Path) -> None:
         return
     table = plain_table(snapshot)
     if table.rows:
-        print(as_text(table))
+        say(as_text(table))
     for line in (*remarks(snapshot), *foot(snapshot, folder)):
-        print(line)
+        say(line)
 
 
 def _watch(monitor: Monitor, snapshot: Snapshot, every_s: float) -> Snapshot:

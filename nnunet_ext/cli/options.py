@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from nnunet_ext.ensemble.plan import expand_folder
 from nnunet_ext.errors import PlanError
+from nnunet_ext.escaping import printable, say
 from nnunet_ext.parts import Part
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.record import Report
@@ -150,33 +151,34 @@ def steps_told(verb: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda name, n_done, n: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(verb, total=None)
         yield lambda name, n_done, n: progress.update(
-            task, total=n, completed=n_done, description=f"{verb}: {name}"
+            task, total=n, completed=n_done, description=escape(printable(f"{verb}: {name}"))
         )
 
 
 def print_report(report: Report) -> int:
     """Print a run's summary; 0 where every case was written, else 1."""
     for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", file=sys.stderr)
     for case in report.cases:
         for note in case.notes:
-            print(f"note: {case.case_id}: {note}", file=sys.stderr)
+            say(f"note: {printable(case.case_id)}: {note}", file=sys.stderr)
     n_cases = len(report.cases)
-    print(f"{n_cases - len(report.failed)} of {n_cases} cases written to {report.path.parent}")
+    say(f"{n_cases - len(report.failed)} of {n_cases} cases written to {report.path.parent}")
     for case in report.failed:
-        print(f"FAILED {case.case_id}: {case.reason}")
+        say(f"FAILED {printable(case.case_id)}: {case.reason}")
     if report.zip_path:
-        print(f"zip: {report.zip_path}")
+        say(f"zip: {report.zip_path}")
     if report.zip_fault:
-        print(f"FAILED zip: {report.zip_fault}")
+        say(f"FAILED zip: {report.zip_fault}")
     if report.report_fault:
-        print(f"FAILED report: {report.report_fault}")
+        say(f"FAILED report: {report.report_fault}")
     else:
-        print(f"report: {report.path}")
+        say(f"report: {report.path}")
     return 0 if report.ok else 1

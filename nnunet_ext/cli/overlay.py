@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
+from nnunet_ext.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,6 @@ def run(args: argparse.Namespace) -> int:
             if outcome.result is None:
                 failed.append(f"FAILED {outcome.job.files.title}: {outcome.reason}")
     for line in failed:
-        print(line, file=sys.stderr)
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures written: {args.o}")
+        say(line, file=sys.stderr)
+    say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures written: {args.o}")
     return 1 if failed else 0

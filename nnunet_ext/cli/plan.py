@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.escaping import say
 from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS
 from nnunet_ext.report.tables import Table, print_table
 
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             _print_planned(plan_dataset(dataset, order))
         except NnunetExtError as error:
-            print(f"FAILED {dataset}: {type(error).__name__}: {error}", file=sys.stderr)
+            say(f"FAILED {dataset}: {type(error).__name__}: {error}", file=sys.stderr)
             exit_code = max(exit_code, error.exit_code)
     return exit_code
 
@@ -102,16 +103,16 @@ def run(args: argparse.Namespace) -> int:
 def _print_planned(planned: Planned) -> None:
     rows = tuple(_row(one) for one in planned.configurations)
     print_table(Table(HEADER, rows, f"{planned.dataset}, {planned.plans_name}"))
-    print(f"plans: {planned.path}")
+    say(f"plans: {planned.path}")
     if planned.old_plans:
-        print(
+        say(
             f"The plans of this name were others and are now {planned.old_plans.name}. "
             "A training begun with them goes on only with them: put them back under their name for it."
         )
     if planned.kept:
-        print(f"Not planned now, but still in the file: {', '.join(planned.kept)}")
+        say(f"Not planned now, but still in the file: {', '.join(planned.kept)}")
     command = planned.preprocess_command
-    print(f"to preprocess: {command}" if command else "All data is preprocessed.")
+    say(f"to preprocess: {command}" if command else "All data is preprocessed.")
 
 
 def _row(one: PlannedConfiguration) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.documents import parse_yaml
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.configurations.derive import Derived
@@ -132,18 +133,18 @@ def _diff(folder: Path, args: argparse.Namespace) -> int:
     if rows:
         print_table(Table(("", *args.diff), tuple(rows)))
     else:
-        print(f"{args.diff[0]} and {args.diff[1]} are the same.")
+        say(f"{args.diff[0]} and {args.diff[1]} are the same.")
     return 0
 
 
 def _show(plans: Plans, derived: Derived, parent: str) -> None:
     from nnunet_ext.configurations.plans import compare
 
-    print(f"{derived.name}, derived from {parent} of {plans.name}:")
+    say(f"{derived.name}, derived from {parent} of {plans.name}:")
     for key, old, new in compare(plans.resolve(parent), derived.resolved):
-        print(f"  {key}: {old} -> {new}")
+        say(f"  {key}: {old} -> {new}")
     for note in derived.notes:
-        print(f"  note: {note}")
+        say(f"  note: {note}")
     _print_memory(plans, derived, parent)
 
 
@@ -164,7 +165,7 @@ def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
             f"The network of {derived.name} cannot be built: {type(error).__name__}: {error}"
         ) from error
     if before and after:
-        print(f"  GPU memory as nnU-Net's planner counts: {before:.1f} GB -> {after:.1f} GB")
+        say(f"  GPU memory as nnU-Net's planner counts: {before:.1f} GB -> {after:.1f} GB")
 
 
 def _write(plans: Plans, derived: Derived) -> None:
@@ -173,11 +174,11 @@ def _write(plans: Plans, derived: Derived) -> None:
     content = dict(plans.content)
     content["configurations"] = {**plans.configurations, derived.name: derived.entry}
     write_json(content, plans.path)
-    print(f"written to {plans.path}")
+    say(f"written to {plans.path}")
 
 
 def _print_commands(args: argparse.Namespace, derived: Derived, folder: Path) -> None:
     plans = "" if args.p == "nnUNetPlans" else f" -p {args.p}"
     if not (folder / str(derived.resolved["data_identifier"])).is_dir():
-        print(f"  nnUNetv2_preprocess -d {args.d} -c {derived.name}{plans.replace(' -p', ' -plans_name')}")
-    print(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}")
+        say(f"  nnUNetv2_preprocess -d {args.d} -c {derived.name}{plans.replace(' -p', ' -plans_name')}")
+    say(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}")

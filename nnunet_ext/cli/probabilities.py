@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_processes, add_where, where
+from nnunet_ext.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
@@ -66,26 +67,26 @@ def _convert(args: argparse.Namespace) -> int:
             **here,
         )
     if not records:
-        print(f"nothing is left to convert in {args.i}: an earlier run did, and removed the sources")
+        say(f"nothing is left to convert in {args.i}: an earlier run did, and removed the sources")
         return 0
     failed = [record for record in records if record.reason]
     before = sum(record.source_bytes for record in records)
     after = sum(record.target_bytes for record in records)
-    print(f"{len(records) - len(failed)} of {len(records)} cases written to {args.o}, each compared")
-    print(f"{before / MIB:.1f} MiB became {after / MIB:.1f} MiB")
+    say(f"{len(records) - len(failed)} of {len(records)} cases written to {args.o}, each compared")
+    say(f"{before / MIB:.1f} MiB became {after / MIB:.1f} MiB")
     for record in failed:
-        print(f"FAILED {record.case_id}: {record.reason}")
+        say(f"FAILED {record.case_id}: {record.reason}")
     return 1 if failed else 0
 
 
 def _info(path: Path) -> int:
     file = open_probabilities(path)
-    print(f"{path}: {path.stat().st_size / MIB:.2f} MiB, shape {file.shape} (labels first)")
+    say(f"{path}: {path.stat().st_size / MIB:.2f} MiB, shape {file.shape} (labels first)")
     if path.name.endswith(STORE):
         _print_about(file)
     for _ in file.blocks(file.layout()):
         pass
-    print(f"every byte checked; SHA-256 {file.sha256}")
+    say(f"every byte checked; SHA-256 {file.sha256}")
     return 0
 
 
@@ -94,14 +95,14 @@ def _print_about(file: Probabilities) -> None:
         return
     about = file.about
     kind = "regions" if about.labels.is_regions else "labels"
-    print(f"{kind}: {about.labels.describe()}")
+    say(f"{kind}: {about.labels.describe()}")
     grid = about.geometry
-    print(f"geometry: {f'spacing {grid.spacing} mm, origin {grid.origin}' if grid else 'not known'}")
+    say(f"geometry: {f'spacing {grid.spacing} mm, origin {grid.origin}' if grid else 'not known'}")
     model = about.model
-    print(
+    say(
         f"model: {model.trainer} {model.plans} {model.configuration}, folds {', '.join(model.folds)}, "
         f"{model.checkpoint} {' '.join(model.checkpoint_sha256)}".rstrip()
         if model
         else "model: not known"
     )
-    print(f"nnU-Net's properties: {', '.join(about.properties) or 'none'}")
+    say(f"nnU-Net's properties: {', '.join(about.properties) or 'none'}")

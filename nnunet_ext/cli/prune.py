@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_ext.escaping import say
 from nnunet_ext.pruning.choice import TOLERANCE
 from nnunet_ext.report.tables import Table, dice_table, print_table
 
@@ -99,10 +100,10 @@ def _compare(model: Model, args: argparse.Namespace) -> Comparison:
     folds = f"fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}"
     print_table(_table(comparison, f"{model.folder.name}, {n_compared} validation cases of {folds}"))
     for case in comparison.failed:
-        print(f"FAILED {case.case_id}: {case.reason}")
-    print(f"The shallowest within {comparison.tolerance:g} Dice of the best branch: depth {comparison.depth}")
+        say(f"FAILED {case.case_id}: {case.reason}")
+    say(f"The shallowest within {comparison.tolerance:g} Dice of the best branch: depth {comparison.depth}")
     if comparison.gain_of_mean > comparison.tolerance:
-        print(
+        say(
             f"The mean of all branches is {comparison.gain_of_mean:.{N_DIGITS}f} better than the best of "
             "them: nnUNet_unetpp_mode=mean predicts with it."
         )
@@ -129,8 +130,8 @@ def _export(model: Model, depth: int, target: Path) -> None:
     from nnunet_ext.pruning.export import export_branch
 
     for path in export_branch(model, depth, target):
-        print(f"written: {path}", file=sys.stderr)
+        say(f"written: {path}", file=sys.stderr)
     chosen = "" if model.checkpoint == "checkpoint_final.pth" else f" -chk {model.checkpoint}"
     folds = " ".join(model.folds)
-    print(f"depth {depth} of {model.folder} is now {target}")
-    print(f"to predict: nnUNetv2_predict_from_modelfolder -m {target} -f {folds}{chosen} -i INPUT -o OUTPUT")
+    say(f"depth {depth} of {model.folder} is now {target}")
+    say(f"to predict: nnUNetv2_predict_from_modelfolder -m {target} -f {folds}{chosen} -i INPUT -o OUTPUT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from nnunet_ext.escaping import say
 from nnunet_ext.installation.startup import register
 
 
@@ -14,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Register the trainers and say where."""
     registration = register()
-    print(f"{registration.file} ({registration.done}) shows nnU-Net the trainers in {registration.folder}.")
-    print("`nnunet_ext unregister` removes it; do that before uninstalling the package.")
+    say(f"{registration.file} ({registration.done}) shows nnU-Net the trainers in {registration.folder}.")
+    say("`nnunet_ext unregister` removes it; do that before uninstalling the package.")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
 from nnunet_ext.cli.results import FILTERS, PATTERN_HELP
+from nnunet_ext.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     with steps_told("report") as on_step:
         done = write_report(request, on_step=on_step)
     for fault in done.faults:
-        print(f"FAILED {fault}", file=sys.stderr)
-    print(done.files.html)
-    print(done.files.markdown)
+        say(f"FAILED {fault}", file=sys.stderr)
+    say(done.files.html)
+    say(done.files.markdown)
     return 1 if done.faults else 0

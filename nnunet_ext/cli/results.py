@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 from nnunet_ext.report.results import SortKey, chosen, model_record, models, ordered, run_record, write_csv
 from nnunet_ext.report.runs import Run, read_runs
 from nnunet_ext.report.states import State
@@ -111,7 +112,7 @@ def _write_json(runs: Sequence[Run], target: Path) -> None:
         "models": [model_record(model, some) for model, some in models(runs).items()],
     }
     if str(target) == "-":
-        print(json.dumps(content, indent=2))
+        say(json.dumps(content, indent=2))
     else:
         write_json(content, target)
 
@@ -123,11 +124,11 @@ def _print(runs: Sequence[Run], every: int | None) -> None:
     tables = result_tables(runs) if every is None else [evolution_table(one, every) for one in runs]
     for i, table in enumerate(tables):
         if i:
-            print()
+            say()
         print_table(table)
     for one in runs:
         name = f"{one.folder.dataset} {one.folder.name}"
         if one.standing.reason and every is None:
-            print(f"{name}: {one.state}, {one.standing.reason}")
+            say(f"{name}: {one.state}, {one.standing.reason}")
         for note in one.notes:
-            print(f"note: {name}: {note}", file=sys.stderr)
+            say(f"note: {name}: {note}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nnunet_ext.cli.evaluate import comparison_table
 from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, case_progress, print_report
 from nnunet_ext.cli.roi_build import add_build, add_region, run_build
+from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.workflow.roi_evaluation import StageCost
@@ -111,19 +112,19 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.i, args.one_stage, args.r, args.o, dataset=args.d, n_processes=args.np, overwrite=args.overwrite
     )
     print_table(comparison_table(evaluation.comparison, "one stage", "two stages"))
-    print()
+    say()
     for name, cost in evaluation.costs.items():
-        print(f"{name:<10} {_told(cost)}")
-    print(
+        say(f"{name:<10} {_told(cost)}")
+    say(
         f"two stages: the box of {evaluation.n_grown} cases grew; in {evaluation.n_fallbacks} the coarse "
         "model found nothing"
     )
     for name, one in (("one stage", evaluation.one_stage), ("two stages", evaluation.two_stages)):
         for case, reason in one.failed.items():
-            print(f"FAILED {case}, {name}: {reason}")
+            say(f"FAILED {case}, {name}: {reason}")
     for case in evaluation.comparison.left_out:
-        print(f"warning: only one of the two holds {case}", file=sys.stderr)
-    print(f"report: {evaluation.folder}")
+        say(f"warning: only one of the two holds {case}", file=sys.stderr)
+    say(f"report: {evaluation.folder}")
     return 0 if evaluation.ok else 1
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_processes
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.workflow.roi_building import Built
@@ -88,7 +89,7 @@ def run_build(args: argparse.Namespace) -> int:
     def tell(case_id: str, reason: str | None, n_cases: int) -> None:
         nonlocal n_done
         n_done += 1
-        print(f"[{n_done}/{n_cases}] {case_id}{': FAILED' if reason else ''}", file=sys.stderr)
+        say(f"[{n_done}/{n_cases}] {case_id}{': FAILED' if reason else ''}", file=sys.stderr)
 
     built = run_roi_build(
         source,
@@ -140,14 +141,14 @@ def _tell_built(built: Built) -> int:
     from nnunet_ext.workflow.roi_building import shares_of_scans
 
     for warning in built.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", file=sys.stderr)
     for case, reason in built.missing.items():
-        print(f"FAILED {case}: {reason}")
+        say(f"FAILED {case}: {reason}")
     n_cases = len(built.cases) + len(built.missing)
     before = f", {built.n_done_before} of them by an earlier run" if built.n_done_before else ""
-    print(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
+    say(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
     shares = shares_of_scans(list(built.cases.values()))
     if shares:
         low, median, high = (f"{share:.1%}" for share in shares)
-        print(f"boxes hold {median} of their scans in the median, {low} to {high}: roi_boxes.json")
+        say(f"boxes hold {median} of their scans in the median, {low} to {high}: roi_boxes.json")
     return 0 if built.ok else 1

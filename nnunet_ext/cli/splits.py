@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_processes
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.paths import DatasetFolders
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         from nnunet_ext.splits.picture import draw_audit
 
         draw_audit(judged, args.picture)
-        print(f"picture: {args.picture}")
+        say(f"picture: {args.picture}")
     if not args.audit and not args.dry_run:
         _write(splits, path, folders)
     return 0 if judged.ok or not args.audit else 1
@@ -116,11 +117,11 @@ def _write(splits: list[Split], path: Path, folders: DatasetFolders) -> None:
 
     trained = trained_folds(folders.results)
     kept = write_splits(splits, path)
-    print(f"{len(splits)} folds written to {path}")
+    say(f"{len(splits)} folds written to {path}")
     if kept:
-        print(f"the old ones are kept in {kept}")
+        say(f"the old ones are kept in {kept}")
     if trained and kept:
-        print(
+        say(
             f"warning: {len(trained)} folds were trained on the old splits, such as {trained[0]}. "
             "Their validation cases may now be training cases: do not mix them with new ones.",
             file=sys.stderr,
@@ -139,6 +140,6 @@ def _print(judged: Audit, path: Path) -> None:
         Table(header, tuple(rows), "Validation cases that hold each label, and its mean volume there")
     )
     for fault in judged.faults:
-        print(f"{fault.severity:<8} {fault.message}")
+        say(f"{fault.severity:<8} {fault.message}")
     if not judged.faults:
-        print(f"nothing wrong is found in {path.name}")
+        say(f"nothing wrong is found in {path.name}")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_uint16
+from nnunet_ext.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
     scans = find_images(args.r, dataset.file_ending)
     verification = submit_folder(args.i, args.o, dataset, scans, wide=args.uint16, overwrite=args.overwrite)
     for finding in verification.findings:
-        print(finding, file=sys.stderr)
-    print(f"{verification.n_cases} cases, verified: {verification.archive}")
+        say(finding, file=sys.stderr)
+    say(f"{verification.n_cases} cases, verified: {verification.archive}")
     return 0

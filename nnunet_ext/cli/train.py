@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
+from nnunet_ext.escaping import say
 
 REQUIRED = ("dataset", "configuration", "fold")
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     options = asked_settings(args)
     if args.show:
         resolved = resolve_launch(args.trainer, options, is_continued=args.continue_training)
-        print("\n".join([args.trainer, *resolved.lines()]))
+        say("\n".join([args.trainer, *resolved.lines()]))
         return 0
     missing = [f"-{name[0]}" for name in REQUIRED if name not in given]
     if missing:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, member_folders, named_progress
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 from nnunet_ext.objective import ABSENT, OVER
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         )
     for table in tables(tuning):
         print_table(table)
-        print()
+        say()
     return _tell_rest(tuning, args.o)
 
 
@@ -81,19 +82,19 @@ def _tell_rest(tuning: Tuning, plan: Path) -> int:
     from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict, write_tuning
 
     for sentence in verdict(tuning):
-        print(sentence)
+        say(sentence)
     write_tuning(tuning, plan)
     for note in tuning.validation.notes:
-        print(f"missing: {note}", file=sys.stderr)
+        say(f"missing: {note}", file=sys.stderr)
     for name, reason in tuning.failed.items():
-        print(f"FAILED {name}: {reason}")
-    print(
+        say(f"FAILED {name}: {reason}")
+    say(
         f"{tuning.contested_share:.2%} of the voxels depend on weights; read in {tuning.reading_s:.1f} s, "
         f"searched in {tuning.searching_s:.1f} s"
     )
-    print(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
+    say(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
     for sentence in for_new_cases(tuning, plan):
-        print(sentence)
+        say(sentence)
     return 1 if tuning.failed else 0
 
 

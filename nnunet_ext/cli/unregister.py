@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from nnunet_ext.escaping import say
 from nnunet_ext.installation.startup import package_folders, unregister
 
 
@@ -15,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     """Take the registration back and say where it was, or that there was none."""
     removed = unregister()
     for file in removed:
-        print(f"{file} is removed.")
+        say(f"{file} is removed.")
     if not removed:
-        print(f"Nothing to remove: no start-up file of ours in {', '.join(map(str, package_folders()))}.")
+        say(f"Nothing to remove: no start-up file of ours in {', '.join(map(str, package_folders()))}.")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_ext.escaping import say
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
@@ -22,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = read_dataset(args.d)
     verification = verify_archive(args.archive, dataset, find_images(args.r, dataset.file_ending))
     for finding in verification.findings:
-        print(finding)
+        say(finding)
     n_warnings = sum(finding.severity == "warning" for finding in verification.findings)
     n_errors = len(verification.findings) - n_warnings
-    print(f"{args.archive}: {verification.n_cases} cases, {n_errors} errors, {n_warnings} warnings")
+    say(f"{args.archive}: {verification.n_cases} cases, {n_errors} errors, {n_warnings} warnings")
     return 0 if verification.ok else 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from nnunet_ext.escaping import csv_cell
 from nnunet_ext.files import written_whole
 from nnunet_ext.report.dice import DiceSummary, mean_over_labels
 from nnunet_ext.report.runs import Run
@@ -203,7 +204,9 @@ def _spread_record(spread: Spread | None) -> dict[str, Any] | None:
 
 def write_csv(runs: Sequence[Run], target: Path) -> None:
     """Write a row a run, with the columns `LABEL best`, `LABEL last` and so on for each label."""
-    rows = [_flat(run_record(run)) for run in runs]
+    rows = [
+        {csv_cell(name): csv_cell(value) for name, value in _flat(run_record(run)).items()} for run in runs
+    ]
     header = list(dict.fromkeys(column for row in rows for column in row))
     with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, header)

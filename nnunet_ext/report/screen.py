@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.escaping import printable, printable_lines
 from nnunet_ext.report.machine_load import Gpu, MachineLoad
 from nnunet_ext.report.monitor import OPEN_STATES, PLAIN_SPARKS, SPARKS, RunView, Snapshot, sparkline
 from nnunet_ext.report.result_tables import number
@@ -77,11 +78,17 @@ def _since_best(view: RunView) -> str:
 
 def _label(view: RunView, i: int, marks: str) -> str:
     label = view.labels[i]
-    return f"{label.name} {number(label.last)} {number(label.best)} {sparkline(label.course, marks)}"
+    return (
+        f"{printable(label.name)} {number(label.last)} {number(label.best)} {sparkline(label.course, marks)}"
+    )
 
 
 def remarks(snapshot: Snapshot) -> list[str]:
-    """What is to be said of single runs: why they are not running, their last warning, their workers."""
+    """What is to be said of single runs, a line each: their state's reason, last warning, and workers."""
+    return list(map(printable, _remarks(snapshot)))
+
+
+def _remarks(snapshot: Snapshot) -> list[str]:
     views = open_views(snapshot)
     lines = [] if views else [NONE_OPEN]
     for view in views:
@@ -156,7 +163,7 @@ def _drawn_table(views: Sequence[RunView], marks: str) -> DrawnTable:
     for view in views:
         folder = view.run.folder
         name = f"{folder.dataset}\n{folder.trainer}\n{folder.plans} {folder.configuration} fold {folder.fold}"
-        cells: list[Any] = [Text(name), *map(Text, _cells(view)[1:])]
+        cells: list[Any] = [Text(printable_lines(name)), *map(Text, map(printable, _cells(view)[1:]))]
         cells[1].stylize(STYLES.get(view.run.state, ""))
         labels = [_label(view, i, marks) for i in range(len(view.labels))]
         table.add_row(*cells, Text("\n".join(labels)))
@@ -171,11 +178,12 @@ def _block(view: RunView, marks: str) -> Text:
     names = (folder.dataset, folder.trainer, folder.plans, folder.configuration, "fold", folder.fold)
     known = (f"{name} {cell}" for name, cell in zip(HEADER[2:], cells, strict=False) if cell != NOTHING)
     labels = (
-        f"  {one.name}: Dice {number(one.last)}, best {number(one.best)} {sparkline(one.course, marks)}\n"
+        f"  {printable(one.name)}: Dice {number(one.last)}, best {number(one.best)} "
+        f"{sparkline(one.course, marks)}\n"
         for one in view.labels
     )
     return Text.assemble(
-        (" ".join(names), "bold"),
+        (printable(" ".join(names)), "bold"),
         "\n  ",
         (state, STYLES.get(state, "")),
         "; ",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from nnunet_ext.escaping import printable
 from nnunet_ext.report.dice import DiceSummary, mean_over_labels
 
 NOTHING = "-"
@@ -26,6 +27,12 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
+
+    def __post_init__(self) -> None:
+        """Take from all texts what a terminal would obey: names and labels came from files."""
+        object.__setattr__(self, "header", tuple(map(printable, self.header)))
+        object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
+        object.__setattr__(self, "title", printable(self.title))
 
 
 def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "", n_digits: int = 3) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import csv_cell
 from nnunet_ext.evaluation.comparison import Comparison, compare_scores
 from nnunet_ext.evaluation.intervals import Interval
 from nnunet_ext.evaluation.label_scores import LabelScores, measures_of, score_labels
@@ -207,7 +208,11 @@ def _rows(case: PairScores, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _write_cases(cases: Sequence[PairScores], names: Sequence[str], target: Path) -> None:
-    rows = [{"case": case.case_id, **row} for case in cases for row in _rows(case, names)]
+    rows = [
+        {name: csv_cell(value) for name, value in {"case": case.case_id, **row}.items()}
+        for case in cases
+        for row in _rows(case, names)
+    ]
     with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

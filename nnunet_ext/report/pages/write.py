@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import printable
 from nnunet_ext.files import written_whole
 from nnunet_ext.outputs import check_file, contains, make_folder
 from nnunet_ext.report.pages.blocks import Page, Picture
@@ -100,4 +101,4 @@ def _shown_width(png: bytes) -> int:
 
 def as_markdown(text: str) -> str:
     """A text in which Markdown sees no marks; a line for each of its lines would break tables."""
-    return MARKDOWN_MARKS.sub(r"\\\1", " ".join(with_signs(text).split()))
+    return MARKDOWN_MARKS.sub(r"\\\1", printable(" ".join(with_signs(text).split())))

@@ -38,7 +38,8 @@ def members(folder: Path, n_members=2, cases=("a", "b"), make=softmax, entries=L
 
 
 def written(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*"))
+    """What a run wrote, without the dataset.json that it keeps beside it."""
+    return sorted(path.name for path in folder.rglob("*") if path.name != "dataset.json")
 
 
 @pytest.mark.parametrize("n_processes", [0, 2])
