@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.errors import UsageError
+
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
@@ -24,6 +26,18 @@ WINDOWS_WAIT_S = 0.05
 def is_junk(name: str) -> bool:
     """Whether a file name is one that macOS or Windows leaves beside data (`._case.npz`, `Thumbs.db`)."""
     return name.startswith("._") or name in JUNK_NAMES
+
+
+def at_home(path: Path) -> Path:
+    """A path whose `~` is the home folder.
+
+    Raises:
+        UsageError: nothing tells where that is.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path} begins with ~, and nothing tells where that is: {error}") from error
 
 
 @contextmanager

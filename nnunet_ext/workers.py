@@ -117,6 +117,12 @@ def _serve(function: Callable[[Job], Result], connection: Any) -> None:
         connection.send((outcome.result, outcome.reason))
 
 
+def _name_of(job: Any) -> str:
+    """What a job is on, for a message: its case, or else its file; never all of it."""
+    names = (getattr(job, name, None) for name in ("case_id", "path", "source", "target"))
+    return next((str(name) for name in names if name is not None), type(job).__name__)
+
+
 class _Pool(Generic[Job, Result]):
     """Started processes, each with one job at a time, so that a death is known to be that job's."""
 
@@ -173,7 +179,7 @@ class _Pool(Generic[Job, Result]):
         if not is_last_time:
             log.warning(
                 "%s: the worker process ended with exit code %s; it is tried again",
-                getattr(job, "case_id", job),
+                _name_of(job),
                 process.exitcode,
             )
             self._tried_again.append(job)

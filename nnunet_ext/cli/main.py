@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError, is_of_the_system
@@ -84,13 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 bad data, 2 wrong usage, 130 interrupted.
     """
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((a for a in arguments if not a.startswith("-")), None)
     _set_up_output()
     try:
         args = _parsed(arguments, verb)
         code = int(args.run(args))
-        _flush()
+        sys.stdout.flush()
         return code
     except NnunetExtError as error:
         say(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -110,17 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+def _open_closed_streams() -> None:
+    """Give streams that the shell has closed an end that takes all: no file gets their numbers then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, open to the end
+
+
 def _parsed(arguments: Sequence[str], verb: str | None) -> argparse.Namespace:
     try:
         return build_parser(verb).parse_args(arguments)
     except SystemExit:
-        _flush()  # of the help, which may not go where it is sent
+        sys.stdout.flush()  # the help, which may not go where it is sent
         raise
-
-
-def _flush() -> None:
-    if sys.stdout is not None:  # as it is where the shell has closed it
-        sys.stdout.flush()
 
 
 class _Printable(logging.Formatter):
@@ -154,9 +158,8 @@ def _in_words(error: Exception) -> str:
 
 def _write_no_more() -> None:
     """Let what is left for standard output not fail again at the exit."""
-    if sys.stdout is not None:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import PlanError, joined_faults
+from nnunet_ext.files import at_home
 from nnunet_ext.labels import Labels
 from nnunet_ext.trained import TrainedModel
 
@@ -94,7 +95,7 @@ def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
 
 def expand_folder(pattern: str, base: Path) -> list[Path]:
     """The folders that a name, which may hold `*`, stands for, relative to `base`; sorted."""
-    path = Path(pattern).expanduser()
+    path = at_home(Path(pattern))
     path = path if path.is_absolute() else base / path
     if "*" not in pattern:
         return [path] if path.is_dir() else []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_ext.files import at_home
 from nnunet_ext.installation.shells import Shell, assignment
 from nnunet_ext.paths import FOLDER_VARIABLES, TRAINER_VARIABLE, with_discovery
 
@@ -46,4 +47,4 @@ def _folder(name: str, base: Path | None, environment: Mapping[str, str]) -> str
     """The folder as an absolute path; links stay as they are, since users know their folders by them."""
     if base is None and (kept := environment.get(name, "")).strip():
         return kept
-    return str(Path(os.path.abspath((base or Path()).expanduser())) / name)  # noqa: PTH100, resolves `..` alone
+    return str(Path(os.path.abspath(at_home(base or Path()))) / name)  # noqa: PTH100, resolves `..` alone

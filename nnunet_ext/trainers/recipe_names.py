@@ -6,6 +6,7 @@ A name must be one of Python, so a number is written `0p01` for 0.01 and `1em05`
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,8 @@ from nnunet_ext.trainers.losses.options import LossName
 
 TRAINER = "nnUNetTrainerExt"
 TRAINERS = (TRAINER, "nnUNetTrainerUNetPlusPlus")
+
+LINE_WIDTH = 100
 
 # The order is that in which names are written.
 CODES = {
@@ -127,18 +130,15 @@ def _parse(code: str, name: str) -> tuple[str, str]:
             f"{one}…" for one in get_close_matches(letters, SETTINGS, 1)
         ]
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"Trainer {name}: {code!r} is no code of a setting.{hint} {codes_text()}")
+        raise SettingsError(f"Trainer {name}: {code!r} is no code of a setting.{hint}\n{codes_text()}")
     return SETTINGS[letters], value if value == "none" else value.replace("p", ".").replace("m", "-")
 
 
 def codes_text() -> str:
-    """All codes, in a few sentences for a message."""
-    numbers = ", ".join(f"{code}… ({setting})" for code, setting in SETTINGS.items())
-    words = "; ".join(
-        f"{setting} {', '.join(word for word, (of, _) in WORDS.items() if of == setting)}"
-        for setting in dict.fromkeys(setting for setting, _ in WORDS.values())
-    )
-    return f"With a number, as in ep300 and lr0p001: {numbers}. By their name: {words}."
+    """All codes, in a few lines for a message."""
+    lines = (f"With a number, as in ep300 and lr0p001: {' '.join(SETTINGS)}.", f"By name: {' '.join(WORDS)}.")
+    folded = [textwrap.fill(line, LINE_WIDTH, break_on_hyphens=False) for line in lines]
+    return "\n".join([*folded, "What each stands for: nnunet_ext train --help."])
 
 
 def format_recipe(values: Mapping[str, Any], base: str = TRAINER) -> str:
@@ -159,7 +159,7 @@ def _format(setting: str, value: Any) -> str:
     if CODES[setting]:
         return CODES[setting] + _number(value)
     if (setting, value) not in _WORD_OF:
-        raise SettingsError(f"{setting} {value!r} is none of its choices. {codes_text()}")
+        raise SettingsError(f"{setting} {value!r} is none of its choices.\n{codes_text()}")
     return _WORD_OF[setting, value]
 
 

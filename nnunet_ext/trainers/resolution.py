@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from nnunet_ext.documents import compose_yaml, read_text
-from nnunet_ext.errors import SettingsError, joined_faults
+from nnunet_ext.errors import SettingsError, UsageError, joined_faults
+from nnunet_ext.files import at_home
 from nnunet_ext.probabilities.opening import KIND_VARIABLE
 from nnunet_ext.trainers.settings import READERS, TrainingSettings, allowed
 
@@ -239,10 +240,11 @@ def _asked_of_file(
     """What the file asks for, where a variable names one; a broken one adds to `faults`."""
     if CONFIG_VARIABLE not in variables:
         return {}
-    path = Path(variables[CONFIG_VARIABLE]).expanduser()
+    path = Path(variables[CONFIG_VARIABLE])
     try:
+        path = at_home(path)
         entries = _read_entries(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UsageError) as error:
         faults.append(f"{CONFIG_VARIABLE} is {variables[CONFIG_VARIABLE]!r}: {_reason(error)}.")
         return {}
     asked: dict[str, _Asked] = {}

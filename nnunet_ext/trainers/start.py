@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nnunet_ext.files import at_home
 from nnunet_ext.trainers.pretrained import PretrainedWeights, read_pretrained, transfer
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
@@ -38,4 +39,4 @@ class Pretrained(nnUNetTrainerEarlyStopping):
 
 
 def _read(path: str) -> PretrainedWeights:
-    return read_pretrained(Path(path).expanduser())
+    return read_pretrained(at_home(Path(path)))

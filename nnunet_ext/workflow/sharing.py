@@ -81,10 +81,10 @@ def fusing_bytes(cases: Sequence[Case]) -> int:
     readable = [case for case in cases if case.fault is None]
     if not readable:
         return MIB
-    largest = max(readable, key=_size)
     try:
+        largest = max(readable, key=_size)
         n_voxels = math.prod(open_probabilities(largest.sources[0].path).shape[1:])
-    except NnunetExtError:  # which is told when that case is fused
+    except (NnunetExtError, OSError):  # which is told when that case is fused
         return MIB
     n_stored = sum(map(_is_stored, largest.sources))
     blocks = (len(largest.sources) - n_stored) * min(BLOCK_VOXELS, n_voxels) * BYTES_OF_BLOCKS
