@@ -55,9 +55,18 @@ class Geometry:
         for name in ("spacing", "origin", "direction"):
             mine, its = getattr(self, name), getattr(other, name)
             if len(mine) != len(its) or any(abs(a - b) > tolerance for a, b in zip(mine, its, strict=True)):
-                found.append(f"{name} {_short(mine)} and {_short(its)}")
+                found.append(f"{name} {' and '.join(_told_apart(mine, its))}")
         return found
 
 
-def _short(values: Sequence[float]) -> str:
-    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+def _told_apart(mine: Sequence[float], its: Sequence[float]) -> tuple[str, str]:
+    """Both values with as few digits as show that they differ, six at least."""
+    for n_digits in range(6, 17):
+        texts = _with_digits(mine, n_digits), _with_digits(its, n_digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _with_digits(values: Sequence[float], n_digits: int) -> str:
+    return "(" + ", ".join(f"{value:.{n_digits}g}" for value in values) + ")"

@@ -119,6 +119,8 @@ def _serve(function: Callable[[Job], Result], connection: Any) -> None:
 
 def _name_of(job: Any) -> str:
     """What a job is on, for a message: its case, or else its file; never all of it."""
+    if isinstance(job, str):
+        return job
     names = (getattr(job, name, None) for name in ("case_id", "path", "source", "target"))
     return next((str(name) for name in names if name is not None), type(job).__name__)
 

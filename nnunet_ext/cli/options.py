@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from nnunet_ext.escaping import printable, say
 from nnunet_ext.parts import Part
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.record import Report
+
+SLOW_VERBS = ("predict",)
 
 
 def add_processes(
@@ -57,7 +61,7 @@ def where(args: argparse.Namespace, verb: str) -> Iterator[Where]:
         UsageError: there is no such part, the scheduler cannot be reached, or Dask is not installed.
     """
     part = Part.parse(args.part) if args.part else None
-    with _executor_of(args) as executor, case_progress(verb) as on_case:
+    with _executor_of(args) as executor, case_progress(verb, is_slow=verb in SLOW_VERBS) as on_case:
         yield Where(part=part, executor=executor, on_case=on_case)
 
 
@@ -93,18 +97,26 @@ def add_overwrite(
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 
-def member_folders(entries: Sequence[str], option: str) -> dict[str, list[Path]]:
+def member_folders(entries: Sequence[str], option: str, below: Path | None = None) -> dict[str, list[Path]]:
     """The folders of each member from `NAME=FOLDER`; a bare folder is its own name.
+
+    Args:
+        entries: as typed; of a folder whose own name holds `=` and that is there, all is the folder.
+        option: the command's, for messages.
+        below: where to look for what is not found from here, such as nnU-Net's results.
 
     Raises:
         PlanError: a folder is not there.
     """
     folders: dict[str, list[Path]] = {}
     for entry in entries:
-        name, equals, pattern = entry.partition("=")
-        matches = expand_folder(pattern if equals else name, Path.cwd())
-        if not matches:
-            raise PlanError(f"{option} {entry}: there is no folder {pattern if equals else name}.")
+        name, equals, pattern = ("", "", entry) if Path(entry).is_dir() else entry.partition("=")
+        name, pattern = (name, pattern) if equals else (entry, entry)
+        places = [Path.cwd(), *([below] if below else [])]
+        matches = next(filter(None, (expand_folder(pattern, place) for place in places)), None)
+        if matches is None:
+            where = f" from here or below {below}" if below else ""
+            raise PlanError(f"{option} {entry}: there is no folder {pattern}{where}.")
         folders.setdefault(name, []).extend(matches)
     return folders
 
@@ -120,20 +132,21 @@ def _count(text: str) -> int:
 
 
 @contextmanager
-def case_progress(verb: str) -> Iterator[Callable[[CaseRecord, int], None]]:
+def case_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[CaseRecord, int], None]]:
     """A function to call with the record of each finished case and the number of cases."""
-    with named_progress(verb) as tell:
+    with named_progress(verb, is_slow=is_slow) as tell:
         yield lambda record, n_cases: tell(record.case_id, record.reason, n_cases)
 
 
 @contextmanager
-def named_progress(verb: str) -> Iterator[Callable[[str, str | None, int], None]]:
+def named_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[str, str | None, int], None]]:
     """A function to call with each finished case's name, why it failed or None, and the number of cases.
 
-    It shows a bar where standard error is a terminal, else nothing.
+    It shows a bar where standard error is a terminal; else a line a case of a verb that is slow, and
+    nothing of others.
     """
     if not sys.stderr.isatty():
-        yield lambda case_id, reason, n_cases: None
+        yield _case_lines(verb) if is_slow else lambda case_id, reason, n_cases: None
         return
     from nnunet_ext.progress import CaseBar
 
@@ -142,6 +155,19 @@ def named_progress(verb: str) -> Iterator[Callable[[str, str | None, int], None]
         yield lambda case_id, reason, n_cases: bar.ended(case_id, n_cases, failed=reason is not None)
     finally:
         bar.close()
+
+
+def _case_lines(verb: str) -> Callable[[str, str | None, int], None]:
+    """A function that prints a line a case: which of how many, how it went, and the time since the last."""
+    numbers, last = itertools.count(1), [time.perf_counter()]
+
+    def tell(case_id: str, reason: str | None, n_cases: int) -> None:
+        now = time.perf_counter()
+        outcome = "FAILED" if reason else f"{now - last[0]:.1f} s"
+        say(f"{verb} {next(numbers)}/{n_cases} {printable(case_id)}: {outcome}", file=sys.stderr, flush=True)
+        last[0] = now
+
+    return tell
 
 
 @contextmanager

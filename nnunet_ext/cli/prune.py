@@ -94,7 +94,7 @@ def _compare(model: Model, args: argparse.Namespace) -> Comparison:
     from nnunet_ext.cli.options import case_progress
     from nnunet_ext.workflow.pruning import compare_branches
 
-    with case_progress("prune") as on_case:
+    with case_progress("prune", is_slow=True) as on_case:
         comparison = compare_branches(model, args.device, args.tolerance, on_case)
     n_compared = len(comparison.cases) - len(comparison.failed)
     folds = f"fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 
+from nnunet_ext.trainers.recipe_names import CODES
 from nnunet_ext.trainers.settings import ExtSettings, allowed
 
 
@@ -34,7 +35,8 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
         if name in without:
             continue
         default = str(field.default).lower()
-        text = f"{field.description}; {allowed(field)} (default: {default})".replace("%", "%%")
+        code = f"; {CODES[name]}… in a trainer's name" if CODES.get(name) else ""
+        text = f"{field.description}; {allowed(field)}{code} (default: {default})".replace("%", "%%")
         settings.add_argument(f"-{name}", dest=f"setting_{name}", metavar="VALUE", help=text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="NAME=FOLDER",
         help="members: trained models' folders (TRAINER__PLANS__CONFIGURATION), whose fold_*/validation hold "
-        "probabilities, or folders of probabilities",
+        "probabilities, from here or below nnUNet_results, or folders of probabilities",
     )
     parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="plan to write, plan.yaml")
     parser.add_argument(
@@ -57,13 +58,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.objective import Objective
     from nnunet_ext.outputs import check_file
+    from nnunet_ext.report.finding import RESULTS_VARIABLE
     from nnunet_ext.report.tables import print_table
     from nnunet_ext.workflow.tuning import run_tuning
     from nnunet_ext.workflow.tuning_report import is_tuned_plan
 
     check_file(args.o, is_tuned_plan, "a plan of nnunet_ext tune", overwrite=args.overwrite)
-    folders = member_folders(args.m, "-m")
-    with named_progress("tune") as on_case:
+    results = os.environ.get(RESULTS_VARIABLE)
+    folders = member_folders(args.m, "-m", Path(results) if results else None)
+    with named_progress("tune", is_slow=True) as on_case:
         tuning = run_tuning(
             folders,
             _references(args, folders),

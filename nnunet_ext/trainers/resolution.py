@@ -72,9 +72,20 @@ class ResolvedSettings(Generic[S]):
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """One line a setting, then the notes, for a training's log."""
-        settings = [f"{name} = {value} ({self.origins[name]})" for name, value in self.values]
-        return [*settings, *(f"Note: {note}" for note in (*self.notes, *self.values.remarks()))]
+        """One line a setting, then the notes."""
+        return [*map(self._line, self.origins), *self._notes()]
+
+    def changed_lines(self) -> list[str]:
+        """For a training's log: the settings that were asked for, how many others there are, the notes."""
+        changed = [name for name, origin in self.origins.items() if origin != "default"]
+        rest = len(self.origins) - len(changed)
+        return [*map(self._line, changed), f"{rest} settings have their default.", *self._notes()]
+
+    def _line(self, name: str) -> str:
+        return f"{name} = {getattr(self.values, name)} ({self.origins[name]})"
+
+    def _notes(self) -> list[str]:
+        return [*(f"Note: {note}" for note in (*self.notes, *self.values.remarks()))]
 
     def over(self, recorded: Mapping[str, Any]) -> ResolvedSettings[S]:
         """These settings, with those recorded in a checkpoint in place of defaults and of the name's.

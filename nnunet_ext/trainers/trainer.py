@@ -174,7 +174,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self.print_to_log_file(f"Took {LATEST} (epoch {self.current_epoch}) in place of {before}.")
 
     def _log_settings(self) -> None:
-        for line in self.resolved.lines():
+        for line in self.resolved.changed_lines():
             self.print_to_log_file(line, add_timestamp=False)
         if self._resumed is None:
             return

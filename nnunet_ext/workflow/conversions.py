@@ -81,7 +81,7 @@ def convert_folder(
     jobs = _jobs(folder, output, to, data, remove_source)
     jobs = part.select(jobs) if part else jobs
     try:
-        _copy_companions(folder, output)
+        _copy_companions(folder, output, dataset)
     except OSError as error:
         raise UsageError(f"Nothing can be written to {output}: {error}. Choose another with -o.") from error
     records = []
@@ -153,10 +153,11 @@ def _jobs(
     return list(jobs.values())
 
 
-def _copy_companions(folder: Path, output: Path) -> None:
+def _copy_companions(folder: Path, output: Path, dataset: Path | None) -> None:
     """What both ensembles look for beside probabilities, in the output folder, which is made."""
     output.mkdir(parents=True, exist_ok=True)
     for name in COMPANIONS:
-        if (folder / name).is_file() and not (output / name).exists():
+        source = dataset if dataset and name == "dataset.json" else folder / name
+        if source.is_file() and not (output / name).exists():
             with written_whole(output / name) as part:
-                shutil.copyfile(folder / name, part)
+                shutil.copyfile(source, part)

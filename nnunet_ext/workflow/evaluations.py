@@ -21,6 +21,7 @@ from nnunet_ext.outputs import check_file, has_keys, make_folder
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.volumes import find_images
 from nnunet_ext.workers import default_processes, run_jobs
+from nnunet_ext.workflow.outcomes import keep_dataset_json
 
 CASES = "cases.csv"
 EVALUATION = "evaluation.json"
@@ -124,6 +125,7 @@ def run_evaluation(
         tuple(sorted(expected.keys() - predicted)),
     )
     try:
+        keep_dataset_json(dataset, output)
         _write(evaluation, data)
     except OSError as error:
         fault = f"{error.filename or output} was not written: {error.strerror or error}"
@@ -156,7 +158,8 @@ def run_comparison(
     Args:
         a: a summary.json, or the folder that holds it.
         b: the same of the other method.
-        dataset: the dataset.json, for the labels' names instead of nnU-Net's keys.
+        dataset: the dataset.json, for the labels' names instead of nnU-Net's keys; None takes the one
+            beside a summary or of its model, if there is one.
         output: folder for `comparison.json`; None writes none.
         overwrite: replace a file of that name that is no comparison.
 
@@ -167,6 +170,7 @@ def run_comparison(
     if output is not None:
         check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
     ours, theirs = read_summary(a), read_summary(b)
+    dataset = dataset or _dataset_json_beside(a, b)
     if dataset is not None:
         labels = read_dataset(dataset).labels
         names = {summary_key(labels.covered[c]): labels.names[c] for c in labels.foreground}
@@ -178,6 +182,15 @@ def run_comparison(
     if output is not None:
         write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
     return comparison
+
+
+def _dataset_json_beside(*places: Path) -> Path | None:
+    """The dataset.json beside a summary, or of the model whose fold's validation it is."""
+    for folder in (path if path.is_dir() else path.parent for path in places):
+        for home in (folder, folder.resolve().parent.parent):
+            if (home / "dataset.json").is_file():
+                return home / "dataset.json"
+    return None
 
 
 def _write(evaluation: Evaluation, dataset: Dataset) -> None:
