@@ -17,6 +17,7 @@ from nnunet_ext.errors import UsageError
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
+LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
 CHUNK_BYTES = 1 << 20
 IS_WINDOWS = os.name == "nt"
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
@@ -89,7 +90,15 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def _part_of(target: Path) -> Path:
-    return target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
+    return target.with_name(f"{PART_MARK}{os.getpid()}-{_short_name(target.name)}")
+
+
+def _short_name(name: str) -> str:
+    """A name that leaves room for what a part's begins with: a long one as its digest and its end."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= LONGEST_NAME_BYTES:
+        return name
+    return f"{hashlib.sha256(encoded).hexdigest()[:16]}-{name[-KEPT_LETTERS:]}"
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
@@ -100,7 +109,8 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         writer, _, target = found.removeprefix(PART_MARK).partition("-")
         while target.startswith(PART_MARK):  # the part of a part, as earlier versions wrote
             target = target.removeprefix(PART_MARK).partition("-")[2]
-        if name not in (None, target, target.removesuffix(SCRATCH_ENDING)) or not writer.isdecimal():
+        asked = None if name is None else _short_name(name)
+        if asked not in (None, target, target.removesuffix(SCRATCH_ENDING)) or not writer.isdecimal():
             continue
         if runs(int(writer)):
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import math
 import numbers
 import zipfile
@@ -19,7 +18,7 @@ from nnunet_ext.plain_pickle import MAX_PICKLE_BYTES, load_plain
 from nnunet_ext.report.history import Epoch
 
 RECORD = "nnunet_ext"  # under which our trainers keep their settings in a checkpoint
-BEFORE_LABELS, AFTER_LABELS = "dice_average", "learning_rate"
+NUMBER, BEFORE_LABELS, AFTER_LABELS = "epoch", "dice_average", "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,19 @@ def read_history_csv(path: Path) -> Source:
     try:
         text = read_text(path)
         whole_lines = text.split("\n")[:-1]
-        header = _cells(next(filter(None, whole_lines), ""))
+        header, n_lines = _header(whole_lines)
     except (OSError, ValueError) as error:
         return Source(notes=(f"{path.name} cannot be read: {error}",))
-    try:
-        first, last = header.index(BEFORE_LABELS) + 1, header.index(AFTER_LABELS)
-    except ValueError:
-        return Source(notes=(f"{path.name} has no columns {BEFORE_LABELS} and {AFTER_LABELS}",))
+    missing = [name for name in (NUMBER, BEFORE_LABELS, AFTER_LABELS) if name not in header]
+    if missing:
+        return Source(notes=(f"{path.name} has no columns {', '.join(missing)}",))
+    first, last = header.index(BEFORE_LABELS) + 1, header.index(AFTER_LABELS)
     labels = tuple(name.removeprefix("dice_") for name in header[first:last])
     epochs: list[Epoch] = []
     notes = []
-    rows = ((n, line) for n, line in enumerate(whole_lines, start=1) if line.strip())
-    for number, line in itertools.islice(rows, 1, None):
+    for number, line in enumerate(whole_lines[n_lines:], start=n_lines + 1):
+        if not line.strip():
+            continue
         try:
             row = _cells(line)
             epoch = _epoch_of_row(dict(zip(header, row, strict=True)), row[first:last])
@@ -74,6 +74,15 @@ def read_history_csv(path: Path) -> Source:
     return Source(tuple(epochs), labels, notes=tuple(notes))
 
 
+def _header(lines: Sequence[str]) -> tuple[list[str], int]:
+    """The first row, and how many lines it takes: the name of a label may hold a line end."""
+    reader = csv.reader(lines)
+    try:
+        return next(filter(None, reader), []), reader.line_num
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
 def _cells(line: str) -> list[str]:
     """The cells of a line; one with a bare carriage return or an endless cell takes no other down."""
     try:
@@ -84,7 +93,7 @@ def _cells(line: str) -> list[str]:
 
 def _epoch_of_row(row: Mapping[str, str], dice: Sequence[str]) -> Epoch:
     return Epoch(
-        number=int(row["epoch"]),
+        number=int(row[NUMBER]),
         train_loss=_cell(row.get("train_loss", "")),
         val_loss=_cell(row.get("val_loss", "")),
         dice=tuple(map(_cell, dice)),
