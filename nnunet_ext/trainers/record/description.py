@@ -16,6 +16,7 @@ from torch import distributed
 from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import labels_of
+from nnunet_ext.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers import comparison
 from nnunet_ext.trainers.case_labels import cases_with_labels
 from nnunet_ext.trainers.record.dataset import Split, describe_dataset
@@ -154,4 +155,9 @@ def _describe_dataset(trainer: Any, split: Split, say: Callable[[str], None]) ->
         faults.append(f"Cases per label were not counted: {error}")
     for fault in faults:
         say(fault)
-    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults)
+    known = None
+    try:
+        known = read_subjects(Path(trainer.preprocessed_dataset_folder_base) / SUBJECTS)
+    except DatasetError as error:
+        say(f"Subjects are counted by the cases' names: {error}")
+    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults, known)
