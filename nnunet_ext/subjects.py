@@ -123,7 +123,7 @@ def units_of(cases: Sequence[str], subjects: Subjects | None) -> Units:
 
 
 def subject_by_name(case_id: str) -> str | None:
-    """The subject that a case's name tells (`patient001` of `patient001_frame01`); None where it tells none."""
+    """The subject that a case's name tells: `patient001` of `patient001_frame01`, None of `liver_1`."""
     match = BY_NAME.fullmatch(case_id)
     return match["subject"] if match else None
 

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--subject_pattern",
         metavar="REGEX",
-        help="its first group names the subject, as in '(patient\\d+)_frame\\d+'; it is remembered beside the "
-        "splits (default: the subjects that are)",
+        help="its first group names the subject, as in '(patient\\d+)_frame\\d+' (default: the "
+        "subjects that an earlier command was given)",
     )
     whose.add_argument(
         "--subjects", type=Path, metavar="CSV", help="table with the columns case, subject, site"

@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nnunet_ext.evaluation.pairs import PairScores
 from nnunet_ext.files import written_whole
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
+from nnunet_ext.paths import case_of_file
 
 SUMMARY = "summary.json"
 
@@ -77,8 +79,21 @@ def _mean_of_means(means: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([mean[name] for mean in means])) for name in means[0]}
 
 
-def read_summary(path: Path) -> dict[str, dict[str, Overlap]]:
-    """Overlaps by case and key of the label, from a summary.json of nnU-Net or of this package.
+@dataclass(frozen=True)
+class Summary:
+    """What a summary.json says.
+
+    Attributes:
+        cases: overlaps by case and key of the label.
+        references: the folder of the reference segmentations, as it was where they were compared.
+    """
+
+    cases: Mapping[str, Mapping[str, Overlap]]
+    references: Path | None
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary.json of nnU-Net or of this package.
 
     Args:
         path: the file, or the folder that holds it.
@@ -89,13 +104,16 @@ def read_summary(path: Path) -> dict[str, dict[str, Overlap]]:
     file = path / SUMMARY if path.is_dir() else path
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            Path(case["prediction_file"]).name: {
+        entries = content["metric_per_case"]
+        cases = {
+            case_of_file(case["prediction_file"]): {
                 key: Overlap(int(one["n_ref"]), int(one["n_pred"]), int(one["TP"]))
                 for key, one in case["metrics"].items()
             }
-            for case in content["metric_per_case"]
+            for case in entries
         }
+        references = entries[0].get("reference_file") if entries else None
+        return Summary(cases, Path(references).parent if isinstance(references, str) else None)
     except FileNotFoundError:
         raise UsageError(
             f"{file} does not exist. Evaluate the predictions first: "

@@ -13,9 +13,8 @@ from typing import Any
 
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
+from nnunet_ext.paths import case_of_file
 from nnunet_ext.report.dice import DiceSummary, summarize
-
-ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ def read_validation(path: Path, labels: Labels | None = None) -> Validation:
         entries = content["metric_per_case"]
         keys = list(dict.fromkeys(key for entry in entries for key in entry["metrics"]))
         names = {key: label_name(key, labels) for key in keys}
-        cases = {_case_id(entry["prediction_file"]): _compared(entry["metrics"], names) for entry in entries}
+        cases = {
+            case_of_file(entry["prediction_file"]): _compared(entry["metrics"], names) for entry in entries
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Validation(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
     mean = content.get("foreground_mean")
@@ -75,10 +76,3 @@ def _compared(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
 
 def _label_dice(metrics: Mapping[str, Any]) -> Overlap:
     return Overlap(int(metrics["n_ref"]), int(metrics["n_pred"]), int(metrics["TP"]))
-
-
-def _case_id(prediction_file: str) -> str:
-    """A case's name from the path of its prediction, be it one of Windows."""
-    name = re.split(r"[\\/]", prediction_file)[-1]
-    ending = next((end for end in ENDINGS if name.endswith(end)), "")
-    return name.removesuffix(ending)

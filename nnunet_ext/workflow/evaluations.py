@@ -17,6 +17,7 @@ from nnunet_ext.evaluation.summary import SUMMARY, read_summary, summary_key, wr
 from nnunet_ext.files import write_json, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.overlap import foreground_names
+from nnunet_ext.subjects import find_subjects, units_of
 from nnunet_ext.volumes import find_images
 from nnunet_ext.workers import default_processes, run_jobs
 
@@ -42,6 +43,7 @@ class Evaluation:
         overall: by measure, the mean of the labels' means.
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
+        resampled: what the intervals resample, in words.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Evaluation:
     overall: dict[str, Interval]
     failed: dict[str, str]
     unpredicted: tuple[str, ...]
+    resampled: str
 
     @property
     def ok(self) -> bool:
@@ -85,6 +88,7 @@ def run_evaluation(
         DatasetError, UsageError: before the first case is read, or where none could be compared.
     """
     data = read_dataset(dataset)
+    subjects = find_subjects((dataset, references, predictions))
     predicted = find_images(predictions, data.file_ending, scans=False)
     expected = find_images(references, data.file_ending, scans=False)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
@@ -107,7 +111,8 @@ def run_evaluation(
         reasons = "\n".join(f"  {case}: {failed[case]}" for case in sorted(failed))
         raise UsageError(f"No prediction of {predictions} could be compared with {references}:\n{reasons}")
     scores.sort(key=lambda one: one.case_id)
-    labels, overall = score_labels(scores, foreground_names(data.labels))
+    units = units_of([one.case_id for one in scores], subjects)
+    labels, overall = score_labels(scores, foreground_names(data.labels), units.of_cases)
     evaluation = Evaluation(
         output,
         tuple(scores),
@@ -115,6 +120,7 @@ def run_evaluation(
         overall,
         dict(sorted(failed.items())),
         tuple(sorted(expected.keys() - predicted)),
+        units.words,
     )
     _write(evaluation, data)
     return evaluation
@@ -135,7 +141,9 @@ def run_comparison(
         UsageError: a summary is missing, or they are not of the same cases, labels and references.
         DatasetError: the dataset.json cannot be read.
     """
-    ours, theirs = read_summary(a), read_summary(b)
+    summaries = read_summary(a), read_summary(b)
+    subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
+    ours, theirs = (one.cases for one in summaries)
     if dataset is not None:
         labels = read_dataset(dataset).labels
         names = {summary_key(labels.covered[c]): labels.names[c] for c in labels.foreground}
@@ -143,7 +151,7 @@ def run_comparison(
             {case: {names.get(key, key): one for key, one in of_case.items()} for case, of_case in s.items()}
             for s in (ours, theirs)
         )
-    comparison = compare_scores(ours, theirs)
+    comparison = compare_scores(ours, theirs, subjects)
     if output is not None:
         write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
     return comparison
@@ -159,6 +167,7 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
         "cases": [{"case": case.case_id, "labels": _rows(case, names)} for case in evaluation.cases],
         "failed": evaluation.failed,
         "references_without_prediction": evaluation.unpredicted,
+        "intervals_resample": evaluation.resampled,
     }
     write_json(content, evaluation.folder / EVALUATION)
 
