@@ -117,7 +117,11 @@ def tables(tuning: Tuning) -> list[Table]:
     names = foreground_names(tuning.dataset.labels)
     summaries = {row.name: label_summaries(row.held_out, names) for row in tuning.rows}
     return [
-        Table(header, tuple(rows), f"{n_cases} cases, {folds} parts held out one after the other"),
+        Table(
+            header,
+            tuple(rows),
+            f"{n_cases} cases, {folds} parts held out one after the other; SE over {tuning.units.words}",
+        ),
         dice_table(summaries, "Held-out Dice over the cases that hold a label"),
     ]
 

@@ -16,7 +16,7 @@ from nnunet_ext.ensemble.plan_file import write_plan
 from nnunet_ext.files import write_json
 from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
-from nnunet_ext.workflow.tuned import Row, Tuning, plan_of
+from nnunet_ext.workflow.tuned import Row, Tuning, plan_of, split_subjects
 
 REPORT = "tuning_report.json"
 PICTURE = "tuning_report.png"
@@ -56,7 +56,7 @@ def verdict(tuning: Tuning) -> list[str]:
     best = max((one for one in tuning.rows if one.eligible), key=lambda one: one.rated.score)
     said = [
         f"recommended: {row.name}, held-out score {row.rated.score:.4f} "
-        f"(standard error over cases {row.rated.standard_error:.4f})"
+        f"(standard error {row.rated.standard_error:.4f}, over {tuning.units.words})"
     ]
     if row is single:
         said.append(
@@ -72,7 +72,17 @@ def verdict(tuning: Tuning) -> list[str]:
             f"{best.name} scores {row.rated.behind_best:.4f} more, which is not worth its complexity: up to "
             f"{row.rated.tolerance:.4f} may be chance"
         )
-    return said + _about_rare_labels(tuning) + _about_steps(tuning)
+    return said + _about_split_subjects(tuning) + _about_rare_labels(tuning) + _about_steps(tuning)
+
+
+def _about_split_subjects(tuning: Tuning) -> list[str]:
+    subjects = split_subjects(tuning)
+    if not subjects:
+        return []
+    return [
+        f"{len(subjects)} subjects have cases in several folds, such as {subjects[0]}: held-out scores are "
+        "too good, since the models were trained on other scans of the same subjects"
+    ]
 
 
 def for_new_cases(tuning: Tuning, plan: Path | str) -> list[str]:
@@ -131,6 +141,7 @@ def _content(tuning: Tuning, plan_file: Path) -> dict[str, Any]:
         "objective": asdict(tuning.objective),
         "members": {m.name: [str(folder) for folder in m.folders] for m in validation.plan.members},
         "cases": {case.case_id: fold for case, fold in zip(validation.cases, validation.folds, strict=True)},
+        "errors_over": tuning.units.words,
         "failed": dict(tuning.failed),
         "missing": list(validation.notes),
         "recommended": tuning.rows[tuning.recommended].name,
