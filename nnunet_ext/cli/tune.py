@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict
+    from nnunet_ext.workflow.tuning_report import for_new_cases, picture_of, report_of, verdict
 
     for sentence in verdict(tuning):
         print(sentence)
@@ -88,7 +88,7 @@ def _tell_rest(tuning: Tuning, plan: Path) -> int:
         f"{tuning.contested_share:.2%} of the voxels depend on weights; read in {tuning.reading_s:.1f} s, "
         f"searched in {tuning.searching_s:.1f} s"
     )
-    print(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
+    print(f"plan: {plan}, report: {report_of(plan)}, picture: {picture_of(plan)}")
     for sentence in for_new_cases(tuning, plan):
         print(sentence)
     return 1 if tuning.failed else 0

@@ -37,7 +37,7 @@ class ReportRequest:
         dataset: number or name; None takes the only one there is.
         sources: folders of results, and `NAME=FOLDER` or `FOLDER` of segmentations of training cases.
         patterns: which runs, as in `results.chosen`.
-        plan: an ensemble's plan, or a tuning_report.json.
+        plan: an ensemble's plan, or the report of its tuning.
         n_processes: to compare segmentations with.
     """
 

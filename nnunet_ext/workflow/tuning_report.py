@@ -18,15 +18,24 @@ from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
 from nnunet_ext.workflow.tuned import Row, Tuning, plan_of, split_subjects
 
-REPORT = "tuning_report.json"
-PICTURE = "tuning_report.png"
+REPORT = "tuning_report.json"  # behind the plan's name; alone, of a version that knew one plan a folder
+
+
+def report_of(plan_file: Path) -> Path:
+    """The report beside a plan: `plan_tuning_report.json` of `plan.yaml`."""
+    return plan_file.with_name(f"{plan_file.stem}_{REPORT}")
+
+
+def picture_of(plan_file: Path) -> Path:
+    """The picture beside a plan: `plan_tuning_report.png` of `plan.yaml`."""
+    return report_of(plan_file).with_suffix(".png")
 
 
 def write_tuning(tuning: Tuning, plan_file: Path) -> None:
-    """Write the plan, and beside it `tuning_report.json` and `tuning_report.png`."""
+    """Write the plan, and its report and picture beside it."""
     write_plan(plan_of(tuning), plan_file, _comment(tuning))
-    write_json(_content(tuning, plan_file), plan_file.with_name(REPORT))
-    _draw(tuning, plan_file.with_name(PICTURE))
+    write_json(_content(tuning, plan_file), report_of(plan_file))
+    _draw(tuning, picture_of(plan_file))
 
 
 def _draw(tuning: Tuning, target: Path) -> None:

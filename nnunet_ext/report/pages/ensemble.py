@@ -47,7 +47,7 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
     bars = [_bar(one, tuning) for one in tuning.candidates]
     left_out = [f"left out: {text}" for text in tuning.left_out[:SHOWN_LEFT_OUT]]
     more = len(tuning.left_out) - SHOWN_LEFT_OUT
-    left_out += [f"{more} more are in tuning_report.json"] if more > 0 else []
+    left_out += [f"{more} more are in the tuning report"] if more > 0 else []
     by_name = {one.name: one.labels for one in tuning.candidates}
     title = "Held-out Dice over the cases that hold a label, and false alarms in the others"
     text = f"Scores of the candidates; {tuning.recommended} is recommended"

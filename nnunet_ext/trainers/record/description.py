@@ -56,10 +56,7 @@ def describe_training(
         "dataset": _describe_dataset(trainer, split, say),
         "network": network_facts,
         "batch": describe_batch(trainer),
-        "settings": {
-            name: {"value": value, "source": trainer.resolved.origins[name]}
-            for name, value in trainer.settings
-        },
+        "settings": describe_settings(trainer),
         "sha256": {
             "plans": comparison.sha256_of_content(trainer.plans_manager.plans),
             "split": comparison.Split(split.training, split.validation).sha256,
@@ -67,13 +64,15 @@ def describe_training(
     }
 
 
-def describe_start(epoch: int, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """One start of a training.
+def describe_settings(trainer: Any) -> dict[str, dict[str, Any]]:
+    """Every setting by name: its value, and where that came from."""
+    return {
+        name: {"value": value, "source": trainer.resolved.origins[name]} for name, value in trainer.settings
+    }
 
-    Args:
-        epoch: the first to be trained.
-        changed: settings that are not as they were.
-    """
+
+def describe_start(epoch: int) -> dict[str, Any]:
+    """One start of a training, whose first epoch this is."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "epoch": epoch,
@@ -81,7 +80,6 @@ def describe_start(epoch: int, changed: Mapping[str, Any]) -> dict[str, Any]:
         "host": describe_host(),
         "gpus": gpu_names(),
         "versions": versions(),
-        "changed_settings": dict(changed),
     }
 
 
