@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nnunet_ext.paths import case_of_file
 from nnunet_ext.splits.contents import CaseContent
 from nnunet_ext.splits.making import Split
 from nnunet_ext.subjects import BY_NAME, Origin, subject_by_name
+from nnunet_ext.volumes import CHANNEL_SUFFIX
 
 FEW = 2
 SHOWN = 3
@@ -94,6 +96,11 @@ def audit(
     )
 
 
+def case_meant(name: str) -> str:
+    """The case that somebody meant who wrote a file's name, with its folder, channel or ending."""
+    return CHANNEL_SUFFIX.sub("", case_of_file(name))
+
+
 def _n_holding(contents: Sequence[CaseContent], covered: tuple[int, ...]) -> int:
     return sum(content.volume_mm3(covered) > 0 for content in contents)
 
@@ -151,7 +158,13 @@ def _copies(splits: Sequence[Split], by_case: Mapping[str, CaseContent]) -> Iter
 
 def _wrong_cases(splits: Sequence[Split], known: Sequence[str]) -> Iterator[Fault]:
     named = {case for split in splits for part in ("train", "val") for case in split[part]}
-    if unknown := sorted(named - set(known)):
+    if files := sorted(name for name in named - set(known) if case_meant(name) in known):
+        message = (
+            f"{len(files)} names are those of files and not of cases, such as {files[0]}: nnU-Net wants "
+            f"{case_meant(files[0])}"
+        )
+        yield Fault("error", "file_names", message)
+    if unknown := sorted(named - set(known) - set(files)):
         yield Fault("error", "unknown", f"{len(unknown)} cases are none of the data set: {_shown(unknown)}")
     validated = Counter(case for split in splits for case in split["val"])
     if missing := sorted(set(known) - set(validated)):

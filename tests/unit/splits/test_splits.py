@@ -96,6 +96,13 @@ def test_the_audit_names_unknown_missing_and_doubled_cases(splits):
     assert gone in " ".join(fault.message for fault in audit(splits, ORIGINS, CONTENTS, LABELS).faults)
 
 
+def test_the_audit_names_files_where_cases_should_be():
+    splits = [{"train": [f"{CASES[0]}_0000.nii.gz"], "val": CASES[1:]}]
+    (fault,) = [one for one in audit(splits, ORIGINS, CONTENTS, LABELS).faults if one.kind == "file_names"]
+    assert fault.message.endswith(f"such as {CASES[0]}_0000.nii.gz: nnU-Net wants {CASES[0]}")
+    assert ("error", "unknown") not in kinds(splits)
+
+
 def test_the_audit_names_copies_on_both_sides(splits):
     first, second = splits[0]["val"][0], splits[0]["train"][0]
     contents = [
