@@ -14,7 +14,7 @@ ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {
     "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
     "devices", "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained",
-    "subjects", "zips",
+    "subjects", "training_process", "zips",
 }  # fmt: skip
 ROOMS = {
     "ensemble",
