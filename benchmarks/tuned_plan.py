@@ -225,7 +225,7 @@ def nnunet_ext(*arguments: str) -> None:
 
 def tell_promises(bench: Bench, theirs: Path, chosen: Path) -> None:
     """What either choice was said to be worth, and what came out."""
-    report = json.loads((bench.work / "tuned" / "tuning_report.json").read_text(encoding="utf-8"))
+    report = json.loads((bench.work / "tuned" / "plan_tuning_report.json").read_text(encoding="utf-8"))
     (row,) = [one for one in report["candidates"] if one["name"] == report["recommended"]]
     promised = nnunets_choice(bench)["result_on_crossval_post_pp"]
     print("\nmean Dice over the labels, promised and on the unseen cases:")

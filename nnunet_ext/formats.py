@@ -100,8 +100,8 @@ class Split(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    train: list[PlainName]
-    val: list[PlainName]
+    train: list[str]
+    val: list[str]
 
 
 class LabelMetrics(_Form):
@@ -116,6 +116,7 @@ class CaseMetrics(_Form):
     """One case of a summary.json."""
 
     prediction_file: StrictStr
+    reference_file: StrictStr | None = None
     metrics: dict[str, LabelMetrics]
 
 

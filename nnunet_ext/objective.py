@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,20 +61,22 @@ class Objective:
             return float("nan")
         return float(known.min() if self.over == "worst" else known.mean())
 
-    def without_each(self, counts: Counts) -> Values:
-        """The score without each of the cases in turn."""
-        return np.array([self.score(np.delete(counts, case, axis=0)) for case in range(len(counts))])
+    def without_each(self, counts: Counts, units: Sequence[str] | None = None) -> Values:
+        """The score without each unit in turn: the cases of one subject, or single cases without units."""
+        unit_of = np.arange(len(counts)) if units is None else np.unique(units, return_inverse=True)[1]
+        n_units = int(unit_of.max(initial=-1)) + 1
+        return np.array([self.score(counts[unit_of != unit]) for unit in range(n_units)])
 
 
 def standard_error(without_each: Values) -> float:
-    """Standard error over cases of a score, or of a difference of two, by the jackknife.
+    """Standard error of a score, or of a difference of two, by the jackknife.
 
     Args:
-        without_each: the score without each case in turn; NaN counts as no change.
+        without_each: the score without each case, or each subject, in turn; NaN counts as no change.
 
     Returns:
         For a mean over cases that is their standard deviation by the root of their number; 0 for
-        fewer than two cases.
+        fewer than two of them.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), equation 11.5.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from nnunet_ext.errors import UsageError
 
 FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINER_VARIABLE = "nnUNet_extTrainer"
+ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
 
 
 def dataset_folder(variable: str, dataset: str, environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -26,6 +28,12 @@ def dataset_folder(variable: str, dataset: str, environment: Mapping[str, str] =
         return None
     pattern = f"Dataset{int(dataset):03}_*" if dataset.isdecimal() else dataset
     return next((path for path in sorted(Path(base).glob(pattern)) if path.is_dir()), None)
+
+
+def case_of_file(file: str) -> str:
+    """A case's name from the path of its segmentation, be it one of Windows."""
+    name = re.split(r"[\\/]", file)[-1]
+    return name.removesuffix(next((end for end in ENDINGS if name.endswith(end)), ""))
 
 
 def discovery_folder() -> Path:

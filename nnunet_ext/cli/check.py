@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nnunet_ext.integrity.check import Check
     from nnunet_ext.integrity.facts import FileJob
     from nnunet_ext.integrity.findings import CheckReport, Finding
+    from nnunet_ext.integrity.repair import RepairReport
     from nnunet_ext.paths import DatasetFolders
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -45,6 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--yes", action="store_true", help="repair also where that sets more than half of the cases aside"
     )
+    parser.add_argument(
+        "--set_spacing",
+        type=_millimetres,
+        nargs="+",
+        metavar="MM",
+        help="write mm a voxel, slices first, into the headers of the cases whose spacing a note doubts, "
+        "images and labels alike; --undo takes it back",
+    )
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="with --set_spacing: these instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there, too")
     parser.add_argument("--overwrite", action="store_true", help="let --json replace a file of another kind")
     parser.add_argument(
@@ -57,6 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_processes(parser)
 
 
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no length above 0 mm")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the verb; exit code 1 where something would break a training."""
     if args.undo:
@@ -64,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.files import write_json
     from nnunet_ext.outputs import check_file, has_keys
 
+    _check_usage(args)
     if args.json:
         check_file(
             args.json, has_keys("data_set", "findings"), "a list of findings", overwrite=args.overwrite
@@ -77,6 +98,15 @@ def run(args: argparse.Namespace) -> int:
             say(f"--json {args.json} was not written: {error}", file=sys.stderr)
             return 1
     return 0 if all(report.ok and was_done for _, report, was_done in checked) else 1
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.cases and not args.set_spacing:
+        raise UsageError("--cases belongs to --set_spacing.")
+    if args.set_spacing and (args.fix or args.fix_raw):
+        raise UsageError("--set_spacing and --fix exclude each other: set spacings first, then fix.")
+    if args.set_spacing and len(args.d or args.i) > 1:
+        raise UsageError("--set_spacing is for one data set.")
 
 
 def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
@@ -108,9 +138,10 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
         )
         report = check.run()
     _print(report, folders)
-    if args.fix or args.fix_raw:
+    if args.fix or args.fix_raw or args.set_spacing:
         try:
-            report, all_repaired = _repair(check, report, folders, args)
+            repair = _set_spacing if args.set_spacing else _repair
+            report, all_repaired = repair(check, report, folders, args)
             was_done = was_done and all_repaired
         except RepairError as error:
             say(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -160,13 +191,47 @@ def _repair(
             say(f"would {describe(repair)}")
         return report, True
     repaired = repair_dataset(
-        check,
-        report,
-        raw=args.fix_raw,
-        yes=args.yes,
-        on_repair=say,
-        on_journal=lambda journal: say(f"Journal of these repairs: {journal}", flush=True),
+        check, report, raw=args.fix_raw, yes=args.yes, on_repair=say, on_journal=_tell_journal
     )
+    return _tell_repaired(repaired, folders)
+
+
+def _set_spacing(
+    check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
+) -> tuple[CheckReport, bool]:
+    """Give cases another spacing, or tell what would be done."""
+    from nnunet_ext.integrity.repair import repair_as_told
+    from nnunet_ext.integrity.repairs import describe
+    from nnunet_ext.integrity.spacing import spacing_repairs
+    from nnunet_ext.integrity.survey import survey
+
+    raw = survey(folders).raw
+    if raw is None:
+        raise UsageError(
+            "--set_spacing is for raw data, and there is none. Set nnUNet_raw, or name it with -i."
+        )
+    repairs = spacing_repairs(raw, check.facts, report.findings, args.set_spacing, args.cases or ())
+    if not repairs:
+        say("No spacing is doubted that is not the one given; name cases with --cases.")
+        return report, True
+    if args.dry_run:
+        for repair in repairs:
+            say(f"would {describe(repair)}")
+        return report, True
+    repaired = repair_as_told(check, repairs, on_repair=say, on_journal=_tell_journal)
+    if folders.preprocessed is not None and repaired.done:
+        say(
+            "Plans and preprocessed data are of the old spacing: run nnUNetv2_plan_and_preprocess again "
+            "before a training."
+        )
+    return _tell_repaired(repaired, folders)
+
+
+def _tell_journal(journal: Path) -> None:
+    say(f"Journal of these repairs: {journal}", flush=True)
+
+
+def _tell_repaired(repaired: RepairReport, folders: DatasetFolders) -> tuple[CheckReport, bool]:
     for reason in repaired.failed:
         say(f"FAILED {reason}")
     if repaired.journal:

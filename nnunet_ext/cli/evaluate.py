@@ -125,7 +125,9 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         for label in evaluation.labels
     ]
     overall = ("mean of labels", "", "", "", "", *(_shown(evaluation.overall[m]) for m in measures))
-    title = "Means over the cases that hold the label, with 95 % intervals"
+    title = (
+        f"Means over the cases that hold the label, with 95 % intervals by resampling {evaluation.resampled}"
+    )
     return Table(tuple(map(str, header)), (*rows, overall), title)
 
 
@@ -151,7 +153,10 @@ def comparison_table(comparison: Comparison, a: str, b: str) -> Table:
         for name, one in comparison.labels.items()
     ]
     overall = ("mean of labels", "", "", "", _shown(comparison.overall, signed=True), "", "", "")
-    title = f"A {a}, B {b}: {comparison.n_cases} cases of both, paired, with 95 % intervals"
+    title = (
+        f"A {a}, B {b}: {comparison.n_cases} cases of both, paired, with 95 % intervals by resampling "
+        f"{comparison.resampled}"
+    )
     return Table(header, (*rows, overall), title)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from nnunet_ext.escaping import say
 if TYPE_CHECKING:
     from nnunet_ext.configurations.derive import Derived
     from nnunet_ext.configurations.plans import Plans
+
+LISTED = ("configuration", "inherits from", "batch", "patch", "spacing in mm", "stages", "data")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
             f"{plans.path} has a configuration {derived.name} that differs. "
             "Choose another --name, or --overwrite."
         )
+    if plans.about_name:
+        say(f"warning: {plans.about_name}", file=sys.stderr)
     _show(plans, derived, args.c)
     if not args.dry_run:
         _write(plans, derived)
@@ -97,28 +102,38 @@ def _no_value(text: str) -> Any:
 
 
 def _list(folder: Path) -> int:
+    """List all plans; exit code 1 where one of them, or a configuration, cannot be read."""
     from nnunet_ext.configurations.plans import find_plans
     from nnunet_ext.report.tables import Table, print_table
 
-    header = ("configuration", "inherits from", "batch", "patch", "spacing in mm", "stages", "data")
-    for plans in find_plans(folder):
+    found, faults = find_plans(folder)
+    for plans in found:
         rows = []
-        for name, entry in plans.configurations.items():
-            one = plans.resolve(name)
-            is_there = (folder / str(one.get("data_identifier"))).is_dir()
-            rows.append(
-                (
-                    name,
-                    str(entry.get("inherits_from", "-")),
-                    str(one.get("batch_size", "-")),
-                    " x ".join(map(str, one.get("patch_size", []))),
-                    " x ".join(f"{value:.3g}" for value in one.get("spacing", [])),
-                    str(one.get("architecture", {}).get("arch_kwargs", {}).get("n_stages", "-")),
-                    "preprocessed" if is_there else "not made",
-                )
-            )
-        print_table(Table(header, tuple(rows), plans.path.stem))
-    return 0
+        for name in plans.configurations:
+            try:
+                rows.append(_row(plans, name))
+            except (UsageError, TypeError, ValueError, AttributeError) as error:
+                faults.append(f"{plans.path}: configuration {name} cannot be read: {error}")
+        print_table(Table(LISTED, tuple(rows), plans.name))
+        if plans.about_name:
+            say(f"warning: {plans.about_name}", file=sys.stderr)
+    for fault in faults:
+        say(f"FAILED {fault}", file=sys.stderr)
+    return int(bool(faults))
+
+
+def _row(plans: Plans, name: str) -> tuple[str, ...]:
+    one = plans.resolve(name)
+    is_there = (plans.path.parent / str(one.get("data_identifier"))).is_dir()
+    return (
+        name,
+        str(plans.configurations[name].get("inherits_from", "-")),
+        str(one.get("batch_size", "-")),
+        " x ".join(map(str, one.get("patch_size", []))),
+        " x ".join(f"{value:.3g}" for value in one.get("spacing", [])),
+        str(one.get("architecture", {}).get("arch_kwargs", {}).get("n_stages", "-")),
+        "preprocessed" if is_there else "not made",
+    )
 
 
 def _diff(folder: Path, args: argparse.Namespace) -> int:
@@ -178,7 +193,10 @@ def _write(plans: Plans, derived: Derived) -> None:
 
 
 def _print_commands(args: argparse.Namespace, derived: Derived, folder: Path) -> None:
+    from nnunet_ext.configurations.plans import needed_trainer
+
     plans = "" if args.p == "nnUNetPlans" else f" -p {args.p}"
+    trainer = needed_trainer(derived.resolved)
     if not (folder / str(derived.resolved["data_identifier"])).is_dir():
         say(f"  nnUNetv2_preprocess -d {args.d} -c {derived.name}{plans.replace(' -p', ' -plans_name')}")
-    say(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}")
+    say(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}{f' -tr {trainer}' if trainer else ''}")

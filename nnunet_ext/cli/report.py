@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "segmentations of training cases, such as an ensemble's",
     )
     parser.add_argument(
-        "-plan", type=Path, metavar="FILE", help="plan of an ensemble, or a tuning_report.json"
+        "-plan", type=Path, metavar="FILE", help="plan of an ensemble, or the report of its tuning"
     )
     for flag, name in FILTERS:
         parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)

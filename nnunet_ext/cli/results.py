@@ -27,6 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", choices=get_args(SortKey), default="name", help="by name, or by a value, the largest first"
     )
+    parser.add_argument(
+        "--hide",
+        nargs="+",
+        metavar="RUN",
+        help="mark folds or models, as MODEL/fold_0 or by their folders, so that results, monitor and report "
+        "pass them over; nothing is deleted, and --reason says why",
+    )
+    parser.add_argument("--reason", metavar="TEXT", help="why the runs are hidden")
+    parser.add_argument("--unhide", nargs="+", metavar="RUN", help="take that mark away")
+    parser.add_argument("--show_hidden", action="store_true", help="hidden runs, too, each with its reason")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row a run to this table")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything, for programs; - prints it"
@@ -75,18 +85,23 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     _check_targets(args)
     folder = folder_of(args)
-    found = read_runs(folder)
+    if args.hide or args.unhide:
+        return _mark(args, folder)
+    found = read_runs(folder, with_hidden=args.show_hidden)
     names = (*(name for _, name in FILTERS), "state")
     patterns = {name: getattr(args, name) for name in names if getattr(args, name)}
     runs = ordered(chosen(found, patterns), args.sort)
     if not runs:
-        raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits what is asked for.")
+        hidden = _hidden(folder)
+        more = f" {len(hidden)} more are hidden: --show_hidden." if hidden and not args.show_hidden else ""
+        raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits what is asked for.{more}")
     if str(args.json) != "-":
         _print(runs, args.evolution)
     if args.csv:
         write_csv(runs, args.csv)
     if args.json:
         _write_json(runs, args.json)
+    _tell_hidden(folder, args.show_hidden)
     return 0
 
 
@@ -100,6 +115,39 @@ def _check_targets(args: argparse.Namespace) -> None:
         check_file(args.csv, ours, "a table of results", overwrite=args.overwrite)
     if args.json and str(args.json) != "-":
         check_file(args.json, has_keys("runs", "models"), "a list of results", overwrite=args.overwrite)
+
+
+def _mark(args: argparse.Namespace, folder: Path) -> int:
+    from nnunet_ext.report.hiding import find_marked, hide, unhide
+
+    if args.hide and not (args.reason or "").strip():
+        raise UsageError("--hide wants a --reason, which --show_hidden tells.")
+    hidden, shown = find_marked(folder, args.hide or ()), find_marked(folder, args.unhide or ())
+    for path in hidden:
+        hide(path, args.reason.strip())
+        say(f"hidden: {path}; take that back with --unhide {path.parent.name}/{path.name}")
+    for path in shown:
+        unhide(path)
+        say(f"shown again: {path}")
+    return 0
+
+
+def _hidden(folder: Path) -> dict[str, str]:
+    """The reasons of hidden runs, by name."""
+    from nnunet_ext.report.finding import find_folds
+    from nnunet_ext.report.hiding import hidden_for
+
+    reasons = {f"{fold.dataset} {fold.name}": hidden_for(fold) for fold in find_folds(folder)}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _tell_hidden(folder: Path, with_reasons: bool) -> None:
+    hidden = _hidden(folder)
+    if with_reasons:
+        for name, reason in hidden.items():
+            say(f"hidden: {name}: {reason}", file=sys.stderr)
+    elif hidden:
+        say(f"{len(hidden)} runs are hidden; --show_hidden lists them.", file=sys.stderr)
 
 
 def _write_json(runs: Sequence[Run], target: Path) -> None:

@@ -147,6 +147,8 @@ def _tell_built(built: Built) -> int:
     n_cases = len(built.cases) + len(built.missing)
     before = f", {built.n_done_before} of them by an earlier run" if built.n_done_before else ""
     say(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
+    for sentence in built.taken_along:
+        say(sentence)
     shares = shares_of_scans(list(built.cases.values()))
     if shares:
         low, median, high = (f"{share:.1%}" for share in shares)

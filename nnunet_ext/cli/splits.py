@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from nnunet_ext.paths import DatasetFolders
     from nnunet_ext.splits.audit import Audit
     from nnunet_ext.splits.making import Split
-    from nnunet_ext.splits.subjects import Origin
+    from nnunet_ext.subjects import Subjects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument("-d", required=True, metavar="ID", help="data set by number or name")
     parser.add_argument(
-        "--audit", action="store_true", help="judge the splits that are there, and write none"
+        "--audit",
+        action="store_true",
+        help="judge the splits that are there, and write none; subjects that are given are remembered",
     )
     parser.add_argument("-k", type=int, default=5, metavar="N", help="folds")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="how often all is split anew")
@@ -34,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--subject_pattern",
         metavar="REGEX",
-        help="its first group names the subject, as in '(patient\\d+)_frame\\d+'",
+        help="its first group names the subject, as in '(patient\\d+)_frame\\d+' (default: the "
+        "subjects that an earlier command was given)",
     )
     whose.add_argument(
         "--subjects", type=Path, metavar="CSV", help="table with the columns case, subject, site"
@@ -63,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     path = args.s or _usual_place(folders)
     there = read_splits(path) if args.audit else []
     files, data_labels = find_cases(folders, with_images=True)
-    origins = _origins(args, [one.case_id for one in files])
+    cases = [one.case_id for one in files]
+    subjects = _subjects(args, cases, path, folders)
+    origins = subjects.origins(cases)
     labels = foreground_of(data_labels)
     contents = read_contents(files, args.np)
     if args.audit:
@@ -76,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
         from nnunet_ext.splits.making import k_folds
 
         splits = k_folds(origins, contents, labels, n_folds=args.k, n_repeats=args.repeats, seed=args.seed)
-    judged = audit(splits, origins, contents, labels)
+    judged = audit(splits, origins, contents, labels, subjects.unknown(cases))
     _print(judged, path)
+    if subjects.path:
+        say(f"subjects are those of {subjects.path}: {len({one.subject for one in origins})}")
     if args.picture:
         from nnunet_ext.splits.picture import draw_audit
 
@@ -85,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"picture: {args.picture}")
     if not args.audit and not args.dry_run:
         _write(splits, path, folders)
+    if (args.subjects or args.subject_pattern) and not args.dry_run:
+        _remember(subjects, path, len({one.subject for one in origins}))
     return 0 if judged.ok or not args.audit else 1
 
 
@@ -104,12 +113,41 @@ def _usual_place(folders: DatasetFolders) -> Path:
     return Path(base) / folders.name / SPLITS
 
 
-def _origins(args: argparse.Namespace, cases: Sequence[str]) -> list[Origin]:
-    from nnunet_ext.splits.subjects import origins_alone, origins_by_pattern, origins_by_table
+def _subjects(
+    args: argparse.Namespace, cases: Sequence[str], path: Path, folders: DatasetFolders
+) -> Subjects:
+    """The subjects that are given, or else those that are remembered.
+
+    Raises:
+        UsageError: they are none, or splits are to be made and nothing is known of some cases.
+    """
+    from nnunet_ext.splits.origins import SHOWN, subjects_by_pattern, subjects_by_table
+    from nnunet_ext.subjects import Subjects, find_subjects
 
     if args.subject_pattern:
-        return origins_by_pattern(cases, args.subject_pattern)
-    return origins_by_table(cases, args.subjects) if args.subjects else origins_alone(cases)
+        return subjects_by_pattern(cases, args.subject_pattern)
+    if args.subjects:
+        return subjects_by_table(cases, args.subjects)
+    found = find_subjects((path, folders.preprocessed))
+    if found is None:
+        return Subjects()
+    if not args.audit and (unknown := found.unknown(cases)):
+        raise UsageError(
+            f"{found.path} says nothing of {len(unknown)} of {len(cases)} cases, such as "
+            f"{', '.join(unknown[:SHOWN])}. Give --subject_pattern or --subjects anew."
+        )
+    return found
+
+
+def _remember(subjects: Subjects, path: Path, n_subjects: int) -> None:
+    from nnunet_ext.splits.files import remember_subjects
+    from nnunet_ext.subjects import SUBJECTS
+
+    file = path.with_name(SUBJECTS)
+    kept = remember_subjects(subjects, file)
+    say(f"{n_subjects} subjects are remembered in {file}")
+    if kept:
+        say(f"the old ones are kept in {kept}")
 
 
 def _write(splits: list[Split], path: Path, folders: DatasetFolders) -> None:

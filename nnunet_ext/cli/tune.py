@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.workflow.tuning_report import PICTURE, REPORT, for_new_cases, verdict, write_tuning
+    from nnunet_ext.workflow.tuning_report import for_new_cases, picture_of, report_of, verdict, write_tuning
 
     for sentence in verdict(tuning):
         say(sentence)
@@ -95,7 +95,7 @@ def _tell_rest(tuning: Tuning, plan: Path) -> int:
         f"{tuning.contested_share:.2%} of the voxels depend on weights; read in {tuning.reading_s:.1f} s, "
         f"searched in {tuning.searching_s:.1f} s"
     )
-    say(f"plan: {plan}, report: {plan.with_name(REPORT)}, picture: {plan.with_name(PICTURE)}")
+    say(f"plan: {plan}, report: {report_of(plan)}, picture: {picture_of(plan)}")
     for sentence in for_new_cases(tuning, plan):
         say(sentence)
     return 1 if tuning.failed else 0
@@ -124,7 +124,11 @@ def tables(tuning: Tuning) -> list[Table]:
     names = foreground_names(tuning.dataset.labels)
     summaries = {row.name: label_summaries(row.held_out, names) for row in tuning.rows}
     return [
-        Table(header, tuple(rows), f"{n_cases} cases, {folds} parts held out one after the other"),
+        Table(
+            header,
+            tuple(rows),
+            f"{n_cases} cases, {folds} parts held out one after the other; SE over {tuning.units.words}",
+        ),
         dice_table(summaries, "Held-out Dice over the cases that hold a label"),
     ]
 

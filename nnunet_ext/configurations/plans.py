@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext import trained
+from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DatasetError, UsageError, joined_faults
+
+NESTED, NESTED_TRAINER = "nested", "nnUNetTrainerUNetPlusPlus"
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,24 @@ class Plans:
 
     @property
     def name(self) -> str:
-        """`nnUNetPlans`, as nnU-Net's `-p` takes it."""
-        return str(self.content.get("plans_name", self.path.stem))
+        """`nnUNetPlans`, as nnU-Net's `-p` takes it: the file's name, whatever stands in it."""
+        return self.path.stem
+
+    @property
+    def stated_name(self) -> str:
+        """The name that stands in the file, by which nnU-Net calls the folders of trainings."""
+        return str(self.content.get("plans_name", self.name))
+
+    @property
+    def about_name(self) -> str:
+        """What to know where the two names differ, as in a file that was copied; empty where they do not."""
+        if self.stated_name == self.name:
+            return ""
+        return (
+            f"{self.path} says plans_name {self.stated_name}: nnU-Net trains it into the folders "
+            f"TRAINER__{self.stated_name}__CONFIGURATION, be they those of other plans. Write {self.name} "
+            "there."
+        )
 
     @property
     def configurations(self) -> Mapping[str, Mapping[str, Any]]:
@@ -77,21 +96,48 @@ def read_plans(path: Path) -> Plans:
     return Plans(path, trained.read_plans(path))
 
 
-def find_plans(folder: Path) -> list[Plans]:
-    """All plans files of a preprocessed folder, by name.
+def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:
+    """All plans files of a preprocessed folder, by name, and what cannot be read of them, a sentence each.
 
     Raises:
         UsageError: there is none.
     """
-    found = []
+    found, faults = [], []
     for path in sorted(folder.glob("*.json")):
+        if path.name.startswith("."):
+            continue
         try:
             found.append(read_plans(path))
-        except DatasetError:  # splits, fingerprint and the like
-            continue
-    if not found:
+        except DatasetError as error:
+            if not _is_of_another_kind(path):
+                faults.append(str(error))
+    if not found and not faults:
         raise UsageError(f"{folder} holds no plans. Run nnUNetv2_plan_and_preprocess first.")
-    return found
+    return found, faults
+
+
+def _is_of_another_kind(path: Path) -> bool:
+    """Whether a JSON file is none of plans but whole: splits, a fingerprint and the like."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return not isinstance(content, dict) or "configurations" not in content
+
+
+def needed_trainer(configuration: Mapping[str, Any]) -> str | None:
+    """The trainer that the network of a resolved configuration needs; None where nnU-Net's own does.
+
+    A UNet++ with nested deep supervision has several outputs of full size, which other trainers compare
+    with smaller and smaller references.
+    """
+    architecture = configuration.get("architecture")
+    if not isinstance(architecture, Mapping):
+        return None
+    is_ours = str(architecture.get("network_class_name", "")).startswith("nnunet_ext.")
+    arguments = architecture.get("arch_kwargs")
+    supervision = arguments.get("supervision", NESTED) if isinstance(arguments, Mapping) else NESTED
+    return NESTED_TRAINER if is_ours and supervision == NESTED else None
 
 
 def compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:

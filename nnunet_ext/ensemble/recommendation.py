@@ -27,9 +27,9 @@ class Rated:
 
     Attributes:
         score: by the objective.
-        standard_error: of the score, over cases.
+        standard_error: of the score, over cases or subjects.
         behind_best: by how much the best candidate is better.
-        behind_error: standard error over cases of that difference, which is taken case by case.
+        behind_error: standard error of that difference, which is taken case by case.
         tolerance: the most that the best may be ahead for this one to be as good.
     """
 
@@ -45,16 +45,22 @@ class Rated:
         return self.behind_best <= self.tolerance
 
 
-def rate(held_out: Sequence[Counts], objective: Objective, eligible: Sequence[bool]) -> tuple[Rated, ...]:
+def rate(
+    held_out: Sequence[Counts],
+    objective: Objective,
+    eligible: Sequence[bool],
+    units: Sequence[str] | None = None,
+) -> tuple[Rated, ...]:
     """Rate candidates against the best of those that are eligible.
 
     Args:
         held_out: of each candidate the counts `(cases, labels, 3)`, all of the same cases.
         objective: what makes one better.
         eligible: which may be recommended.
+        units: what each case belongs to, such as its subject; None takes each case for itself.
     """
     scores = np.array([objective.score(counts) for counts in held_out])
-    without = [objective.without_each(counts) for counts in held_out]
+    without = [objective.without_each(counts, units) for counts in held_out]
     best = int(np.argmax(np.where(np.isfinite(scores) & eligible, scores, -np.inf)))
     best_error = standard_error(without[best])
     rated = []

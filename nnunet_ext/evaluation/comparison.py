@@ -10,6 +10,7 @@ import numpy as np
 from nnunet_ext.errors import UsageError
 from nnunet_ext.evaluation.intervals import Interval, bootstrap
 from nnunet_ext.label_overlap import Overlap
+from nnunet_ext.subjects import Subjects, units_of
 
 Scored = Mapping[str, Mapping[str, Overlap]]
 
@@ -48,20 +49,23 @@ class Comparison:
         labels: by the label's key.
         overall: the mean over labels of their differences.
         left_out: cases that only one of the two holds.
+        resampled: what the intervals resample, in words.
     """
 
     n_cases: int
     labels: Mapping[str, LabelDifference]
     overall: Interval
     left_out: tuple[str, ...]
+    resampled: str
 
 
-def compare_scores(a: Scored, b: Scored) -> Comparison:
+def compare_scores(a: Scored, b: Scored, subjects: Subjects | None = None) -> Comparison:
     """Compare two methods by Dice on the cases that both predicted.
 
     Args:
         a: overlaps by case and label.
         b: the same; its references must be the same ones.
+        subjects: whose scans the cases are, intervals then resample subjects.
 
     Raises:
         UsageError: no case is in both, they are of other labels, or their references differ.
@@ -78,9 +82,10 @@ def compare_scores(a: Scored, b: Scored) -> Comparison:
             raise UsageError(f"{case}: A and B were compared with other references of {differing}.")
     ours = {key: [(a[case][key], b[case][key]) for case in cases] for key in keys}
     differences = np.array([[_difference(*pair) for pair in ours[key]] for key in keys]).T
-    intervals, overall = bootstrap(differences)
+    units = units_of(cases, subjects)
+    intervals, overall = bootstrap(differences, units.of_cases)
     labels = {key: _label(ours[key], one) for key, one in zip(keys, intervals, strict=True)}
-    return Comparison(len(cases), labels, overall, tuple(sorted(a.keys() ^ b.keys())))
+    return Comparison(len(cases), labels, overall, tuple(sorted(a.keys() ^ b.keys())), units.words)
 
 
 def _difference(a: Overlap, b: Overlap) -> float:

@@ -1,7 +1,8 @@
-"""How sure a mean over cases is: intervals by resampling the cases."""
+"""How sure a mean over cases is: intervals by resampling the cases, or the subjects whose scans they are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,23 +27,29 @@ class Interval:
 NO_INTERVAL = Interval(None, None, None)
 
 
-def bootstrap(values: Values) -> tuple[tuple[Interval, ...], Interval]:
+def bootstrap(values: Values, units: Sequence[str] | None = None) -> tuple[tuple[Interval, ...], Interval]:
     """Intervals of each label's mean, and of the mean of those means.
 
     Args:
         values: `(cases, labels)`, NaN where a case does not count for a label.
+        units: what each case belongs to, such as its subject; None draws single cases.
 
     Returns:
-        One interval a label, and that of the mean over the labels that have one. Whole cases are
-        drawn with replacement, from a fixed seed, so that the labels of a case stay together; a
-        draw without any value of a label does not count for it.
+        One interval a label, and that of the mean over the labels that have one. Whole units are
+        drawn with replacement, from a fixed seed, so that the labels of a case and the cases of a
+        unit stay together; a draw without any value of a label does not count for it. Means are
+        over cases, however many of them a unit has.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), the percentile interval.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), the percentile interval;
+    Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8, for units of several cases.
     """
     n_cases = len(values)
     if n_cases == 0:
         return (NO_INTERVAL,) * values.shape[1], NO_INTERVAL
-    draws = np.random.default_rng(SEED).multinomial(n_cases, np.full(n_cases, 1 / n_cases), N_RESAMPLES)
+    unit_of = np.arange(n_cases) if units is None else np.unique(units, return_inverse=True)[1]
+    n_units = int(unit_of.max()) + 1
+    drawn = np.random.default_rng(SEED).multinomial(n_units, np.full(n_units, 1 / n_units), N_RESAMPLES)
+    draws = drawn[:, unit_of]
     means, resampled = _means(values, np.ones((1, n_cases))), _means(values, draws)
     each = tuple(_interval(means[:, k], resampled[:, k]) for k in range(values.shape[1]))
     return each, _interval(_over_labels(means), _over_labels(resampled))

@@ -53,18 +53,21 @@ def measures_of(scores: Sequence[PairScores]) -> dict[str, Measure]:
 
 
 def score_labels(
-    scores: Sequence[PairScores], names: Sequence[str]
+    scores: Sequence[PairScores], names: Sequence[str], units: Sequence[str] | None = None
 ) -> tuple[tuple[LabelScores, ...], dict[str, Interval]]:
     """Summarize all cases.
 
     Args:
         scores: one a case, all of the same labels.
         names: of the labels, in their order.
+        units: what each case belongs to, such as its subject; None takes each case for itself.
 
     Returns:
         Each label's scores, and by measure the mean of the labels' means.
     """
-    intervals = {name: bootstrap(_table(scores, names, one)) for name, one in measures_of(scores).items()}
+    intervals = {
+        name: bootstrap(_table(scores, names, one), units) for name, one in measures_of(scores).items()
+    }
     each = tuple(
         _label(scores, k, name, {measure: found[0][k] for measure, found in intervals.items()})
         for k, name in enumerate(names)

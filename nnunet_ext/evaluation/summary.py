@@ -6,7 +6,8 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from nnunet_ext.evaluation.pairs import PairScores
 from nnunet_ext.files import written_whole
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
+from nnunet_ext.paths import case_of_file
 
 SUMMARY = "summary.json"
 
@@ -76,8 +78,21 @@ def _mean_of_means(means: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([mean[name] for mean in means])) for name in means[0]}
 
 
-def read_summary(path: Path) -> dict[str, dict[str, Overlap]]:
-    """Overlaps by case and key of the label, from a summary.json of nnU-Net or of this package.
+@dataclass(frozen=True)
+class Summary:
+    """What a summary.json says.
+
+    Attributes:
+        cases: overlaps by case and key of the label.
+        references: the folder of the reference segmentations, as it was where they were compared.
+    """
+
+    cases: Mapping[str, Mapping[str, Overlap]]
+    references: Path | None
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary.json of nnU-Net or of this package.
 
     Args:
         path: the file, or the folder that holds it.
@@ -97,9 +112,11 @@ def read_summary(path: Path) -> dict[str, dict[str, Overlap]]:
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read as a summary.json of nnU-Net: {error}.") from error
-    return {
-        PureWindowsPath(case.prediction_file).name: {
+    cases = {
+        case_of_file(case.prediction_file): {
             key: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()
         }
         for case in summary.metric_per_case
     }
+    references = summary.metric_per_case[0].reference_file if summary.metric_per_case else None
+    return Summary(cases, Path(references).parent if references else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +72,11 @@ class Check:
         n_bytes = sum(facts.n_bytes for facts in self._facts.values())
         findings = tuple(_with_command(finding, self._command) for finding in findings)
         return CheckReport(findings, len(jobs), n_bytes, time.monotonic() - started)
+
+    @property
+    def facts(self) -> Mapping[Path, FileFacts]:
+        """What the last run read, by file."""
+        return self._facts
 
     def forget(self, paths: Iterable[Path]) -> None:
         """Read these files again the next time, whatever their times say."""

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import SegmentationError
-from nnunet_ext.integrity.repairs import CopyFile, CopyGrid, Preprocess, RoundLabels
+from nnunet_ext.integrity.repairs import CopyFile, CopyGrid, Making, Preprocess, RoundLabels, SetSpacing
 from nnunet_ext.volumes import as_labels, read_segmentation, write_segmentation
 from nnunet_ext.voxels.nifti import check_whole
-
-Making = CopyGrid | RoundLabels | CopyFile | Preprocess
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def make(job: MakeJob) -> tuple[Path, ...]:
     return (target,)
 
 
-def _copy_grid(repair: CopyGrid, target: Path) -> None:
+def _copy_grid(repair: CopyGrid | SetSpacing, target: Path) -> None:
     import SimpleITK as sitk
 
     image = sitk.ReadImage(str(repair.path))

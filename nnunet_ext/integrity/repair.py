@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nnunet_ext.documents import read_json
 from nnunet_ext.errors import NnunetExtError, RepairError
@@ -21,6 +21,7 @@ from nnunet_ext.integrity.repairs import (
     CopyGrid,
     CountCases,
     ForgetCase,
+    Making,
     Preprocess,
     Repair,
     RoundLabels,
@@ -82,7 +83,7 @@ def _is_due(finding: Finding, raw: bool, faulty_cases: set[str | None]) -> bool:
     repair = finding.repair
     if repair is None or (repair.is_raw and not raw):
         return False
-    if isinstance(repair, (CopyGrid, RoundLabels, CopyFile, Preprocess)):
+    if isinstance(repair, Making):
         return finding.case_id not in faulty_cases
     return True
 
@@ -117,11 +118,7 @@ def repair_dataset(
         raise RepairError(f"{too_many}. Look at the findings first; --yes repairs all the same.")
     if not repairs:
         return RepairReport((), (), None, report)
-    try:
-        quarantine = Quarantine(check.folders)
-    except OSError as error:
-        raise RepairError(f"Nothing was repaired, since nothing can be written: {error}.") from error
-    on_journal(quarantine.journal)
+    quarantine = _opened(check, on_journal)
     done: list[str] = []
     failed: dict[Repair, str] = {}
     try:
@@ -130,15 +127,7 @@ def repair_dataset(
                 failed |= {repair: f"{describe(repair)}: {too_many} (--yes)" for repair in repairs}
                 break
             share.count(repairs)
-            one_round = _Round(survey(check.folders), quarantine, check.n_processes)
-            for repair, reason in one_round.carry_out(repairs):
-                if reason:
-                    failed[repair] = f"{describe(repair)}: {reason}"
-                else:
-                    done.append(describe(repair))
-                    on_repair(done[-1])
-            check.forget(quarantine.touched)
-            report = check.run()
+            report = _one_round(check, quarantine, repairs, done, failed, on_repair)
             repairs = tuple(repair for repair in planned(report, raw=raw) if repair not in failed)
             if not repairs:
                 break
@@ -147,6 +136,64 @@ def repair_dataset(
     return RepairReport(
         tuple(done), tuple(failed.values()), quarantine.journal if is_changed else None, report
     )
+
+
+def repair_as_told(
+    check: Check,
+    repairs: Sequence[Repair],
+    *,
+    on_repair: OnRepair = _say_nothing,
+    on_journal: OnJournal = _say_nothing,
+) -> RepairReport:
+    """Do repairs that a person asked for, and not what a check advises; `--undo` takes them back.
+
+    Args:
+        check: of the data set; it has run.
+        repairs: each once.
+        on_repair: called with each repair's words when it was done.
+        on_journal: called with the journal's path before anything is moved.
+
+    Raises:
+        RepairError: an earlier repair was not ended, or nothing can be written to the data set.
+    """
+    quarantine = _opened(check, on_journal)
+    done: list[str] = []
+    failed: dict[Repair, str] = {}
+    try:
+        report = _one_round(check, quarantine, repairs, done, failed, on_repair)
+    finally:
+        is_changed = quarantine.close()
+    return RepairReport(
+        tuple(done), tuple(failed.values()), quarantine.journal if is_changed else None, report
+    )
+
+
+def _opened(check: Check, on_journal: OnJournal) -> Quarantine:
+    try:
+        quarantine = Quarantine(check.folders)
+    except OSError as error:
+        raise RepairError(f"Nothing was repaired, since nothing can be written: {error}.") from error
+    on_journal(quarantine.journal)
+    return quarantine
+
+
+def _one_round(
+    check: Check,
+    quarantine: Quarantine,
+    repairs: Sequence[Repair],
+    done: list[str],
+    failed: dict[Repair, str],
+    on_repair: OnRepair,
+) -> CheckReport:
+    """Do repairs, add them to those done or failed, and check again."""
+    for repair, reason in _Round(survey(check.folders), quarantine, check.n_processes).carry_out(repairs):
+        if reason:
+            failed[repair] = f"{describe(repair)}: {reason}"
+        else:
+            done.append(describe(repair))
+            on_repair(done[-1])
+    check.forget(quarantine.touched)
+    return check.run()
 
 
 class _Round:
@@ -160,7 +207,7 @@ class _Round:
         """Do them all, and yield each with the reason why it was not done, if any."""
         jobs: list[MakeJob] = []
         for repair in repairs:
-            if isinstance(repair, (CopyGrid, RoundLabels, CopyFile, Preprocess)):
+            if isinstance(repair, Making):
                 try:
                     jobs.append(self._job(repair))
                 except (OSError, NnunetExtError) as error:
@@ -168,7 +215,7 @@ class _Round:
             else:
                 yield repair, _reason(self._do, repair)
         # two makings of one label follow each other: the second works on what the first made
-        for kind in (CopyGrid, RoundLabels, CopyFile, Preprocess):
+        for kind in get_args(Making):
             of_kind = [job for job in jobs if isinstance(job.repair, kind)]
             for outcome in run_jobs(make, of_kind, self._n_processes):
                 if outcome.result is None:
@@ -194,7 +241,7 @@ class _Round:
         elif isinstance(repair, CountCases):
             change(words, put=[self._recounted(repair.path)])
 
-    def _job(self, repair: CopyGrid | RoundLabels | CopyFile | Preprocess) -> MakeJob:
+    def _job(self, repair: Making) -> MakeJob:
         beside = repair.folder / repair.case_id if isinstance(repair, Preprocess) else repair.path
         staging = self._quarantine.making_folder(beside)
         if not isinstance(repair, Preprocess):
@@ -212,7 +259,7 @@ class _Round:
             kinds.get(repair.folder) == "npz",
         )
 
-    def _put(self, repair: CopyGrid | RoundLabels | CopyFile | Preprocess, made: Sequence[Path]) -> None:
+    def _put(self, repair: Making, made: Sequence[Path]) -> None:
         """Move what was made to its place."""
         if isinstance(repair, Preprocess):
             put = [(path, repair.folder / path.name) for path in made]

@@ -58,6 +58,20 @@ class CopyGrid:
 
 
 @dataclass(frozen=True)
+class SetSpacing:
+    """Write an image or label again with another spacing, which is asked for and never found.
+
+    Attributes:
+        path: the raw image or label.
+        geometry: its grid with the new spacing.
+    """
+
+    path: Path
+    geometry: Geometry
+    is_raw: bool = True
+
+
+@dataclass(frozen=True)
 class RoundLabels:
     """Write a segmentation again as uint8, each value rounded to the nearest integer.
 
@@ -108,7 +122,8 @@ class Preprocess:
     is_raw: bool = False
 
 
-Repair = SetAside | SetCaseAside | ForgetCase | CopyGrid | RoundLabels | CopyFile | CountCases | Preprocess
+Making = CopyGrid | SetSpacing | RoundLabels | CopyFile | Preprocess  # what a worker makes new files for
+Repair = SetAside | SetCaseAside | ForgetCase | CountCases | Making
 
 
 def describe(repair: Repair) -> str:
@@ -121,6 +136,10 @@ def describe(repair: Repair) -> str:
         return f"move what was made of case {repair.case_id} to the quarantine"
     if isinstance(repair, Preprocess):
         return f"preprocess {repair.case_id} for {repair.configuration} again"
+    if isinstance(repair, SetSpacing):
+        return (
+            f"set the spacing {' x '.join(f'{mm:g}' for mm in repair.geometry.spacing)} mm in {repair.path}"
+        )
     return f"{_VERBS[type(repair)]} {repair.path}"
 
 

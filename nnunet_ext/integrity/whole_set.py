@@ -11,6 +11,7 @@ from nnunet_ext.integrity.findings import Finding
 from nnunet_ext.integrity.grids import has_unusual_axes, is_oblique
 from nnunet_ext.integrity.raw import RawCase, RawDataset
 from nnunet_ext.integrity.repairs import SetCaseAside
+from nnunet_ext.integrity.spacing import check_spacings
 
 SHOWN = 3
 WIDE_RANGE = 100.0
@@ -20,6 +21,7 @@ def check_whole_set(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
     """Findings about the data set as a whole."""
     yield from _copies(raw, facts)
     yield from _absent_labels(raw, facts)
+    yield from check_spacings(raw, facts)
     yield from _oddities(raw, facts)
 
 

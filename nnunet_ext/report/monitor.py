@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.report.finding import FoldFolder, find_folds
+from nnunet_ext.report.hiding import hidden_for
 from nnunet_ext.report.history import History
 from nnunet_ext.report.machine_load import MachineLoad, find_load
 from nnunet_ext.report.processes import Processes, find_processes
@@ -108,7 +109,7 @@ class Monitor:
         """
         moment = time.time() if now is None else now
         known = find_processes() if processes is None else processes
-        folders = find_folds(self.root)
+        folders = [fold for fold in find_folds(self.root) if hidden_for(fold) is None]
         self._readers = {folder: self._readers.get(folder) or RunReader(folder) for folder in folders}
         runs = [reader.look(moment, known) for reader in self._readers.values()]
         views = tuple(view_of(run, moment, known) for run in self._choose(runs))

@@ -9,9 +9,10 @@ from statistics import fmean
 import numpy as np
 
 from nnunet_ext.report.scores import Scores
+from nnunet_ext.subjects import Subjects, Units, units_of
 
 MEAN = "mean of labels"
-SMALLEST_SAMPLE = 6  # of fewer pairs Wilcoxon's test cannot reach 0.05
+SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
 SAME_DICE = 1e-6
 N_RESAMPLES, SEED = 5000, 0
 CHANCE = 0.05
@@ -25,17 +26,19 @@ class Pair:
         label: what is compared, or `mean of labels`.
         name, baseline: the models.
         n: cases.
-        difference: mean of the model's Dice minus the baseline's.
-        interval: 95 % of the means of resampled cases.
+        units: their subjects where these are known, else the cases themselves.
+        difference: mean over cases of the model's Dice minus the baseline's.
+        interval: 95 % of the means of resampled units.
         n_better, n_worse: cases in which the model is the better or the worse one.
-        p: of Wilcoxon's signed-rank test, corrected for the number of tests by Holm's method; None
-            where there are fewer than 6 cases or no differences.
+        p: of Wilcoxon's signed-rank test on the means of the units, corrected for the number of tests by
+            Holm's method; None where there are fewer than 6 units or no differences.
     """
 
     label: str
     name: str
     baseline: str
     n: int
+    units: Units
     difference: float
     interval: tuple[float, float]
     n_better: int
@@ -48,13 +51,16 @@ class Pair:
         return self.p is not None and self.p < CHANCE
 
 
-def compare(models: Sequence[Scores], baseline: Scores, labels: Sequence[str]) -> list[Pair]:
+def compare(
+    models: Sequence[Scores], baseline: Scores, labels: Sequence[str], subjects: Subjects | None = None
+) -> list[Pair]:
     """Compare models with one of them, label by label and in their mean, on the cases both have.
 
     Args:
         models: those to compare; the baseline itself is passed over.
         baseline: the one to compare with.
         labels: by name.
+        subjects: whose scans the cases are; those of one subject are one observation then.
 
     Returns:
         A pair for each model and label of which there are common cases, the mean last.
@@ -64,27 +70,31 @@ def compare(models: Sequence[Scores], baseline: Scores, labels: Sequence[str]) -
         for one in models
         if one is not baseline
         for label in (*(labels if len(labels) > 1 else ()), MEAN)
-        if (pair := _pair(one, baseline, label)) is not None
+        if (pair := _pair(one, baseline, label, subjects)) is not None
     ]
     return _corrected(pairs)
 
 
-def _pair(one: Scores, baseline: Scores, label: str) -> Pair | None:
+def _pair(one: Scores, baseline: Scores, label: str, subjects: Subjects | None) -> Pair | None:
     common = [case for case in one.cases if case in baseline.cases]
-    values = ((_value(one, case, label), _value(baseline, case, label)) for case in common)
-    differences = np.array([a - b for a, b in values if a is not None and b is not None])
-    if not differences.size:
+    values = ((case, _value(one, case, label), _value(baseline, case, label)) for case in common)
+    known = {case: a - b for case, a, b in values if a is not None and b is not None}
+    if not known:
         return None
+    differences, units = np.array(list(known.values())), units_of(list(known), subjects)
+    _, unit_of = np.unique(units.of_cases, return_inverse=True)
+    sums, numbers = np.bincount(unit_of, differences), np.bincount(unit_of)
     return Pair(
         label,
         one.name,
         baseline.name,
         len(differences),
+        units,
         fmean(differences),
-        _interval(differences),
+        _interval(sums, numbers),
         int((differences > SAME_DICE).sum()),
         int((differences < -SAME_DICE).sum()),
-        _p(differences),
+        _p(sums / numbers),
     )
 
 
@@ -92,9 +102,10 @@ def _value(scores: Scores, case_id: str, label: str) -> float | None:
     return scores.case_mean(case_id) if label == MEAN else scores.dice(case_id, label)
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float]:
-    draws = np.random.default_rng(SEED).integers(0, len(differences), (N_RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[draws].mean(axis=1), (2.5, 97.5))
+def _interval(sums: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
+    """Of the mean over cases, from the sum of differences and the number of cases of each unit."""
+    draws = np.random.default_rng(SEED).integers(0, len(sums), (N_RESAMPLES, len(sums)))
+    low, high = np.percentile(sums[draws].sum(axis=1) / numbers[draws].sum(axis=1), (2.5, 97.5))
     return float(low), float(high)
 
 

@@ -6,17 +6,19 @@ import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from nnunet_ext.report.finding import FoldFolder, is_dataset
+from nnunet_ext.training_process import RecordedProcess
 
 if TYPE_CHECKING:
     import psutil
 
 # Missing: it is not seen where it should be, but a process that says nothing of itself may be it.
 Life = Literal["alive", "gone", "missing", "unknown"]
+SAME_START_S = 60.0  # between two looks at one process's start, by a clock that may be set meanwhile
 
 NNUNET_COMMAND = re.compile(
     r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$|^nnunetv2\.run\.run_training$"
@@ -29,7 +31,8 @@ DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTr
 # system's times of processes are wrong by up to a second.
 IMPORTING_S = 1.0
 LEFT_BEHIND_S = 60.0
-ASKED = ["pid", "ppid", "name", "cmdline", "create_time"]
+ASKED = ["pid", "ppid", "name", "cmdline", "create_time", "status"]
+DEAD = ("zombie", "dead")  # as psutil calls what has ended and was not yet buried
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,20 @@ class Processes:
         host: the machine's name.
         trainings: their processes; a worker that has lost its parent looks like one, too.
         others: those that may be trainings.
+        started: when each process that is not dead was started, by its pid.
     """
 
     host: str
     trainings: tuple[TrainingProcess, ...] = ()
     others: tuple[OtherProcess, ...] = ()
+    started: Mapping[int, float] = field(default_factory=dict)
+
+    def life_of(self, writer: RecordedProcess) -> Life:
+        """Whether a process that recorded itself still runs, which is known on its own machine only."""
+        if writer.host != self.host:
+            return "unknown"
+        started = self.started.get(writer.pid)
+        return "alive" if started is not None and abs(started - writer.began) < SAME_START_S else "gone"
 
     def life(self, fold: FoldFolder, host: str | None, began: float | None) -> Life:
         """Whether the process that wrote a fold's newest log still runs.
@@ -133,9 +145,11 @@ def find_processes() -> Processes:
     found = list(psutil.process_iter(ASKED))
     n_children = Counter(process.info["ppid"] for process in found)
     commands = {process.info["pid"]: process.info["cmdline"] for process in found}
-    trainings, others = [], []
+    trainings, others, started = [], [], {}
     for process in found:
         pid, began, command = (process.info[name] for name in ("pid", "create_time", "cmdline"))
+        if began is not None and process.info["status"] not in DEAD:
+            started[pid] = began
         if (
             not command
             or began is None
@@ -148,7 +162,7 @@ def find_processes() -> Processes:
             trainings.append(TrainingProcess(training, began, n_children[pid]))
         elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
             others.append(OtherProcess(began, _is_likely(process, command)))
-    return Processes(socket.gethostname(), tuple(trainings), tuple(others))
+    return Processes(socket.gethostname(), tuple(trainings), tuple(others), started)
 
 
 def _is_likely(process: psutil.Process, command: Sequence[str]) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from itertools import pairwise
+from statistics import fmean, pstdev
 
 from nnunet_ext.report.history import History
 from nnunet_ext.report.runs import Run
@@ -12,6 +14,8 @@ from nnunet_ext.report.runs import Run
 LEAST_EPOCHS = 10
 WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # of the epochs, over whose mean losses are compared
 RISEN_SHARE = 0.15  # of the fall of the validation loss that it must have risen again
+# Standard errors that it must have risen by: the lowest of many windows lies two below their mean by chance.
+NOISE_ERRORS = 4.0
 LATE_SHARE = 0.05
 OTHER_STATES = {
     "interrupted": "was interrupted",
@@ -73,13 +77,20 @@ def _overfitting(history: History) -> str:
     val = _smoothed([one.val_loss or 0.0 for one in epochs], window)
     lowest = min(range(len(val)), key=val.__getitem__)
     risen, fallen = val[-1] - val[lowest], max(val) - val[lowest]
-    if risen <= RISEN_SHARE * fallen or risen <= 0.0 or train[-1] >= train[lowest]:
+    noise = NOISE_ERRORS * _error_of_difference([one.val_loss or 0.0 for one in epochs], window)
+    if risen <= max(RISEN_SHARE * fallen, noise) or train[-1] >= train[lowest]:
         return ""
     at = epochs[lowest + window // 2].number
     return (
         f"overfits: from about epoch {at} on the validation loss rose from {val[lowest]:.3f} to "
         f"{val[-1]:.3f}, while the training loss fell from {train[lowest]:.3f} to {train[-1]:.3f}."
     )
+
+
+def _error_of_difference(values: Sequence[float], window: int) -> float:
+    """Standard error of the difference of two windows' means, from how far one epoch is from the next."""
+    steps = [after - before for before, after in pairwise(values)]
+    return pstdev(steps) / math.sqrt(window)  # a step varies as the difference of two epochs does
 
 
 def _smoothed(values: Sequence[float], window: int) -> list[float]:

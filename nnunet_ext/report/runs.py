@@ -16,13 +16,15 @@ from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.report.finding import LOG, FoldFolder, find_captures, find_folds, find_logs
+from nnunet_ext.report.hiding import hidden_for
 from nnunet_ext.report.history import Epoch, History
 from nnunet_ext.report.joining import merged
 from nnunet_ext.report.logs import Log, LogParser, parse_log
-from nnunet_ext.report.processes import Processes, find_processes
+from nnunet_ext.report.processes import Life, Processes, find_processes
 from nnunet_ext.report.sources import Source, read_checkpoint, read_history_csv
 from nnunet_ext.report.states import Signs, Standing, State, judge
 from nnunet_ext.report.validation import Validation, read_validation
+from nnunet_ext.training_process import PROCESS, RecordedProcess, read_process
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 RECENT_EPOCHS = 5
@@ -74,7 +76,13 @@ class Run:
         return folder.dataset, folder.trainer, folder.plans, folder.configuration
 
 
-def read_runs(root: Path, now: float | None = None, processes: Processes | None = None) -> list[Run]:
+def read_runs(
+    root: Path,
+    now: float | None = None,
+    processes: Processes | None = None,
+    *,
+    with_hidden: bool = False,
+) -> list[Run]:
     """Read every run below a folder: nnU-Net's results, or a data set, model or fold in them.
 
     What cannot be read is said in the runs' notes.
@@ -83,11 +91,12 @@ def read_runs(root: Path, now: float | None = None, processes: Processes | None 
         root: the folder.
         now: the time to judge silence by, in seconds since 1970; that of the clock by default.
         processes: those of the machine; looked up where it is not given.
+        with_hidden: also those that are marked as hidden.
 
     Raises:
         UsageError: there is no such folder.
     """
-    folders = find_folds(root)
+    folders = [fold for fold in find_folds(root) if with_hidden or hidden_for(fold) is None]
     known = find_processes() if processes is None and folders else processes or Processes("")
     moment = time.time() if now is None else now
     with _nothing_collected():
@@ -138,6 +147,9 @@ class RunReader:
         summary = self.folder.path / "validation" / "summary.json"
         validation = self._from(summary, lambda path: read_validation(path, labels), None)
         known, host = self._debug()
+        writer = self._from(self.folder.path / PROCESS, read_process, None)
+        if writer is not None and (not logs or writer.log != logs[-1].name):
+            writer = None  # of an earlier log, or one of a copied folder
         planned = log.planned or exact.planned or known or _planned_by_name(self.folder.trainer)
         signs = Signs(
             last_epoch=history.epochs[-1].number if history.epochs else None,
@@ -148,7 +160,8 @@ class RunReader:
             failure=log.failure or self._last_words(files),
             silent_s=None if files.modified is None else max(0.0, now - files.modified),
             epoch_s=history.epoch_s(RECENT_EPOCHS),
-            life=processes.life(self.folder, host, files.began),
+            life=self._life(processes, writer, host, files.began),
+            elsewhere=writer.host if writer is not None and writer.host != processes.host else None,
             n_predicted=log.n_predicted,
             n_cases=log.n_validation_cases,
         )
@@ -157,6 +170,13 @@ class RunReader:
         return Run(
             self.folder, history, judge(signs), log, planned, validation, files.modified, files.began, notes
         )
+
+    def _life(
+        self, processes: Processes, writer: RecordedProcess | None, host: str | None, began: float | None
+    ) -> Life:
+        """Whether the process that wrote the newest log runs: by its record, or else by command lines."""
+        known = "unknown" if writer is None else processes.life_of(writer)
+        return processes.life(self.folder, host, began) if known == "unknown" else known
 
     def _read_logs(self, paths: list[Path]) -> Log:
         if paths[: len(self._read)] != self._read or (self._read and _size(self._read[-1]) < self._offset):

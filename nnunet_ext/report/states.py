@@ -31,6 +31,7 @@ class Signs:
         silent_s: seconds since its log last grew; None where there is no log.
         epoch_s: seconds that its epochs take; None before the first.
         life: whether its process runs.
+        elsewhere: the other machine that it runs on, where its process cannot be seen; None for this one.
         n_predicted: cases whose validation has begun, of `n_cases`.
         n_cases: cases of the validation, where known.
     """
@@ -44,6 +45,7 @@ class Signs:
     silent_s: float | None = None
     epoch_s: float | None = None
     life: Life = "unknown"
+    elsewhere: str | None = None
     n_predicted: int = 0
     n_cases: int | None = None
 
@@ -83,8 +85,15 @@ def _judged_by_its_silence(signs: Signs, silent_s: float) -> Standing:
     if _is_over(signs, silent_s):
         return _ended(signs, silent_s)
     if silent_s > silence_limit_s(signs):
-        return Standing("stalled", f"silent for {duration(silent_s)}{_where(signs)}")
-    return Standing("running", _validating(signs) if signs.is_trained else "")
+        return Standing("stalled", f"silent for {duration(silent_s)}{_where(signs)}{_unseen(signs)}")
+    said = f"{_validating(signs) if signs.is_trained else ''}{_unseen(signs)}"
+    return Standing("running", said.removeprefix("; "))
+
+
+def _unseen(signs: Signs) -> str:
+    if signs.elsewhere is None or signs.life != "unknown":
+        return ""
+    return f"; its process is on {signs.elsewhere}, where it cannot be seen from here"
 
 
 def silence_limit_s(signs: Signs) -> float:

@@ -1,4 +1,4 @@
-"""What `nnunet_ext tune` found, read back from the tuning_report.json beside its plan."""
+"""What `nnunet_ext tune` found, read back from the report beside its plan."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TuningReport:
 
 
 def read_tuning(path: Path) -> TuningReport:
-    """Read a tuning_report.json; what later versions add to it is passed over.
+    """Read a tuning report; what later versions add to it is passed over.
 
     Raises:
         DamagedFile: it cannot be read, or is not what `nnunet_ext tune` writes.

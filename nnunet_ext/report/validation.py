@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels
+from nnunet_ext.paths import case_of_file
 from nnunet_ext.report.dice import DiceSummary, summarize
 
 if TYPE_CHECKING:
     from nnunet_ext.formats import CaseMetrics
-
-ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".b2nd", ".npz")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_validation(path: Path, labels: Labels | None = None) -> Validation:
         return Validation(notes=(f"{path.name} cannot be read: {error}",))
     keys = dict.fromkeys(key for case in summary.metric_per_case for key in case.metrics)
     names = {key: label_name(key, labels) for key in keys}
-    cases = {_case_id(case.prediction_file): _compared(case, names) for case in summary.metric_per_case}
+    cases = {case_of_file(case.prediction_file): _compared(case, names) for case in summary.metric_per_case}
     dice = (summary.foreground_mean or {}).get("Dice")
     if not isinstance(dice, (int, float)) or not math.isfinite(dice):
         return Validation(cases)
@@ -73,10 +72,3 @@ def label_name(key: str, labels: Labels | None) -> str:
 
 def _compared(case: CaseMetrics, names: Mapping[str, str]) -> dict[str, Overlap]:
     return {names[key]: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()}
-
-
-def _case_id(prediction_file: str) -> str:
-    """A case's name from the path of its prediction, be it one of Windows."""
-    name = re.split(r"[\\/]", prediction_file)[-1]
-    ending = next((end for end in ENDINGS if name.endswith(end)), "")
-    return name.removesuffix(ending)

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nnunet_ext.paths import case_of_file
 from nnunet_ext.splits.contents import CaseContent
 from nnunet_ext.splits.making import Split
-from nnunet_ext.splits.subjects import Origin
+from nnunet_ext.subjects import BY_NAME, Origin, subject_by_name
+from nnunet_ext.volumes import CHANNEL_SUFFIX
 
 FEW = 2
 SHOWN = 3
@@ -59,6 +61,7 @@ def audit(
     origins: Sequence[Origin],
     contents: Sequence[CaseContent],
     labels: Mapping[str, tuple[int, ...]],
+    unknown: Sequence[str] = (),
 ) -> Audit:
     """Judge splits.
 
@@ -67,6 +70,7 @@ def audit(
         origins: whose each case of the data set is.
         contents: what each case holds, in the same order.
         labels: values that each label or region covers, by name.
+        unknown: cases of which nobody knows whose they are.
     """
     by_case = {content.case_id: content for content in contents}
     subjects = {origin.case_id: origin.subject for origin in origins}
@@ -78,6 +82,7 @@ def audit(
         volumes[name] = tuple(sum(fold) / len(fold) / 1000 if fold else 0.0 for fold in held)
     faults = [
         *_shared_subjects(splits, subjects),
+        *_unknown_subjects(splits, unknown, len(contents)),
         *_copies(splits, by_case),
         *_wrong_cases(splits, list(by_case)),
         *_rare_labels(holding, {name: _n_holding(contents, covered) for name, covered in labels.items()}),
@@ -89,6 +94,11 @@ def audit(
         holding,
         volumes,
     )
+
+
+def case_meant(name: str) -> str:
+    """The case that somebody meant who wrote a file's name, with its folder, channel or ending."""
+    return CHANNEL_SUFFIX.sub("", case_of_file(name))
 
 
 def _n_holding(contents: Sequence[CaseContent], covered: tuple[int, ...]) -> int:
@@ -107,6 +117,31 @@ def _shared_subjects(splits: Sequence[Split], subjects: Mapping[str, str]) -> It
             yield Fault("error", "subject", f"fold {fold} has subject {subject} on both sides: {pair}")
 
 
+def _unknown_subjects(splits: Sequence[Split], unknown: Sequence[str], n_cases: int) -> Iterator[Fault]:
+    """Say where no leak could be looked for, and what the cases' names let one suspect."""
+    if not unknown:
+        return
+    whose = "no subjects are known" if len(unknown) == n_cases else f"{_shown(unknown)}: no subject is known"
+    message = (
+        f"{whose}, so that no fold could be searched for a subject on both sides; tell them with "
+        "--subject_pattern or --subjects, once: they are remembered"
+    )
+    yield Fault("warning", "subjects_unknown", message)
+    named = {case: subject for case in unknown if (subject := subject_by_name(case)) is not None}
+    for fold, split in enumerate(splits):
+        of_val = {named[case]: case for case in split["val"] if case in named}
+        trained = {named[case]: case for case in split["train"] if case in named and case not in split["val"]}
+        if both := sorted(set(trained) & set(of_val)):
+            match = BY_NAME.fullmatch(of_val[both[0]])
+            word = match["word"] if match else ""
+            message = (
+                f"fold {fold} has {len(both)} subjects on both sides if their cases' names tell them, such "
+                f"as {both[0]}: {trained[both[0]]} trains, {of_val[both[0]]} validates; to look, "
+                f"--subject_pattern '(.+)_{word}_?\\d+'"
+            )
+            yield Fault("warning", "subjects_by_name", message)
+
+
 def _copies(splits: Sequence[Split], by_case: Mapping[str, CaseContent]) -> Iterator[Fault]:
     same: dict[str, list[str]] = defaultdict(list)
     for content in by_case.values():
@@ -123,7 +158,13 @@ def _copies(splits: Sequence[Split], by_case: Mapping[str, CaseContent]) -> Iter
 
 def _wrong_cases(splits: Sequence[Split], known: Sequence[str]) -> Iterator[Fault]:
     named = {case for split in splits for part in ("train", "val") for case in split[part]}
-    if unknown := sorted(named - set(known)):
+    if files := sorted(name for name in named - set(known) if case_meant(name) in known):
+        message = (
+            f"{len(files)} names are those of files and not of cases, such as {files[0]}: nnU-Net wants "
+            f"{case_meant(files[0])}"
+        )
+        yield Fault("error", "file_names", message)
+    if unknown := sorted(named - set(known) - set(files)):
         yield Fault("error", "unknown", f"{len(unknown)} cases are none of the data set: {_shown(unknown)}")
     validated = Counter(case for split in splits for case in split["val"])
     if missing := sorted(set(known) - set(validated)):

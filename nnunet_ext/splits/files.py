@@ -11,6 +11,7 @@ from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.paths import DatasetFolders
 from nnunet_ext.splits.contents import CaseFiles
 from nnunet_ext.splits.making import Split
+from nnunet_ext.subjects import Subjects, read_subjects, write_subjects
 from nnunet_ext.volumes import CHANNEL_SUFFIX, find_images
 
 SPLITS = "splits_final.json"
@@ -90,20 +91,48 @@ def write_splits(splits: list[Split], path: Path) -> Path | None:
 
 
 def _write_splits(splits: list[Split], path: Path) -> Path | None:
-    kept = None
-    if path.exists() and _held(path) != splits:
-        old = path.read_bytes()
-        changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
-        kept = path.with_name(f"{path.stem}_{changed}.json")
-        n = 0
-        while kept.exists() and kept.read_bytes() != old:
-            n += 1
-            kept = path.with_name(f"{path.stem}_{changed}_{n}.json")
-        with written_whole(kept) as part:
-            part.write_bytes(old)
-            sync(part)
+    kept = _keep_old(path) if path.exists() and _held(path) != splits else None
     write_json(splits, path)
     return kept
+
+
+def _keep_old(path: Path) -> Path:
+    """Keep what a file holds under a name with its date."""
+    old = path.read_bytes()
+    changed = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
+    kept = path.with_name(f"{path.stem}_{changed}.json")
+    n = 0
+    while kept.exists() and kept.read_bytes() != old:
+        n += 1
+        kept = path.with_name(f"{path.stem}_{changed}_{n}.json")
+    with written_whole(kept) as part:
+        part.write_bytes(old)
+        sync(part)
+    return kept
+
+
+def remember_subjects(subjects: Subjects, path: Path) -> Path | None:
+    """Keep subjects in a subjects.json, and others that were there under a name with its date.
+
+    Returns:
+        Where the old file lies now; None where there was none, or it held the same.
+
+    Raises:
+        DatasetError: they cannot be written; the old ones are as they were.
+    """
+    try:
+        kept = _keep_old(path) if path.exists() and _known(path) != subjects else None
+        write_subjects(subjects, path)
+    except OSError as error:
+        raise DatasetError(f"{path} was not written: {error}.") from error
+    return kept
+
+
+def _known(path: Path) -> Subjects | None:
+    try:
+        return read_subjects(path)
+    except DatasetError:
+        return None
 
 
 def _held(path: Path) -> list[Split] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from nnunet_ext.errors import UsageError
 from nnunet_ext.splits.balance import Traits, spread
 from nnunet_ext.splits.contents import CaseContent
-from nnunet_ext.splits.subjects import Origin
+from nnunet_ext.subjects import Origin
 
 Split = dict[str, list[str]]
 SEED = 12345

@@ -38,6 +38,7 @@ from nnunet_ext.trainers.ranks import device_of_rank, replaced, said_by_first, w
 from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
 from nnunet_ext.trainers.validation_pool import Pools
+from nnunet_ext.training_process import record_process
 
 KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
 LONGEST_ENDING_S = 25.0  # batchgenerators gives its workers 10 s, twice
@@ -91,6 +92,7 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             self._check(self._asked.values, device)
         # nnU-Net reads these five back by name, so a subclass can take no other.
         super().__init__(plans, configuration, fold, dataset_json, device)
+        self._record_process()
         if self.is_ddp:
             self.device = device_of_rank(device.type)
             if self.device.type != "cuda":
@@ -100,6 +102,15 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self._resumed: Summary | None = None
         self._loaded_from: Path | None = None
         self._use(self._asked)
+
+    def _record_process(self) -> None:
+        """Say which process this is, so that a training that ends in whatever way is known to have ended."""
+        if self.local_rank != 0:
+            return
+        try:
+            record_process(Path(self.log_file))
+        except OSError as error:  # no record is worth a training
+            self.print_to_log_file(f"Its process is not recorded: {error}")
 
     def _check(self, settings: Any, device: torch.device) -> None:
         """Refuse settings that cannot be used with this device."""

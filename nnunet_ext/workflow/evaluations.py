@@ -19,6 +19,7 @@ from nnunet_ext.files import write_json, written_whole
 from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.outputs import check_file, has_keys, make_folder
 from nnunet_ext.overlap import foreground_names
+from nnunet_ext.subjects import find_subjects, units_of
 from nnunet_ext.volumes import find_images
 from nnunet_ext.workers import default_processes, run_jobs
 from nnunet_ext.workflow.outcomes import keep_dataset_json
@@ -45,6 +46,7 @@ class Evaluation:
         overall: by measure, the mean of the labels' means.
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
+        resampled: what the intervals resample, in words.
         write_fault: why the files were not written, or not all.
     """
 
@@ -54,6 +56,7 @@ class Evaluation:
     overall: dict[str, Interval]
     failed: dict[str, str]
     unpredicted: tuple[str, ...]
+    resampled: str
     write_fault: str | None = None
 
     @property
@@ -92,6 +95,7 @@ def run_evaluation(
         DatasetError, UsageError: before the first case is read, or where none could be compared.
     """
     data = read_dataset(dataset)
+    subjects = find_subjects((dataset, references, predictions))
     predicted = find_images(predictions, data.file_ending, scans=False)
     expected = find_images(references, data.file_ending, scans=False)
     _check_output(output, overwrite=overwrite)
@@ -115,7 +119,8 @@ def run_evaluation(
         reasons = "\n".join(f"  {case}: {failed[case]}" for case in sorted(failed))
         raise UsageError(f"No prediction of {predictions} could be compared with {references}:\n{reasons}")
     scores.sort(key=lambda one: one.case_id)
-    labels, overall = score_labels(scores, foreground_names(data.labels))
+    units = units_of([one.case_id for one in scores], subjects)
+    labels, overall = score_labels(scores, foreground_names(data.labels), units.of_cases)
     evaluation = Evaluation(
         output,
         tuple(scores),
@@ -123,6 +128,7 @@ def run_evaluation(
         overall,
         dict(sorted(failed.items())),
         tuple(sorted(expected.keys() - predicted)),
+        units.words,
     )
     try:
         keep_dataset_json(dataset, output)
@@ -169,7 +175,9 @@ def run_comparison(
     """
     if output is not None:
         check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
-    ours, theirs = read_summary(a), read_summary(b)
+    summaries = read_summary(a), read_summary(b)
+    subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
+    ours, theirs = (one.cases for one in summaries)
     dataset = dataset or _dataset_json_beside(a, b)
     if dataset is not None:
         labels = read_dataset(dataset).labels
@@ -178,7 +186,7 @@ def run_comparison(
             {case: {names.get(key, key): one for key, one in of_case.items()} for case, of_case in s.items()}
             for s in (ours, theirs)
         )
-    comparison = compare_scores(ours, theirs)
+    comparison = compare_scores(ours, theirs, subjects)
     if output is not None:
         write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
     return comparison
@@ -203,6 +211,7 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
         "cases": [{"case": case.case_id, "labels": _rows(case, names)} for case in evaluation.cases],
         "failed": evaluation.failed,
         "references_without_prediction": evaluation.unpredicted,
+        "intervals_resample": evaluation.resampled,
     }
     write_json(content, evaluation.folder / EVALUATION)
 

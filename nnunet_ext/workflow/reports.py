@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_ext.errors import GeometryMismatch, UsageError
+from nnunet_ext.errors import DatasetError, GeometryMismatch, UsageError
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Dataset, Labels
 from nnunet_ext.report.dice import case_dice
@@ -19,6 +19,7 @@ from nnunet_ext.report.results import chosen, ordered
 from nnunet_ext.report.runs import Run, read_runs
 from nnunet_ext.report.scores import Scores, scores_of
 from nnunet_ext.report.validation import read_validation
+from nnunet_ext.subjects import Subjects, find_subjects
 from nnunet_ext.volumes import as_labels, find_images, read_segmentation
 from nnunet_ext.workers import run_jobs
 from nnunet_ext.workflow.shown_plans import shown_plan
@@ -37,7 +38,7 @@ class ReportRequest:
         dataset: number or name; None takes the only one there is.
         sources: folders of results, and `NAME=FOLDER` or `FOLDER` of segmentations of training cases.
         patterns: which runs, as in `results.chosen`.
-        plan: an ensemble's plan, or a tuning_report.json.
+        plan: an ensemble's plan, or the report of its tuning.
         n_processes: to compare segmentations with.
         overwrite: replace files in `output` that are of no report of ours.
     """
@@ -96,11 +97,27 @@ def write_report(
     faults += plan.faults
     about_plan = (*plan.faults, *filter(None, [plan.note]))
     whole = Material(
-        name, material.runs, tuple(scores), material.folders, plan.weights, plan.tuning, about_plan
+        name,
+        material.runs,
+        tuple(scores),
+        material.folders,
+        plan.weights,
+        plan.tuning,
+        _subjects(material, environment, faults),
+        about_plan,
     )
     built = build_page(whole, on_step)
     files = write_page(built.page, request.output)
     return ReportDone(files, (*faults, *_faults_of(built)))
+
+
+def _subjects(material: Material, environment: Mapping[str, str], faults: list[str]) -> Subjects | None:
+    places = (material.folders.preprocessed, material.folders.raw, *(r.folder.path for r in material.runs))
+    try:
+        return find_subjects(places, environment)
+    except DatasetError as error:
+        faults.append(f"Cases are taken for a subject each: {error}")
+        return None
 
 
 def _faults_of(built: Built) -> list[str]:

@@ -15,6 +15,7 @@ from nnunet_ext.roi.settings import ENTRY, JITTER_MM, BoxSettings, values_of_reg
 from nnunet_ext.workers import default_processes, run_jobs
 from nnunet_ext.workflow.roi_coarse import Coarse
 from nnunet_ext.workflow.roi_crops import CropJob, crop_case
+from nnunet_ext.workflow.roi_splits import take_splits_along
 
 SEED = 12345
 OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's dataset.json
@@ -36,6 +37,7 @@ class Built:
         missing: why a case is not in it, by case.
         warnings: what a user should know.
         n_done_before: cases that an earlier run had written.
+        taken_along: what became of the old data set's folds and subjects, a sentence each.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Built:
     missing: Mapping[str, str]
     warnings: tuple[str, ...]
     n_done_before: int
+    taken_along: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -66,7 +69,8 @@ def run_roi_build(
     """Make a raw data set of the training cases' regions of interest.
 
     Images keep their values, types and places in the scanner; labels are written as uint8. A run that was
-    ended, or in which cases failed, goes on when it is started again with the same settings.
+    ended, or in which cases failed, goes on when it is started again with the same settings. Folds and
+    subjects of the old data set are those of the new one.
 
     Args:
         source: folder of the raw data set.
@@ -122,10 +126,12 @@ def run_roi_build(
             cases[case] = asdict(outcome.result)
     cases, missing = dict(sorted(cases.items())), dict(sorted(missing.items()))
     write_json({"settings": described, "cases": cases, "missing": missing}, target / BOXES)
+    taken: list[str] = []
     if cases:
+        taken = take_splits_along(source, target, cases)
         write_json(_dataset_json(raw, label_map, described, len(cases)), target / "dataset.json")
     warnings += _lost(cases)
-    return Built(target, cases, missing, tuple(warnings), len(done))
+    return Built(target, cases, missing, tuple(warnings), len(done), tuple(taken))
 
 
 def _boxes_from(coarse: Coarse | None, whole: bool) -> str:

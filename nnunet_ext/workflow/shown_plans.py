@@ -13,7 +13,7 @@ from nnunet_ext.errors import DamagedFile, DatasetError, NnunetExtError
 from nnunet_ext.labels import Dataset, Labels
 from nnunet_ext.report.pictures.weights import WeightMatrix
 from nnunet_ext.report.tunings import TuningReport, read_tuning, step_in_words
-from nnunet_ext.workflow.tuning_report import REPORT
+from nnunet_ext.workflow.tuning_report import REPORT, report_of
 
 SAME_WEIGHT = 1e-3  # a plan may be rounded by hand
 
@@ -39,7 +39,7 @@ def shown_plan(path: Path | None, dataset: Dataset | None) -> ShownPlan:
     """The plan's weights, and what its tuning found, each where it is there.
 
     Args:
-        path: the plan, beside which a tuning_report.json may lie, or such a report; None for none.
+        path: the plan, beside which its tuning report may lie, or such a report; None for none.
         dataset: whose labels have the weights.
 
     Raises:
@@ -49,7 +49,8 @@ def shown_plan(path: Path | None, dataset: Dataset | None) -> ShownPlan:
         return ShownPlan()
     is_report = path.suffix == ".json"
     faults: list[str] = []
-    tuning = _tuning(path if is_report else path.with_name(REPORT), faults, must_exist=is_report)
+    report = path if is_report else _report_beside(path)
+    tuning = _tuning(report, faults, must_exist=is_report)
     if is_report:
         return ShownPlan(tuning.weights if tuning else None, tuning, tuple(faults))
     plan = read_plan(path)
@@ -60,8 +61,13 @@ def shown_plan(path: Path | None, dataset: Dataset | None) -> ShownPlan:
     except NnunetExtError as error:
         return ShownPlan(None, tuning, (*faults, f"The weights of {path} are not shown: {error}"))
     fits = tuning is None or _is_same(weights, tuning.weights)
-    note = "" if tuning is None or fits else _about_other(path.name, tuning)
+    note = "" if tuning is None or fits else _about_other(path.name, report.name, tuning)
     return ShownPlan(weights, tuning, tuple(faults), note)
+
+
+def _report_beside(plan: Path) -> Path:
+    own = report_of(plan)
+    return own if own.is_file() else plan.with_name(REPORT)
 
 
 def _tuning(path: Path, faults: list[str], *, must_exist: bool) -> TuningReport | None:
@@ -98,8 +104,8 @@ def _is_same(plan: WeightMatrix, tuned: WeightMatrix) -> bool:
     )
 
 
-def _about_other(name: str, tuning: TuningReport) -> str:
+def _about_other(name: str, report: str, tuning: TuningReport) -> str:
     return (
-        f"{name} is not what the {REPORT} beside it recommends, which was written with {tuning.plan}: what "
+        f"{name} is not what the {report} beside it recommends, which was written with {tuning.plan}: what "
         "follows on its tuning is true of that plan. Tune again for scores of this one."
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.configurations.plans import read_plans
+from nnunet_ext.configurations.plans import needed_trainer, read_plans
 from nnunet_ext.devices import check_device
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.labels import read_dataset
 from nnunet_ext.paths import find_dataset
+from nnunet_ext.splits.audit import case_meant
 from nnunet_ext.splits.files import SPLITS, read_splits
+from nnunet_ext.splits.making import Split
+from nnunet_ext.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers.benchmark import BenchmarkOrder
 from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, launch
+
+log = logging.getLogger(__name__)
 
 DATA_ENDINGS = (".b2nd", ".npz", ".npy")
 SEGMENTATION = "_seg"  # before the ending of what Blosc2 keeps beside a case
@@ -31,10 +37,29 @@ def run_train(order: Launch) -> None:
     """
     check_launch(order)
     check_training(order)
+    _check_plans(order)
     if order.only_run_validation:
         folders = find_dataset(order.dataset)
         _check_trained(order, folders.results or Path(folders.name))
     launch(order)
+
+
+def _check_plans(order: Launch) -> None:
+    """Refuse a trainer that the plans' network does not fit, and a training into another one's folder.
+
+    Raises:
+        UsageError: either of them.
+    """
+    plans = read_plans(_preprocessed(order.dataset, os.environ) / f"{order.plans}.json")
+    trainer = needed_trainer(plans.resolve(order.configuration))
+    if trainer is not None and not order.trainer.startswith(trainer):
+        raise UsageError(
+            f"Configuration {order.configuration} of {plans.name} has a UNet++ with nested deep supervision, "
+            f"which {order.trainer} cannot train. Take -tr {trainer}."
+        )
+    is_begun = order.continue_training or order.only_run_validation
+    if plans.about_name and not is_begun and plans.path.with_name(f"{plans.stated_name}.json").is_file():
+        raise UsageError(plans.about_name)
 
 
 def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str] = os.environ) -> None:
@@ -105,11 +130,37 @@ def _check_cases(cases: set[str], splits_file: Path, fold: str, command: str) ->
     if empty:
         raise UsageError(f"Fold {fold} of {splits_file} has no case in {' and '.join(empty)}.")
     missing = sorted({*split["train"], *split["val"]} - cases)
+    files = [name for name in missing if case_meant(name) in cases]
+    if files:
+        raise UsageError(
+            f"Fold {fold} of {splits_file} names {len(files)} files where it must name cases: "
+            f"{files[0]} is {case_meant(files[0])}. Write names without folders, channels and endings."
+        )
     if missing:
         shown = ", ".join(missing[:N_SHOWN]) + (" …" if len(missing) > N_SHOWN else "")
         raise UsageError(
             f"{len(missing)} cases of fold {fold} in {splits_file} are not preprocessed: {shown}. Run "
-            f"{command}, or name cases there without file endings."
+            f"{command}, or make a split of the cases that there are, with nnunet_ext splits."
+        )
+    _tell_leaks(split, splits_file, fold)
+
+
+def _tell_leaks(split: Split, splits_file: Path, fold: str) -> None:
+    """Warn of cases and subjects that a fold both trains and validates; its scores will be too good."""
+    if both := sorted(set(split["train"]) & set(split["val"])):
+        log.warning(f"warning: fold {fold} of {splits_file} trains on {len(both)} cases that it validates")
+    try:
+        subjects = read_subjects(splits_file.with_name(SUBJECTS))
+    except DatasetError as error:
+        log.warning(f"warning: {error}")
+        return
+    if subjects is None:
+        return
+    train, val = ({one.subject for one in subjects.origins(split[part])} for part in ("train", "val"))
+    if shared := sorted(train & val):
+        log.warning(
+            f"warning: fold {fold} of {splits_file} trains on {len(shared)} subjects that it validates, such "
+            f"as {shared[0]}: its scores will be too good. nnunet_ext splits makes folds without."
         )
 
 

@@ -12,6 +12,7 @@ from nnunet_ext.labels import Dataset
 from nnunet_ext.objective import Objective
 from nnunet_ext.overlap import Counts
 from nnunet_ext.postprocess.tuning import Entries, Learnt
+from nnunet_ext.subjects import Units
 from nnunet_ext.workflow.validation import Validation
 
 
@@ -66,6 +67,7 @@ class Tuning:
     Attributes:
         dataset: labels and file ending.
         validation: members, cases and folds.
+        units: what each case belongs to where errors are estimated: its subject, if that is known.
         objective: what was raised.
         rows: all candidates, from simple to complex.
         recommended: index of the one to take.
@@ -78,6 +80,7 @@ class Tuning:
 
     dataset: Dataset
     validation: Validation
+    units: Units
     objective: Objective
     rows: tuple[Row, ...]
     recommended: int
@@ -92,6 +95,16 @@ class Tuning:
         """The best of the members alone."""
         singles = [row for row in self.rows if row.candidate.complexity == SINGLE and row.learnt is None]
         return max(singles, key=lambda row: row.rated.score)
+
+
+def split_subjects(tuning: Tuning) -> list[str]:
+    """Subjects whose cases are in several folds, so that what was learnt on one was scored on another."""
+    if not tuning.units.are_subjects:
+        return []
+    folds: dict[str, set[str]] = {}
+    for unit, fold in zip(tuning.units.of_cases, tuning.validation.folds, strict=True):
+        folds.setdefault(unit, set()).add(fold)
+    return sorted(unit for unit, of_unit in folds.items() if len(of_unit) > 1)
 
 
 def plan_of(tuning: Tuning) -> Plan:

@@ -15,10 +15,11 @@ from nnunet_ext.ensemble.scoring import Scorer
 from nnunet_ext.labels import read_dataset
 from nnunet_ext.objective import Objective
 from nnunet_ext.postprocess.tuning import ReferenceSizes, StepTuner
+from nnunet_ext.subjects import Subjects, find_subjects, units_of
 from nnunet_ext.workers import default_processes
 from nnunet_ext.workflow.tuned import Row, Tuning
 from nnunet_ext.workflow.tuning_desk import Desk, OnCase, read_cases, say_nothing
-from nnunet_ext.workflow.validation import Validation, find_validation
+from nnunet_ext.workflow.validation import Validation, find_validation, groups_of
 
 SEARCH_VOXELS = 1 << 14  # contested ones of each case that a search looks at
 
@@ -51,10 +52,12 @@ def run_tuning(
     objective = objective or Objective()
     n_processes = default_processes() if n_processes is None else n_processes
     data = read_dataset(dataset)
-    validation = find_validation(folders, data.file_ending)
+    subjects = find_subjects((dataset, references, *(path for paths in folders.values() for path in paths)))
+    validation = find_validation(folders, data.file_ending, subjects)
     started = time.perf_counter()
     cases, failed = read_cases(validation, references, data, n_processes, on_case)
-    validation = _only(validation, [case.scored.case_id for case in cases])
+    validation = _only(validation, [case.scored.case_id for case in cases], subjects)
+    units = units_of([case.case_id for case in validation.cases], subjects)
     read = time.perf_counter()
     scorer = Scorer([case.scored for case in cases], data.labels, data.ignore)
     n_voxels = sum(int(np.prod(case.volume.settled.shape)) for case in cases)
@@ -69,12 +72,13 @@ def run_tuning(
     rows = [_bare(candidate) for candidate in candidates]
     rows += _with_steps(_worth_processing(candidates, objective), desk, validation.folds, sizes, objective)
     rows.sort(key=lambda row: row.complexity)
-    rated = rate([row.held_out for row in rows], objective, [row.eligible for row in rows])
+    rated = rate([row.held_out for row in rows], objective, [row.eligible for row in rows], units.of_cases)
     rows = [replace(row, rated=one) for row, one in zip(rows, rated, strict=True)]
     chosen = recommend(rated, [row.complexity for row in rows], [row.eligible for row in rows])
     return Tuning(
         data,
         validation,
+        units,
         objective,
         tuple(rows),
         chosen,
@@ -127,7 +131,7 @@ def _worth_processing(candidates: Sequence[Candidate], objective: Objective) -> 
     return [best, *(one for one in candidates if one.complexity >= EQUAL)]
 
 
-def _only(validation: Validation, case_ids: Sequence[str]) -> Validation:
+def _only(validation: Validation, case_ids: Sequence[str], subjects: Subjects | None) -> Validation:
     """The same without the cases that failed."""
     kept = [
         (case, fold)
@@ -136,5 +140,5 @@ def _only(validation: Validation, case_ids: Sequence[str]) -> Validation:
     ]
     folds = tuple(fold for _, fold in kept)
     if len(set(folds)) < 2:
-        folds = tuple(f"group {number % 2}" for number in range(len(kept)))
+        folds = groups_of([case.case_id for case, _ in kept], subjects, 2)
     return replace(validation, cases=tuple(case for case, _ in kept), folds=folds)

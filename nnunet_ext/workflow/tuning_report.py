@@ -17,19 +17,28 @@ from nnunet_ext.files import write_json
 from nnunet_ext.outputs import begins_with
 from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
-from nnunet_ext.workflow.tuned import Row, Tuning, plan_of
+from nnunet_ext.workflow.tuned import Row, Tuning, plan_of, split_subjects
 
-REPORT = "tuning_report.json"
-PICTURE = "tuning_report.png"
 AUTHOR = "nnunet_ext tune"  # with which a plan of this verb begins
 is_tuned_plan = begins_with(f"# {AUTHOR}")
+REPORT = "tuning_report.json"  # behind the plan's name; alone, of a version that knew one plan a folder
+
+
+def report_of(plan_file: Path) -> Path:
+    """The report beside a plan: `plan_tuning_report.json` of `plan.yaml`."""
+    return plan_file.with_name(f"{plan_file.stem}_{REPORT}")
+
+
+def picture_of(plan_file: Path) -> Path:
+    """The picture beside a plan: `plan_tuning_report.png` of `plan.yaml`."""
+    return report_of(plan_file).with_suffix(".png")
 
 
 def write_tuning(tuning: Tuning, plan_file: Path) -> None:
-    """Write the plan, and beside it `tuning_report.json` and `tuning_report.png`."""
+    """Write the plan, and its report and picture beside it."""
     write_plan(plan_of(tuning), plan_file, _comment(tuning))
-    write_json(_content(tuning, plan_file), plan_file.with_name(REPORT))
-    _draw(tuning, plan_file.with_name(PICTURE))
+    write_json(_content(tuning, plan_file), report_of(plan_file))
+    _draw(tuning, picture_of(plan_file))
 
 
 def _draw(tuning: Tuning, target: Path) -> None:
@@ -59,7 +68,7 @@ def verdict(tuning: Tuning) -> list[str]:
     best = max((one for one in tuning.rows if one.eligible), key=lambda one: one.rated.score)
     said = [
         f"recommended: {row.name}, held-out score {row.rated.score:.4f} "
-        f"(standard error over cases {row.rated.standard_error:.4f})"
+        f"(standard error {row.rated.standard_error:.4f}, over {tuning.units.words})"
     ]
     if row is single:
         said.append(
@@ -75,7 +84,17 @@ def verdict(tuning: Tuning) -> list[str]:
             f"{best.name} scores {row.rated.behind_best:.4f} more, which is not worth its complexity: up to "
             f"{row.rated.tolerance:.4f} may be chance"
         )
-    return said + _about_rare_labels(tuning) + _about_steps(tuning)
+    return said + _about_split_subjects(tuning) + _about_rare_labels(tuning) + _about_steps(tuning)
+
+
+def _about_split_subjects(tuning: Tuning) -> list[str]:
+    subjects = split_subjects(tuning)
+    if not subjects:
+        return []
+    return [
+        f"{len(subjects)} subjects have cases in several folds, such as {subjects[0]}: held-out scores are "
+        "too good, since the models were trained on other scans of the same subjects"
+    ]
 
 
 def for_new_cases(tuning: Tuning, plan: Path | str) -> list[str]:
@@ -134,6 +153,7 @@ def _content(tuning: Tuning, plan_file: Path) -> dict[str, Any]:
         "objective": asdict(tuning.objective),
         "members": {m.name: [str(folder) for folder in m.folders] for m in validation.plan.members},
         "cases": {case.case_id: fold for case, fold in zip(validation.cases, validation.folds, strict=True)},
+        "errors_over": tuning.units.words,
         "failed": dict(tuning.failed),
         "missing": list(validation.notes),
         "recommended": tuning.rows[tuning.recommended].name,

@@ -11,6 +11,7 @@ from nnunet_ext.ensemble.members import Case, Source, find_cases
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
 from nnunet_ext.paths import dataset_folder
+from nnunet_ext.subjects import Subjects, units_of
 from nnunet_ext.trained import ModelFiles, TrainedModel
 from nnunet_ext.workflow.stages import stages_for
 
@@ -61,13 +62,16 @@ class Validation:
     notes: tuple[str, ...]
 
 
-def find_validation(folders: Mapping[str, Sequence[Path]], file_ending: str) -> Validation:
+def find_validation(
+    folders: Mapping[str, Sequence[Path]], file_ending: str, subjects: Subjects | None = None
+) -> Validation:
     """Find the validation probabilities of models, and match their cases by name.
 
     Args:
         folders: by the member's name, trained models' folders (`TRAINER__PLANS__CONFIGURATION`), or
             folders of probabilities.
         file_ending: of the data set's images.
+        subjects: whose scans the cases are; groups keep a subject's cases together.
 
     Raises:
         PlanError: a member has no probabilities at all.
@@ -88,7 +92,7 @@ def find_validation(folders: Mapping[str, Sequence[Path]], file_ending: str) -> 
         raise UsageError(
             joined_faults(f"{len(cases)} cases have probabilities of all members; 2 at least:", faults)
         )
-    return Validation(plan, cases, _folds_of(cases), tuple(notes))
+    return Validation(plan, cases, _folds_of(cases, subjects), tuple(notes))
 
 
 def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
@@ -220,8 +224,17 @@ def fold_name(sources: Sequence[Source]) -> str | None:
     return None
 
 
-def _folds_of(cases: Sequence[Case]) -> tuple[str, ...]:
+def _folds_of(cases: Sequence[Case], subjects: Subjects | None) -> tuple[str, ...]:
     folds = [fold_name(case.sources) for case in cases]
     if None not in folds and len(set(folds)) > 1:
         return tuple(f"fold {fold}" for fold in folds)
-    return tuple(f"group {number % N_GROUPS}" for number in range(len(cases)))
+    return groups_of([case.case_id for case in cases], subjects, N_GROUPS)
+
+
+def groups_of(cases: Sequence[str], subjects: Subjects | None, n_groups: int) -> tuple[str, ...]:
+    """Groups of cases to hold out one after the other, one a case; a subject's cases are in one group."""
+    units = units_of(cases, subjects).of_cases
+    if len(set(units)) < 2:
+        units = tuple(cases)
+    number_of = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+    return tuple(f"group {number_of[unit] % n_groups}" for unit in units)

@@ -48,5 +48,14 @@ def test_the_error_of_a_difference_is_taken_case_by_case():
     assert standard_error(objective.without_each(one)) > 0.01
 
 
+def test_the_error_over_subjects_takes_all_cases_of_one_as_one_observation():
+    values = np.random.default_rng(2).integers(2, 9, 10)
+    once = np.stack([np.full(10, 10), np.full(10, 10), values], axis=-1)[:, None]
+    twice, subjects = np.repeat(once, 2, axis=0), [f"s{i // 2}" for i in range(20)]
+    errors = (Objective().without_each(once), Objective().without_each(twice, subjects))
+    assert standard_error(errors[1]) == pytest.approx(standard_error(errors[0]))
+    assert standard_error(Objective().without_each(twice)) < 0.75 * standard_error(errors[0])
+
+
 def test_one_case_tells_no_error():
     assert standard_error(np.array([0.5])) == 0

@@ -77,16 +77,29 @@ def pair_blocks(material: Material) -> list[Block]:
     if len(material.scores) < 2:
         hint = "train another configuration or trainer, or name another folder of segmentations with -i"
         return [Missing(f"There is one model with validated cases, and nothing to compare it with; {hint}.")]
-    pairs = compare(material.scores, best, label_names(material.scores))
+    pairs = compare(material.scores, best, label_names(material.scores), material.subjects)
     if not pairs:
         return [Missing(f"No model has cases in common with {best.name}; validate them on the same folds.")]
     words = Items(tuple(_in_words(pair) for pair in pairs if pair.label == MEAN))
     note = (
-        f"Every model against {best.name}, on the cases that both have. In brackets, 95 % of the means of "
-        "resampled cases; p of Wilcoxon's signed-rank test, corrected by Holm's method for all tests of this "
-        "table. Cases of cross-validation share training cases, so p is rather too small."
+        f"Every model against {best.name}, on the cases that both have. {_about_units(pairs)} p is "
+        "corrected by Holm's method for all tests of this table. Cases of cross-validation share training "
+        "cases, so p is rather too small."
     )
     return [Text(note), words, Grid(_pair_table(pairs))]
+
+
+def _about_units(pairs: Sequence[Pair]) -> str:
+    """What was resampled and tested."""
+    if any(pair.units.are_subjects for pair in pairs):
+        return (
+            "In brackets, 95 % of the means of resampled subjects, each with all its cases; p of Wilcoxon's "
+            "signed-rank test on the subjects' means."
+        )
+    return (
+        "In brackets, 95 % of the means of resampled cases; p of Wilcoxon's signed-rank test. No subjects "
+        "are known; where a subject has several cases, both are too sure: tell them with nnunet_ext splits."
+    )
 
 
 def _in_words(pair: Pair) -> str:
@@ -102,12 +115,13 @@ def _in_words(pair: Pair) -> str:
 
 
 def _pair_table(pairs: Sequence[Pair]) -> Table:
-    header = ("model", "label", "cases", "difference", "95 % interval", "better", "worse", "p")
+    header = ("model", "label", "cases", "subjects", "difference", "95 % interval", "better", "worse", "p")
     rows = tuple(
         (
             pair.name,
             pair.label,
             str(pair.n),
+            str(pair.units.n) if pair.units.are_subjects else NOTHING,
             f"{pair.difference:+.3f}",
             f"[{pair.interval[0]:+.3f}, {pair.interval[1]:+.3f}]",
             str(pair.n_better),

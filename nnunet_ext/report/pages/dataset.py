@@ -8,12 +8,13 @@ from statistics import median
 from typing import Any
 
 from nnunet_ext.documents import read_json
-from nnunet_ext.report.pages.blocks import Block, Grid, Missing, Text
+from nnunet_ext.report.pages.blocks import Block, Grid, Items, Missing, Text
 from nnunet_ext.report.pages.material import Material
 from nnunet_ext.report.pages.record import cases_per_label
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.tables import NOTHING, Table
 
+SHOWN = 3
 SPLITS, FINGERPRINT, DATASET = "splits_final.json", "dataset_fingerprint.json", "dataset.json"
 
 
@@ -22,6 +23,7 @@ def dataset_blocks(material: Material) -> list[Block]:
     folders = [material.folders.raw, material.folders.preprocessed]
     folders += [run.folder.path.parent for run in material.runs]
     blocks: list[Block] = [Text(_about(material, [folder for folder in folders if folder is not None]))]
+    blocks += _leaks(material)
     table = _splits(material)
     if table is None:
         hint = "the folds have no validation yet, and nnUNet_preprocessed holds no splits_final.json"
@@ -30,6 +32,28 @@ def dataset_blocks(material: Material) -> list[Block]:
             Missing(f"Cases of each fold are not known: {hint}. nnU-Net writes both in training."),
         ]
     return [*blocks, Grid(table)]
+
+
+def _leaks(material: Material) -> list[Block]:
+    """The subjects that a fold both trains and validates; a sentence where none are known."""
+    if material.subjects is None:
+        hint = "nnunet_ext splits --audit --subject_pattern REGEX looks for leaks, and remembers them"
+        return [Text(f"Whose scan each case is was not told; {hint}.")]
+    folder = material.folders.preprocessed
+    splits = _json(folder / SPLITS) if folder else None
+    said = []
+    for fold, split in enumerate(splits if isinstance(splits, list) else ()):
+        try:
+            train, val = (
+                {one.subject for one in material.subjects.origins(split[part])} for part in ("train", "val")
+            )
+        except (KeyError, TypeError):
+            continue
+        if both := sorted(train & val):
+            some = ", ".join(both[:SHOWN]) + (f" and {len(both) - SHOWN} more" if len(both) > SHOWN else "")
+            text = f"Fold {fold} trains and validates scans of {some}: its validation tells too much good."
+            said.append(text)
+    return [Items(tuple(said))] if said else []
 
 
 def _about(material: Material, folders: Sequence[Path]) -> str:

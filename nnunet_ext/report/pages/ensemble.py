@@ -6,7 +6,7 @@ import math
 
 from nnunet_ext.report.pages.blocks import Block, Grid, Heading, Items, Missing, Picture, Text
 from nnunet_ext.report.pages.material import Material
-from nnunet_ext.report.pairs import MEAN, compare
+from nnunet_ext.report.pairs import MEAN, Pair, compare
 from nnunet_ext.report.pictures.candidates import Bar, draw_candidates
 from nnunet_ext.report.pictures.weights import WeightMatrix, draw_weights
 from nnunet_ext.report.result_tables import number
@@ -47,7 +47,7 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
     bars = [_bar(one, tuning) for one in tuning.candidates]
     left_out = [f"left out: {text}" for text in tuning.left_out[:SHOWN_LEFT_OUT]]
     more = len(tuning.left_out) - SHOWN_LEFT_OUT
-    left_out += [f"{more} more are in tuning_report.json"] if more > 0 else []
+    left_out += [f"{more} more are in the tuning report"] if more > 0 else []
     by_name = {one.name: one.labels for one in tuning.candidates}
     title = "Held-out Dice over the cases that hold a label, and false alarms in the others"
     text = f"Scores of the candidates; {tuning.recommended} is recommended"
@@ -91,6 +91,10 @@ def _mark(one: TunedCandidate, tuning: TuningReport) -> str:
     return "" if one.is_eligible else "not accepted"
 
 
+def _of_what(pair: Pair) -> str:
+    return f"{pair.units.n} subjects" if pair.units.are_subjects else "cases"
+
+
 def gains(material: Material) -> list[str]:
     """What each folder of segmentations gains over the best single model, a sentence each."""
     best = best_of(material.scores)
@@ -100,7 +104,8 @@ def gains(material: Material) -> list[str]:
     return [
         f"{pair.name} {'loses' if pair.difference < 0 else 'gains'} {abs(pair.difference):.4f} Dice against "
         f"{best.name}, the best single model "
-        f"({pair.label}, {pair.n} cases; 95 % interval {pair.interval[0]:+.4f} to {pair.interval[1]:+.4f})."
-        for pair in compare(made, best, label_names(material.scores))
+        f"({pair.label}, {pair.n} cases; 95 % interval {pair.interval[0]:+.4f} to {pair.interval[1]:+.4f}, "
+        f"by resampling {_of_what(pair)})."
+        for pair in compare(made, best, label_names(material.scores), material.subjects)
         if pair.label == MEAN
     ]

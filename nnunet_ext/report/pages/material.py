@@ -14,6 +14,7 @@ from nnunet_ext.report.results import models
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.scores import Scores, short_names
 from nnunet_ext.report.tunings import TuningReport
+from nnunet_ext.subjects import Subjects
 from nnunet_ext.volumes import find_images
 
 RAW_VARIABLE, PREPROCESSED_VARIABLE = "nnUNet_raw", "nnUNet_preprocessed"
@@ -67,6 +68,7 @@ class Material:
         folders: where its cases are.
         weights: of an ensemble; None for none.
         tuning: what an ensemble's tuning found; None for none.
+        subjects: whose scans the cases are; None where nobody told it.
         about_plan: what is to be known of the two before they are read, a sentence each.
     """
 
@@ -76,6 +78,7 @@ class Material:
     folders: DatasetFolders = DatasetFolders()
     weights: WeightMatrix | None = None
     tuning: TuningReport | None = None
+    subjects: Subjects | None = None
     about_plan: tuple[str, ...] = ()
 
     @cached_property

@@ -29,8 +29,7 @@ def used(fold: Path, configuration: str) -> dict[str, str]:
     """What a fold was trained with, by name: versions, machine, sizes; what is not recorded is left out."""
     config, debug = _read(fold / CONFIG), _read(fold / DEBUG)
     plan = _at(_read(fold.parent / PLANS), "configurations", configuration)
-    starts = config.get("starts")
-    start = starts[-1] if isinstance(starts, list) and starts and isinstance(starts[-1], dict) else {}
+    start: dict[str, Any] = next(reversed(_starts(config)), {})
     versions = start.get("versions") or _at(config, "environment", "versions")
     found: dict[str, Any] = dict(versions) if isinstance(versions, dict) else {}
     gpus = start.get("gpus")
@@ -45,7 +44,7 @@ def used(fold: Path, configuration: str) -> dict[str, str]:
         "batch": _at(config, "batch", "effective_batch_size") or _at(plan, "batch_size"),
         "spacing in mm": _at(plan, "spacing"),
         "split": _at(config, "dataset", "split"),
-        "command": config.get("command"),
+        "command": start.get("command") or config.get("command"),
     }
     return {name: _text(value) for name, value in {**found, **values}.items() if value not in (None, "", [])}
 
@@ -59,15 +58,29 @@ class Setting:
 
 
 def settings(fold: Path) -> dict[str, Setting]:
-    """Every setting by name; none where they are not recorded."""
-    recorded = _read(fold / CONFIG).get("settings")
+    """Every setting by name, as it was at the last start; none where they are not recorded."""
+    config = _read(fold / CONFIG)
+    recorded = config.get("settings")
     if not isinstance(recorded, dict):
         return {}
-    return {
+    found = {
         str(name): Setting(f"{_text(one.get('value'))} ({one.get('source')})", one.get("source") == DEFAULT)
         for name, one in recorded.items()
         if isinstance(one, dict)
     }
+    for start in _starts(config):
+        changed = start.get("changed_settings")
+        for name, one in changed.items() if isinstance(changed, dict) else ():
+            if isinstance(one, dict):
+                source = f"{one['source']}, " if one.get("source") else ""
+                when = f"{_text(one.get('was'))} before epoch {start.get('epoch')}"
+                found[str(name)] = Setting(f"{_text(one.get('now'))} ({source}{when})", False)
+    return found
+
+
+def _starts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    starts = config.get("starts")
+    return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
 
 
 def _read(path: Path) -> dict[str, Any]:

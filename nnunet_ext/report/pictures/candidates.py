@@ -12,7 +12,7 @@ from nnunet_ext.report.pictures.themes import Theme, as_png, plain_text
 
 WIDTH, ROW, ROOM_BELOW = 9.0, 0.3, 0.75  # inches
 OTHER, CHOSEN = 0, 1  # colours of a theme
-SCALE = "score: held out with one standard error over cases (dot), fitted on all cases (ring)"
+SCALE = "score: held out with one standard error (dot), fitted on all cases (ring)"
 
 
 @dataclass(frozen=True)

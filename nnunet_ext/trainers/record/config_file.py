@@ -11,7 +11,7 @@ from typing import Any
 from nnunet_ext.documents import read_json
 from nnunet_ext.files import write_json
 
-STARTS = "starts"
+STARTS, CHANGED = "starts", "changed_settings"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,12 @@ class Written:
     remark: str | None = None
 
 
-def write_config(path: Path, describe: Callable[[], Mapping[str, Any]], start: Mapping[str, Any]) -> Written:
+def write_config(
+    path: Path,
+    describe: Callable[[], Mapping[str, Any]],
+    start: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> Written:
     """Write the record of a training that begins or goes on.
 
     Args:
@@ -35,6 +40,8 @@ def write_config(path: Path, describe: Callable[[], Mapping[str, Any]], start: M
         describe: tells what the training is, where that is not recorded yet.
         start: this start of it; its `epoch` is the first to be trained. Where that is not 0 the
             content of an older record stays as it is, and the start joins the others.
+        settings: those of this start, by name with `value` and `source`; what is not as it was at the
+            start before is recorded as `changed_settings`.
 
     Returns:
         What was written. A damaged record is put aside under another name.
@@ -46,8 +53,20 @@ def write_config(path: Path, describe: Callable[[], Mapping[str, Any]], start: M
     if start["epoch"] > 0:
         older, remark = _read(path)
         if older is not None:
-            return _write(path, {**older, STARTS: [*older[STARTS], dict(start)]})
-    return _write(path, {**describe(), STARTS: [dict(start)]}, remark)
+            changed = changed_settings(_values_so_far(older), settings)
+            return _write(path, {**older, STARTS: [*older[STARTS], {**start, CHANGED: changed}]})
+    return _write(path, {**describe(), STARTS: [{**start, CHANGED: {}}]}, remark)
+
+
+def _values_so_far(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the last start: the recorded ones with what each start has changed since."""
+    try:
+        values = {name: one["value"] for name, one in record["settings"].items()}
+        for start in record[STARTS]:
+            values |= {name: one["now"] for name, one in start.get(CHANGED, {}).items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}  # of a record that somebody wrote into
+    return values
 
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
@@ -72,10 +91,13 @@ def _write(path: Path, content: dict[str, Any], remark: str | None = None) -> Wr
     return Written(plain, remark)
 
 
-def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings whose value is not the one that a checkpoint recorded."""
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Settings whose value is another one than before, with where the new one came from."""
+    plain = json.loads(json.dumps(now, default=str))
     return {
-        name: {"was": before[name], "now": value}
-        for name, value in now.items()
-        if name in before and before[name] != value
+        name: {"was": before[name], "now": one["value"], "source": one["source"]}
+        for name, one in plain.items()
+        if name in before and before[name] != one["value"]
     }

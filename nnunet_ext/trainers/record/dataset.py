@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Only what names a part of one subject's visit: a bare number may as well be the subject.
-SUBJECT = re.compile(r"(?P<subject>.+)_(?:frame|phase|timepoint|session|visit|slice)_?\d+", re.IGNORECASE)
+from nnunet_ext.subjects import Subjects, subject_by_name
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,12 @@ class Split:
     made_by: str
 
 
-def subject_of(case_id: str) -> str:
-    """The subject that a case's name tells (`patient001` of `patient001_frame01`), else the case itself."""
-    match = SUBJECT.fullmatch(case_id)
-    return match["subject"] if match else case_id
-
-
 def describe_dataset(
-    name: str, split: Split, cases_of_label: Mapping[str, Sequence[str]], unread: Sequence[str] = ()
+    name: str,
+    split: Split,
+    cases_of_label: Mapping[str, Sequence[str]],
+    unread: Sequence[str] = (),
+    known: Subjects | None = None,
 ) -> dict[str, Any]:
     """The data set of a training.
 
@@ -43,6 +39,7 @@ def describe_dataset(
         split: its cases.
         cases_of_label: the cases that hold each label.
         unread: a sentence for each case whose labels are unknown.
+        known: the subjects as a user told them; None where only the cases' names tell any.
 
     Returns:
         Plain values. `subjects_on_both_sides` are those a validation tells too much good of; where
@@ -50,13 +47,17 @@ def describe_dataset(
     """
     training, validation = set(split.training), set(split.validation)
     cases = sorted(training | validation)
-    subjects = {case_id: subject_of(case_id) for case_id in cases}
+    subjects = (
+        {one.case_id: one.subject for one in known.origins(cases)}
+        if known
+        else {case_id: subject_by_name(case_id) or case_id for case_id in cases}
+    )
     both = {subjects[case_id] for case_id in training} & {subjects[case_id] for case_id in validation}
     return {
         "name": name,
         "cases": len(cases),
         "subjects": len(set(subjects.values())),
-        "subjects_are": _how_subjects_were_found(cases),
+        "subjects_are": _how_subjects_were_found(cases, known),
         "split": split.made_by,
         "training_cases": len(training),
         "validation_cases": len(validation),
@@ -72,8 +73,13 @@ def describe_dataset(
     }
 
 
-def _how_subjects_were_found(cases: Iterable[str]) -> str:
-    found = Counter(SUBJECT.fullmatch(case_id) is not None for case_id in cases)
+def _how_subjects_were_found(cases: Sequence[str], known: Subjects | None) -> str:
+    if known is not None:
+        unknown = len(known.unknown(cases))
+        how = f"the pattern {known.pattern}" if known.pattern is not None else "a table"
+        rest = f"; the {unknown} cases that it says nothing of are a subject each" if unknown else ""
+        return f"those that nnunet_ext splits was told, by {how}{rest}"
+    found = Counter(subject_by_name(case_id) is not None for case_id in cases)
     if not found[True]:
         return "the cases: their names tell no subjects"
     if not found[False]:

@@ -16,6 +16,7 @@ from torch import distributed
 from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.labels import labels_of
+from nnunet_ext.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers import comparison
 from nnunet_ext.trainers.case_labels import cases_with_labels
 from nnunet_ext.trainers.record.dataset import Split, describe_dataset
@@ -55,10 +56,7 @@ def describe_training(
         "dataset": _describe_dataset(trainer, split, say),
         "network": network_facts,
         "batch": describe_batch(trainer),
-        "settings": {
-            name: {"value": value, "source": trainer.resolved.origins[name]}
-            for name, value in trainer.settings
-        },
+        "settings": describe_settings(trainer),
         "sha256": {
             "plans": comparison.sha256_of_content(trainer.plans_manager.plans),
             "split": comparison.Split(split.training, split.validation).sha256,
@@ -66,13 +64,15 @@ def describe_training(
     }
 
 
-def describe_start(epoch: int, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """One start of a training.
+def describe_settings(trainer: Any) -> dict[str, dict[str, Any]]:
+    """Every setting by name: its value, and where that came from."""
+    return {
+        name: {"value": value, "source": trainer.resolved.origins[name]} for name, value in trainer.settings
+    }
 
-    Args:
-        epoch: the first to be trained.
-        changed: settings that are not as they were.
-    """
+
+def describe_start(epoch: int) -> dict[str, Any]:
+    """One start of a training, whose first epoch this is."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "epoch": epoch,
@@ -80,7 +80,6 @@ def describe_start(epoch: int, changed: Mapping[str, Any]) -> dict[str, Any]:
         "host": describe_host(),
         "gpus": gpu_names(),
         "versions": versions(),
-        "changed_settings": dict(changed),
     }
 
 
@@ -154,4 +153,9 @@ def _describe_dataset(trainer: Any, split: Split, say: Callable[[str], None]) ->
         faults.append(f"Cases per label were not counted: {error}")
     for fault in faults:
         say(fault)
-    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults)
+    known = None
+    try:
+        known = read_subjects(Path(trainer.preprocessed_dataset_folder_base) / SUBJECTS)
+    except DatasetError as error:
+        say(f"Subjects are counted by the cases' names: {error}")
+    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults, known)

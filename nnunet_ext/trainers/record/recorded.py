@@ -12,9 +12,14 @@ from typing import Any
 import torch
 from torch import distributed
 
-from nnunet_ext.trainers.record.config_file import changed_settings, write_config
+from nnunet_ext.trainers.record.config_file import write_config
 from nnunet_ext.trainers.record.curves import Picture
-from nnunet_ext.trainers.record.description import describe_start, describe_training, foreground_names
+from nnunet_ext.trainers.record.description import (
+    describe_settings,
+    describe_start,
+    describe_training,
+    foreground_names,
+)
 from nnunet_ext.trainers.record.gpu import memory_of
 from nnunet_ext.trainers.record.history import MEASURED, HistoryFile, epoch_of
 from nnunet_ext.trainers.record.meter import EpochMeter, Timed
@@ -89,12 +94,11 @@ class Recorded(nnUNetTrainerEarlyStopping):
 
     def _write_config(self) -> None:
         cases = self._cases or self.do_split()
-        recorded = self._resumed.record.get("settings", {}) if self._resumed else {}
-        start = describe_start(self.current_epoch, changed_settings(recorded, self.settings.model_dump()))
         written = write_config(
             self._path(CONFIG),
             lambda: describe_training(self, self._bare_network(), cases, self.print_to_log_file),
-            start,
+            describe_start(self.current_epoch),
+            describe_settings(self),
         )
         if written.remark is not None:
             self.print_to_log_file(written.remark)

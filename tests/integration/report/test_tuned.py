@@ -52,7 +52,7 @@ def dataset(tuned):
 
 def test_what_is_read_is_what_the_tuning_found(tuned):
     root, found = tuned
-    report = read_tuning(root / "tuning_report.json")
+    report = read_tuning(root / "plan_tuning_report.json")
     names = foreground_names(found.dataset.labels)
     for one, row in zip(report.candidates, found.rows, strict=True):
         assert (one.name, one.is_eligible) == (row.name, row.eligible)
@@ -70,13 +70,13 @@ def test_a_plan_is_shown_with_the_tuning_beside_it_and_without(tuned, copied):
     both = shown_plan(copied / "plan.yaml", dataset(tuned))
     assert both.tuning is not None and both.weights is not None
     assert (both.faults, both.note) == ((), "")
-    (copied / "tuning_report.json").unlink()
+    (copied / "plan_tuning_report.json").unlink()
     alone = shown_plan(copied / "plan.yaml", dataset(tuned))
     assert alone == type(alone)(both.weights)
 
 
 def test_a_report_alone_shows_the_weights_that_it_recommends(copied):
-    shown = shown_plan(copied / "tuning_report.json", None)
+    shown = shown_plan(copied / "plan_tuning_report.json", None)
     assert shown.tuning is not None and shown.weights == shown.tuning.weights
     assert shown.faults == ()
 
@@ -84,6 +84,7 @@ def test_a_report_alone_shows_the_weights_that_it_recommends(copied):
 def test_a_plan_that_its_tuning_does_not_recommend_is_said(tuned, copied):
     text = (copied / "plan.yaml").read_text(encoding="utf-8")
     (copied / "mine.yaml").write_text(text.partition("weights:")[0], encoding="utf-8")
+    (copied / "plan_tuning_report.json").rename(copied / "tuning_report.json")  # as earlier versions wrote it
     shown = shown_plan(copied / "mine.yaml", dataset(tuned))
     assert shown.note.startswith("mine.yaml is not what the tuning_report.json beside it recommends")
     assert "written with plan.yaml" in shown.note and shown.faults == ()
@@ -91,7 +92,7 @@ def test_a_plan_that_its_tuning_does_not_recommend_is_said(tuned, copied):
 
 @pytest.mark.parametrize("value", [None, 5, "text", [], {}, [[1]], {"a": None}, {"name": {}}], ids=repr)
 def test_a_damaged_value_is_said_or_does_not_matter(copied, value):
-    path = copied / "tuning_report.json"
+    path = copied / "plan_tuning_report.json"
     whole = json.loads(path.read_text(encoding="utf-8"))
     n_refused = 0
     for damaged in _with_each_value_replaced(whole, value):
@@ -123,7 +124,7 @@ def _with_each_value_replaced(content, value):
     ids=["cut", "foreign", "deep"],
 )
 def test_a_damaged_or_foreign_report_costs_only_itself(tuned, copied, text, said):
-    (copied / "tuning_report.json").write_text(text, encoding="utf-8")
+    (copied / "plan_tuning_report.json").write_text(text, encoding="utf-8")
     shown = shown_plan(copied / "plan.yaml", dataset(tuned))
     assert shown.weights is not None and shown.tuning is None
     (fault,) = shown.faults
@@ -134,7 +135,7 @@ def test_a_damaged_or_foreign_report_costs_only_itself(tuned, copied, text, said
 
 def test_the_page_marks_the_recommended_candidate_and_tells_what_to_beware_of(tuned):
     root, found = tuned
-    report = read_tuning(root / "tuning_report.json")
+    report = read_tuning(root / "plan_tuning_report.json")
     blocks = ensemble_blocks(Material("D", (), weights=report.weights, tuning=report))
     scores, labels = (block.table for block in blocks if isinstance(block, Grid))
     row = found.rows[found.recommended]

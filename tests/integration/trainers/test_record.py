@@ -154,7 +154,9 @@ def test_a_resumed_training_adds_its_start_with_what_was_changed(lab):
     lab.train(EXT, continue_training=True)
     after = config(lab)
     assert [start["epoch"] for start in after["starts"]] == [0, 1]
-    assert after["starts"][1]["changed_settings"] == {"patience": {"was": None, "now": 7}}
+    assert after["starts"][1]["changed_settings"] == {
+        "patience": {"was": None, "now": 7, "source": "environment nnUNet_patience"}
+    }
     assert {**after, "starts": before["starts"]} == before
 
 

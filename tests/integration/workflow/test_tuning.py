@@ -43,7 +43,7 @@ def counts_of_files(folder, root):
 def test_the_plan_fuses_to_what_the_report_says(tuned):
     root, _ = tuned
     assert main(["ensemble", "--plan", str(root / "plan.yaml"), "-o", str(root / "fused"), "-np", "0"]) == 0
-    report = json.loads((root / "tuning_report.json").read_text(encoding="utf-8"))
+    report = json.loads((root / "plan_tuning_report.json").read_text(encoding="utf-8"))
     chosen = next(one for one in report["candidates"] if one["name"] == report["recommended"])
     counts = counts_of_files(root / "fused", root)
     assert Objective().score(counts) == chosen["fitted"]
@@ -116,8 +116,8 @@ def test_without_checkpoints_a_plan_is_told_to_be_for_fusing_only(tmp_path, caps
 
 def test_report_and_picture_lie_beside_the_plan(tuned):
     root, _ = tuned
-    assert (root / "tuning_report.png").read_bytes().startswith(b"\x89PNG")
-    report = json.loads((root / "tuning_report.json").read_text(encoding="utf-8"))
+    assert (root / "plan_tuning_report.png").read_bytes().startswith(b"\x89PNG")
+    report = json.loads((root / "plan_tuning_report.json").read_text(encoding="utf-8"))
     assert report["cases"]["case_04"] == "fold 1"
     single = report["candidates"][0]
     assert (single["name"], single["held_out"]) == ("2d", single["fitted"])

@@ -83,3 +83,51 @@ def test_neither_torch_nor_matplotlib_is_needed(results):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_is_hidden_with_its_reason_and_shown_again(results, capsys):
+    command = ["results", "-i", str(results)]
+    run = "Dataset004_Hippocampus nnUNetTrainer__nnUNetPlans__2d/fold_2"
+    assert main([*command, "--hide", run]) == 2
+    assert "--hide wants a --reason" in capsys.readouterr().err
+    assert main([*command, "--hide", run, "--reason", "falscher Datensatz, größer"]) == 0
+    assert f"--unhide {run.split()[1]}" in capsys.readouterr().out
+    main(["monitor", "--once", "-i", str(results)])
+    assert "fold_2" not in capsys.readouterr().out
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "\n1  " in shown.out and "\n2  " not in shown.out
+    assert "1 runs are hidden; --show_hidden lists them." in shown.err
+    assert main([*command, "--show_hidden"]) == 0
+    shown = capsys.readouterr()
+    assert "\n2  " in shown.out and f"hidden: {run}: falscher Datensatz, größer" in shown.err
+    assert main([*command, "--unhide", run.split()[1]]) == 0
+    capsys.readouterr()
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "\n2  " in shown.out and "hidden" not in shown.err
+    assert main([*command, "--unhide", run]) == 2
+    assert "is not hidden" in capsys.readouterr().err
+
+
+def test_a_whole_model_is_hidden_by_its_name_or_folder(results, capsys):
+    command = ["results", "-i", str(results), "-d", "4"]
+    model = results / "Dataset004_Hippocampus" / "nnUNetTrainer__nnUNetPlans__2d"
+    assert main([*command, "--hide", str(model), "--reason", "old"]) == 0
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "3 more are hidden: --show_hidden" in capsys.readouterr().err
+    assert main([*command, "--unhide", "fold_0"]) == 2
+    assert "name nnUNetTrainer__nnUNetPlans__2d" in capsys.readouterr().err
+    (model / "hidden.json").write_text("{", encoding="utf-8")
+    assert main([*command, "--show_hidden"]) == 0
+    assert "hidden.json cannot be read" in capsys.readouterr().err
+    assert main([*command, "--unhide", model.name]) == 0
+
+
+@pytest.mark.parametrize("name", ["fold_7", "", "fold_0"])
+def test_a_name_that_means_no_run_or_several_is_wrong_usage(results, name, capsys):
+    assert main(["results", "-i", str(results), "--hide", name, "--reason", "x"]) == 2
+    said = "2 folders are meant" if name == "fold_0" else "holds no such fold or model"
+    assert said in capsys.readouterr().err
+    assert not list(results.rglob("hidden.json"))

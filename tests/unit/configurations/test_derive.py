@@ -7,7 +7,7 @@ import pytest
 from nnunet_ext.cli import plans as verb
 from nnunet_ext.cli.main import main
 from nnunet_ext.configurations.derive import Changes, default_name, derive, divisors
-from nnunet_ext.configurations.plans import Plans, compare, find_plans, read_plans
+from nnunet_ext.configurations.plans import Plans, compare, find_plans, needed_trainer, read_plans
 from nnunet_ext.errors import DatasetError, UsageError
 
 ARCHITECTURE = {
@@ -132,7 +132,7 @@ def test_differences_are_told_by_dotted_names(plans):
 
 def test_other_json_files_are_no_plans(plans):
     (plans.path.parent / "splits_final.json").write_text("[]", encoding="utf-8")
-    assert [found.name for found in find_plans(plans.path.parent)] == ["nnUNetPlans"]
+    assert [found.name for found in find_plans(plans.path.parent)[0]] == ["nnUNetPlans"]
     with pytest.raises(DatasetError, match="holds no plans"):
         read_plans(plans.path.parent / "splits_final.json")
     with pytest.raises(UsageError, match="plans there: nnUNetPlans"):
@@ -171,3 +171,54 @@ def test_the_command_lists_derives_compares_and_refuses(folder, capsys):
     assert main([*command, "--spacing", "3", "1", "1", "--network", "features_per_stage=[4, 8, 16]"]) == 0
     assert "nnUNetv2_preprocess -d 8 -c 3d_fullres_sp3x1x1_net" in capsys.readouterr().out
     assert main([*command, "--network", "features_per_stage"]) == 2
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    home = tmp_path / "Dataset007_X"
+    home.mkdir()
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    monkeypatch.setattr(verb, "_print_memory", lambda *_: None)  # it imports torch
+    (home / "nnUNetPlans.json").write_text(json.dumps(CONTENT), encoding="utf-8")
+    return home
+
+
+def test_bad_plans_and_configurations_do_not_end_the_listing(listed, capsys):
+    configurations = {"odd": {"inherits_from": "3d_fulres"}, "fine": {}}
+    content = {"plans_name": "badPlans", "configurations": configurations}
+    (listed / "badPlans.json").write_text(json.dumps(content), encoding="utf-8")
+    flat = {"configurations": {"flat": {"patch_size": 3}}}
+    (listed / "flatPlans.json").write_text(json.dumps(flat), encoding="utf-8")
+    (listed / "cutPlans.json").write_text("{", encoding="utf-8")
+    assert main(["plans", "-d", "7"]) == 1
+    shown = capsys.readouterr()
+    assert "fine" in shown.out and "3d_cascade_fullres" in shown.out
+    assert "configuration odd cannot be read" in shown.err and "no configuration '3d_fulres'" in shown.err
+    assert "configurations.flat.patch_size: Input should be a valid list; found 3" in shown.err
+    assert "cutPlans.json holds no plans" in shown.err and "cannot be read as JSON" in shown.err
+
+
+def test_plans_are_called_by_their_files_name(listed, capsys):
+    (listed / "copyPlans.json").write_text(json.dumps(CONTENT), encoding="utf-8")
+    assert main(["plans", "-d", "7"]) == 0
+    assert "copyPlans.json says plans_name nnUNetPlans" in capsys.readouterr().err
+    assert main(["plans", "-d", "7", "-p", "copyPlans", "--spacing", "3", "1", "1", "--name", "wide"]) == 0
+    entry = json.loads((listed / "copyPlans.json").read_text(encoding="utf-8"))["configurations"]["wide"]
+    assert entry["data_identifier"] == "copyPlans_wide"
+    assert "-c wide -plans_name copyPlans" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("supervision", "trainer"), [("nested", "nnUNetTrainerUNetPlusPlus"), ("pyramid", None), (None, None)]
+)
+def test_the_command_names_the_trainer_that_the_network_needs(listed, capsys, supervision, trainer):
+    content = json.loads(json.dumps(CONTENT))
+    if supervision:
+        architecture = content["configurations"]["3d_fullres"]["architecture"]
+        architecture["network_class_name"] = "nnunet_ext.networks.unet_plus_plus.UNetPlusPlus"
+        architecture["arch_kwargs"]["supervision"] = supervision
+    (listed / "nnUNetPlans.json").write_text(json.dumps(content), encoding="utf-8")
+    assert needed_trainer(content["configurations"]["3d_fullres"]) == trainer
+    assert main(["plans", "-d", "7", "--batch_size", "4", "--dry_run"]) == 0
+    command = "nnUNetv2_train 7 3d_fullres_bs4 0" + (f" -tr {trainer}" if trainer else "")
+    assert command in capsys.readouterr().out.splitlines()[-1]

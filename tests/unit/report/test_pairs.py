@@ -5,6 +5,7 @@ from scipy.stats import wilcoxon
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.pairs import MEAN, compare
 from nnunet_ext.report.scores import Scores
+from nnunet_ext.subjects import Origin, Subjects
 
 
 def scores(name: str, common: list[int]) -> Scores:
@@ -42,6 +43,18 @@ def test_p_is_that_of_wilcoxon_times_the_number_of_tests():
     p = wilcoxon(differences).pvalue
     assert compare([other], base, ["x"])[0].p == pytest.approx(p)
     assert compare([other], base, ["x", "y"])[0].p == pytest.approx(3 * p)
+
+
+def test_the_test_is_on_the_means_of_subjects_and_the_interval_resamples_them():
+    base, other = scores("base", WORSE * 2), scores("other", BETTER * 2)
+    subjects = Subjects({f"case_{i}": Origin(f"case_{i}", f"s{i % 7}") for i in range(14)})
+    apart, together = (compare([other], base, ["x"], known)[0] for known in (None, subjects))
+    once = compare([scores("other", BETTER)], scores("base", WORSE), ["x"])[0]
+    assert (together.n, together.units.n, together.difference) == (14, 7, once.difference)
+    assert together.p == pytest.approx(once.p) and apart.p < 0.5 * together.p
+    assert together.interval == pytest.approx(once.interval, abs=0.005)
+    few = Subjects({f"case_{i}": Origin(f"case_{i}", f"s{i % 5}") for i in range(14)})
+    assert compare([other], base, ["x"], few)[0].p is None
 
 
 def test_holms_p_never_falls_and_is_at_most_1():

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from nnunet_ext.report.processes import (
     find_processes,
     parse_command,
 )
+from nnunet_ext.training_process import RecordedProcess, read_process, record_process
 
 FOLD = FoldFolder(Path("/x"), "Dataset004_Hippocampus", "nnUNetTrainer", "nnUNetPlans", "2d", "0")
 MINE = Training("4", "2d", "0", "nnUNetTrainer", "nnUNetPlans")
@@ -83,6 +85,45 @@ def test_the_workers_are_those_of_the_youngest_process_that_may_write_the_log():
     known = [TrainingProcess(MINE, BEGAN - began, n) for began, n in ((30, 1), (29, 12), (0, 3))]
     assert Processes("here", tuple(known)).n_workers(FOLD, BEGAN) == 12
     assert Processes("here", tuple(known)).n_workers(FOLD, BEGAN - 100) is None
+
+
+WRITER = RecordedProcess(41, BEGAN - 30, "here", "log")
+
+
+@pytest.mark.parametrize(
+    ("started", "writer", "expected"),
+    [
+        ({41: BEGAN - 30.4}, WRITER, "alive"),
+        ({}, WRITER, "gone"),
+        ({41: BEGAN + 500}, WRITER, "gone"),  # another process has its number
+        ({41: BEGAN - 30}, replace(WRITER, host="elsewhere"), "unknown"),
+    ],
+)
+def test_a_process_that_recorded_itself_is_known_to_run_or_not(started, writer, expected):
+    assert Processes("here", (), (), started).life_of(writer) == expected
+
+
+def test_this_process_is_found_and_a_dead_one_that_nobody_buried_is_not(tmp_path):
+    log = tmp_path / "training_log.txt"
+    record_process(log)
+    writer = read_process(tmp_path / "process.json")
+    assert (writer.pid, writer.log) == (os.getpid(), log.name)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        began = psutil.Process(child.pid).create_time()
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            child.wait()
+        processes = find_processes()
+    assert processes.life_of(writer) == "alive"
+    assert processes.life_of(replace(writer, pid=child.pid, began=began)) == "gone"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": "x", "began": 1, "host": "h", "log": "l"}'])
+def test_a_record_that_is_none_says_nothing(tmp_path, content):
+    (tmp_path / "process.json").write_text(content, encoding="utf-8")
+    assert read_process(tmp_path / "process.json") is None
+    assert read_process(tmp_path / "none.json") is None
 
 
 @pytest.mark.parametrize(("variables", "is_likely"), [({"nnUNet_raw": "/r"}, True), ({}, False)])

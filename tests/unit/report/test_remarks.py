@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_validation_loss_that_rises_while_the_training_loss_falls_is_overfitti
 )
 def test_other_validation_losses_are_not(val):
     assert "overfits" not in kinds(a_run(falling(FALLING, val)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_is_no_overfitting(seed):
+    rng = random.Random(seed)
+    val = [0.5 + rng.gauss(0, 0.02) for _ in range(200)]
+    train = [1.0 - 0.002 * i for i in range(200)]
+    assert "overfits" not in kinds(a_run(falling(train, val)))
+    rising = [value + 0.0008 * max(0, i - 60) for i, value in enumerate(val)]
+    assert "overfits" in kinds(a_run(falling(train, rising)))
 
 
 def test_a_training_loss_that_rises_as_well_is_no_overfitting():

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from training_logs import (
 )
 
 from nnunet_ext.report.finding import find_folds
-from nnunet_ext.report.processes import Processes
+from nnunet_ext.report.processes import OtherProcess, Processes
 from nnunet_ext.report.runs import RunReader, read_runs
 
 FIRST, SECOND = "training_log_2024_4_21_09_00_00.txt", "training_log_2024_4_21_11_00_00.txt"
@@ -207,3 +208,34 @@ def test_a_new_log_goes_on_and_a_shortened_one_begins_anew(tmp_path):
     assert reader.look(NOW, NOBODY).n_done == 4
     (fold / SECOND).unlink()
     assert reader.look(NOW, NOBODY).history.epochs == tuple(epochs(4))
+
+
+def recorded(fold, log=FIRST, host="here", pid=41):
+    content = {"pid": pid, "began": 500.0, "host": host, "log": log}
+    (fold / "process.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("log", "state"),
+    [
+        (LogWriter().text, "died"),
+        (LogWriter().epochs(SOME).text, "died"),
+        (LogWriter().epochs(SOME).end(validated=None).text, "validation missing"),
+    ],
+    ids=["at its start", "between epochs", "in its validation"],
+)
+def test_a_run_whose_recorded_process_is_gone_is_dead_at_once(tmp_path, log, state):
+    fold = write_fold(tmp_path, {FIRST: log})
+    likely = (OtherProcess(0.0),)  # a notebook, which may be the training of a run without a record
+    assert look(fold, 1.0, Processes("here", (), likely)).state == "running"
+    recorded(fold)
+    assert look(fold, 1.0, Processes("here", (), likely)).state == state
+    assert look(fold, 1.0, Processes("here", (), likely, {41: 500.0})).state == "running"
+    elsewhere = look(fold, 1.0, Processes("there", (), likely))
+    assert elsewhere.state == "running" and "on here, where it cannot be seen" in elsewhere.standing.reason
+
+
+def test_the_record_of_an_earlier_start_says_nothing_of_the_newest(tmp_path):
+    fold = write_fold(tmp_path, {FIRST: LogWriter().text, SECOND: LogWriter().text})
+    recorded(fold, FIRST)
+    assert look(fold, 1.0, Processes("here", (), (OtherProcess(0.0),))).state == "running"

@@ -45,6 +45,10 @@ def signs(base, **more):
         (signs(TRAINING, silent_s=299.0, life="missing"), "running", ""),
         (signs(TRAINING, silent_s=301.0, life="missing"), "died", "after epoch 11: no last words"),
         (Signs(), "unknown", "there is no log"),
+        (signs(TRAINING, elsewhere="node7"), "running", "its process is on node7, where it cannot be seen"),
+        (signs(TRAINED, elsewhere="node7"), "running", "case 3 of 8; its process is on node7"),
+        (signs(TRAINING, silent_s=301.0, elsewhere="node7"), "stalled", "after epoch 11; its process is on"),
+        (signs(TRAINING, elsewhere="node7", life="alive"), "running", ""),
     ],
 )
 def test_a_run_stands_as_its_signs_say(given, state, reason):

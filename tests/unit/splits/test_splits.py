@@ -14,7 +14,8 @@ from nnunet_ext.splits.audit import audit
 from nnunet_ext.splits.contents import CaseContent
 from nnunet_ext.splits.files import find_cases, write_splits
 from nnunet_ext.splits.making import k_folds, leave_one_site_out
-from nnunet_ext.splits.subjects import Origin, origins_alone, origins_by_pattern, origins_by_table
+from nnunet_ext.splits.origins import subjects_by_pattern, subjects_by_table
+from nnunet_ext.subjects import Origin, Subjects
 
 N_SUBJECTS, N_FRAMES = 20, 3
 LABELS = {"organ": (1,), "lesion": (2,)}
@@ -32,7 +33,7 @@ def content_of(case: str) -> CaseContent:
 
 
 CONTENTS = [content_of(case) for case in CASES]
-ORIGINS = origins_by_pattern(CASES, PATTERN)
+ORIGINS = subjects_by_pattern(CASES, PATTERN).origins(CASES)
 
 
 def kinds(splits, origins=ORIGINS, contents=CONTENTS):
@@ -95,6 +96,13 @@ def test_the_audit_names_unknown_missing_and_doubled_cases(splits):
     assert gone in " ".join(fault.message for fault in audit(splits, ORIGINS, CONTENTS, LABELS).faults)
 
 
+def test_the_audit_names_files_where_cases_should_be():
+    splits = [{"train": [f"{CASES[0]}_0000.nii.gz"], "val": CASES[1:]}]
+    (fault,) = [one for one in audit(splits, ORIGINS, CONTENTS, LABELS).faults if one.kind == "file_names"]
+    assert fault.message.endswith(f"such as {CASES[0]}_0000.nii.gz: nnU-Net wants {CASES[0]}")
+    assert ("error", "unknown") not in kinds(splits)
+
+
 def test_the_audit_names_copies_on_both_sides(splits):
     first, second = splits[0]["val"][0], splits[0]["train"][0]
     contents = [
@@ -112,26 +120,29 @@ def test_the_audit_names_folds_without_a_label_or_with_little_of_it():
 
 
 def test_a_pattern_must_match_every_case():
-    assert origins_by_pattern(["ab1", "ab2"], "ab")[0].subject == "ab"
+    assert subjects_by_pattern(["ab1", "ab2"], "ab").origins(["ab1"])[0].subject == "ab"
     with pytest.raises(UsageError, match="matches 1 of 2 cases, but not other"):
-        origins_by_pattern(["patient1_x", "other"], r"(patient\d+)")
+        subjects_by_pattern(["patient1_x", "other"], r"(patient\d+)")
     with pytest.raises(UsageError, match="no regular expression"):
-        origins_by_pattern(["a"], "(")
+        subjects_by_pattern(["a"], "(")
 
 
 def test_a_table_tells_subjects_and_sites_with_either_separator(tmp_path):
     table = tmp_path / "subjects.csv"
     table.write_text("Case;Subject;Site\na;S1;Paris\nb;S1;\n", encoding="utf-8-sig")
-    assert origins_by_table(["b", "a"], table) == [Origin("b", "S1"), Origin("a", "S1", "Paris")]
+    assert subjects_by_table(["b", "a"], table).origins(["b", "a"]) == [
+        Origin("b", "S1"),
+        Origin("a", "S1", "Paris"),
+    ]
     with pytest.raises(UsageError, match="lacks 1 cases: c"):
-        origins_by_table(["a", "c"], table)
+        subjects_by_table(["a", "c"], table)
     table.write_text("name,subject\n", encoding="utf-8")
     with pytest.raises(UsageError, match="it needs case and subject"):
-        origins_by_table(["a"], table)
+        subjects_by_table(["a"], table)
 
 
 def test_without_subjects_each_case_is_its_own():
-    assert {o.subject for o in origins_alone(CASES)} == set(CASES)
+    assert {o.subject for o in Subjects().origins(CASES)} == set(CASES)
 
 
 @pytest.fixture
@@ -166,7 +177,7 @@ def test_the_command_writes_keeps_the_old_warns_and_audits(folders, capsys):
     assert main([*command, "-k", "4"]) == 0
     shown = capsys.readouterr()
     assert "1 folds were trained on the old splits" in shown.err
-    kept = [path for path in splits.parent.iterdir() if path != splits]
+    kept = [path for path in splits.parent.glob("splits_*.json") if path != splits]
     assert [json.loads(path.read_text()) for path in kept] == [first]
     picture = folders / "audit.png"
     assert main([*command, "--audit", "--subject_pattern", r"(p\d)_", "--picture", str(picture)]) in (0, 1)
@@ -180,6 +191,49 @@ def test_an_audit_with_errors_exits_with_one(folders, capsys):
     assert main(command) == 0
     assert main([*command, "--subject_pattern", r"(p\d)_"]) == 1
     assert "subject p0 on both sides: p0_f0 trains, p0_f1 validates" in capsys.readouterr().out
+
+
+def test_subjects_are_remembered_and_used_by_the_next_command(folders, capsys):
+    home = folders / "preprocessed" / "Dataset007_Splits"
+    command = ["splits", "-d", "7", "-np", "0"]
+    assert main([*command, "-k", "2"]) == 0
+    assert "no subjects are known, so that no fold could be searched" in capsys.readouterr().out
+    assert not (home / "subjects.json").exists()
+    assert main([*command, "--audit", "--subject_pattern", r"(p\d)_", "--dry_run"]) in (0, 1)
+    assert not (home / "subjects.json").exists()
+    main([*command, "--audit", "--subject_pattern", r"(p\d)_"])
+    assert f"4 subjects are remembered in {home / 'subjects.json'}" in capsys.readouterr().out
+    assert main([*command, "-k", "2"]) == 0
+    first = json.loads((home / "splits_final.json").read_text())[0]
+    assert not {c[:2] for c in first["train"]} & {c[:2] for c in first["val"]}
+    (home / "splits_final.json").write_text(json.dumps([{"train": ["p0_f0"], "val": ["p0_f1"]}]))
+    capsys.readouterr()
+    assert main([*command, "--audit"]) == 1
+    shown = capsys.readouterr().out
+    assert "subject p0 on both sides" in shown and f"subjects are those of {home / 'subjects.json'}" in shown
+
+
+def test_remembered_subjects_that_do_not_fit_the_cases_any_more_are_told(folders, capsys):
+    table = folders / "table.csv"
+    rows = [f"p{n // 2}_f{n % 2},S{n // 2}" for n in range(8)]
+    table.write_text("\n".join(["case,subject", *rows]), encoding="utf-8")
+    command = ["splits", "-d", "7", "-np", "0", "-k", "2"]
+    assert main([*command, "--subjects", str(table)]) == 0
+    raw = folders / "raw" / "Dataset007_Splits"
+    for folder, end in (("imagesTr", "_0000"), ("labelsTr", "")):
+        (raw / folder / f"p0_f0{end}.nii.gz").rename(raw / folder / f"new{end}.nii.gz")
+    assert main(command) == 2
+    assert "says nothing of 1 of 8 cases, such as new" in capsys.readouterr().err
+    main([*command, "--audit"])
+    assert "new: no subject is known" in capsys.readouterr().out
+
+
+def test_a_leak_that_the_names_tell_is_suspected_without_subjects():
+    splits = [{"train": CASES[1:], "val": CASES[:1]}]
+    faults = audit(splits, Subjects().origins(CASES), CONTENTS, LABELS, CASES).faults
+    (suspected,) = [fault.message for fault in faults if fault.kind == "subjects_by_name"]
+    assert "1 subjects on both sides" in suspected and "patient00_frame0 validates" in suspected
+    assert r"--subject_pattern '(.+)_frame_?\d+'" in suspected
 
 
 def test_labels_without_images_are_no_cases_of_a_split(folders):

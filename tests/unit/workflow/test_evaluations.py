@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
+from nnunet_ext.subjects import Subjects, write_subjects
 from nnunet_ext.workflow.evaluations import run_evaluation
 
 SHAPE = (5, 7, 9)
@@ -134,3 +136,21 @@ def test_what_is_missing_on_the_command_line_is_named(tmp_path, capsys):
     assert "-r, -d, -o missing" in capsys.readouterr().err
     assert main(["evaluate", "--compare", str(tmp_path), str(tmp_path)]) == 2
     assert "Evaluate the predictions first" in capsys.readouterr().err
+
+
+def test_intervals_resample_the_subjects_that_splits_was_told(folders, monkeypatch, capsys):
+    root, dataset = folders
+    home = root / "preprocessed" / "Dataset007_X"
+    write_subjects(Subjects(pattern="[ab]"), home / "subjects.json")
+    monkeypatch.setenv("nnUNet_preprocessed", str(root / "preprocessed"))
+    labels = root / "raw" / "Dataset007_X" / "labelsTr"
+    shutil.copytree(root / "ref", labels)
+    for name in ("one", "two"):
+        command = ["evaluate", "-i", str(root / "pred"), "-r", str(labels), "-d", str(dataset), "-np", "0"]
+        assert main([*command, "-o", str(root / name)]) == 0
+    said = "by resampling 3 subjects of 3 cases, 1 of them of no known subject"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["evaluate", "--compare", str(root / "one"), str(root / "two")]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+    evaluation = json.loads((root / "one" / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["intervals_resample"].startswith("3 subjects")

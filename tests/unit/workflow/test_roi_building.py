@@ -9,6 +9,7 @@ from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
+from nnunet_ext.files import write_json
 from nnunet_ext.labels import read_dataset
 from nnunet_ext.roi.folders import BOXES
 from nnunet_ext.roi.settings import BoxSettings
@@ -47,6 +48,10 @@ def build(source, name="out", margin_mm=0.0, jitter_mm=0.0, roi_labels=(), **opt
     )
 
 
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def record_of(folder):
     return json.loads((folder / BOXES).read_text(encoding="utf-8"))
 
@@ -61,6 +66,38 @@ def coarse_folder(source, empty=(), shifted=0, leave_out=(), n_strangers=0):
         if case not in leave_out:
             write_image(folder / f"{case}.nii.gz", array)
     return find_coarse(folder, read_dataset(source / "dataset.json"))
+
+
+def test_folds_and_subjects_are_taken_along(source, monkeypatch):
+    preprocessed = source.parent.parent / "preprocessed"
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    old, new = preprocessed / source.name, preprocessed / "Dataset103_Crops"
+    assert "has no splits_final.json to take along" in build(source, "Dataset103_Crops").taken_along[0]
+    folds = [{"train": ["case_0", "case_1"], "val": ["case_2"]}, {"train": ["case_2"], "val": ["case_0"]}]
+    write_json(folds, old / "splits_final.json")
+    write_json({"subject_pattern": "(case)"}, old / "subjects.json")
+    told = build(source, "Dataset103_Crops").taken_along
+    assert str(new / "splits_final.json") in told[0] and str(new / "subjects.json") in told[1]
+    assert read_json(new / "splits_final.json") == folds
+    assert read_json(new / "subjects.json") == {"subject_pattern": "(case)"}
+    write_json(folds[:1], new / "splits_final.json")
+    assert "has folds of its own" in build(source, "Dataset103_Crops").taken_along[0]
+    assert read_json(new / "splits_final.json") == folds[:1]
+
+
+def test_folds_are_taken_along_without_the_cases_that_are_not_there_yet(source, monkeypatch):
+    preprocessed = source.parent.parent / "preprocessed"
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    folds = [{"train": ["case_0", "case_1"], "val": ["case_2"]}, {"train": ["case_2"], "val": ["case_0"]}]
+    write_json(folds, preprocessed / source.name / "splits_final.json")
+    label = source / "labelsTr" / "case_2.nii.gz"
+    label.rename(source / "case_2.nii.gz")
+    taken = preprocessed / "Dataset103_Crops" / "splits_final.json"
+    assert not build(source, "Dataset103_Crops").ok
+    assert read_json(taken)[0] == {"train": ["case_0", "case_1"], "val": []}
+    (source / "case_2.nii.gz").rename(label)
+    assert build(source, "Dataset103_Crops").ok
+    assert read_json(taken) == folds
 
 
 def test_crops_of_the_references_hold_the_voxels_of_the_scans_in_their_places(source):

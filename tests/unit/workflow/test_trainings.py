@@ -114,6 +114,47 @@ def test_cases_of_the_fold_that_are_not_preprocessed_are_named(home):
     check_training(order(fold="all"))
 
 
+@pytest.mark.parametrize("form", ["{}.nii.gz", "{}_0000", "{}_0000.nii.gz", "/data/imagesTr/{}_0000.nii.gz"])
+def test_names_of_files_in_a_split_are_told_with_the_case_meant(home, form):
+    splits = [{part: [form.format(case) for case in SPLITS[0][part]] for part in ("train", "val")}]
+    (home / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+    said = f"names 6 files where it must name cases: .*{CASES[0]}.* is {CASES[0]}. Write"
+    with pytest.raises(UsageError, match=said):
+        check_training(order())
+
+
+def test_cases_and_subjects_on_both_sides_of_the_fold_are_told(home, caplog):
+    check_training(order())
+    assert caplog.text == ""
+    (home / "subjects.json").write_text('{"subject_pattern": "heart_00"}', encoding="utf-8")
+    (home / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": CASES[:2]}]))
+    check_training(order())
+    assert "trains on 2 cases that it validates" in caplog.text
+    assert "trains on 1 subjects that it validates, such as heart_00" in caplog.text
+
+
+NESTED = {"network_class_name": "nnunet_ext.networks.unet_plus_plus.UNetPlusPlus", "arch_kwargs": {}}
+
+
+def test_plans_of_a_nested_network_want_their_trainer(home):
+    plans = json.loads((home / "nnUNetPlans.json").read_text(encoding="utf-8"))
+    plans["configurations"]["2d"]["architecture"] = NESTED
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans), encoding="utf-8")
+    with pytest.raises(UsageError, match="Take -tr nnUNetTrainerUNetPlusPlus"):
+        trainings.run_train(order())
+
+
+def test_plans_that_would_train_into_the_folder_of_others_are_refused(home, monkeypatch):
+    text = (home / "nnUNetPlans.json").read_text(encoding="utf-8")
+    (home / "nnUNetPlans_mine.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"says plans_name nnUNetPlans: .* Write nnUNetPlans_mine there"):
+        trainings.run_train(order(plans="nnUNetPlans_mine"))
+    begun = []
+    monkeypatch.setattr(trainings, "launch", begun.append)
+    trainings.run_train(order(plans="nnUNetPlans_mine", continue_training=True))
+    assert len(begun) == 1
+
+
 def test_a_fold_without_cases_is_refused(home):
     (home / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": []}]), encoding="utf-8")
     with pytest.raises(UsageError, match="has no case in val"):

@@ -4,8 +4,9 @@ import pytest
 from factories import softmax, write_dataset_json, write_prediction
 
 from nnunet_ext.errors import PlanError, UsageError
+from nnunet_ext.subjects import Subjects
 from nnunet_ext.trained import TrainedModel
-from nnunet_ext.workflow.validation import find_references, find_validation
+from nnunet_ext.workflow.validation import find_references, find_validation, groups_of
 
 TRAINER = "nnUNetTrainerExt__nnUNetPlans__"
 
@@ -143,3 +144,11 @@ def test_references_are_those_of_nnunet(tmp_path, monkeypatch, models):
     assert find_references(None, models["2d"]) == preprocessed / "Dataset007_Heart" / "gt_segmentations"
     with pytest.raises(UsageError, match="Name their folder with -r"):
         find_references("8", [])
+
+
+def test_groups_keep_the_cases_of_a_subject_together():
+    cases = ["a1", "a2", "b1", "b2", "c1"]
+    groups = groups_of(cases, Subjects(pattern="(.)"), 5)
+    assert groups == ("group 0", "group 0", "group 1", "group 1", "group 2")
+    assert len(set(groups_of(cases, None, 5))) == 5
+    assert len(set(groups_of(["a1", "a2"], Subjects(pattern="(.)"), 2))) == 2  # one subject alone

@@ -1,23 +1,7 @@
-import pytest
-
-from nnunet_ext.trainers.record.dataset import Split, describe_dataset, subject_of
+from nnunet_ext.subjects import Subjects
+from nnunet_ext.trainers.record.dataset import Split, describe_dataset
 
 CASES_OF_LABEL = {"organ": ("a_frame01", "a_frame02", "c"), "tumour": ()}
-
-
-@pytest.mark.parametrize(
-    ("case_id", "subject"),
-    [
-        ("patient001_frame01", "patient001"),
-        ("s1_Session_2", "s1"),
-        ("liver_007", "liver_007"),
-        ("BraTS-GLI-00005-000", "BraTS-GLI-00005-000"),
-        ("frame01", "frame01"),
-        ("x_frame", "x_frame"),
-    ],
-)
-def test_a_subject_is_told_by_a_certain_name_only(case_id, subject):
-    assert subject_of(case_id) == subject
 
 
 def test_subjects_on_both_sides_are_named_and_cases_counted_per_label():
@@ -37,3 +21,10 @@ def test_cases_whose_names_tell_nothing_are_subjects_each():
     assert found["subjects"] == 3
     assert found["subjects_are"].startswith("the cases")
     assert found["subjects_on_both_sides"] == []
+
+
+def test_subjects_that_splits_was_told_count_whatever_the_names_say():
+    split = Split(("p1a", "p2a"), ("p1b", "x"), "splits_final.json")
+    found = describe_dataset("D", split, {}, known=Subjects(pattern=r"(p\d)"))
+    assert found["subjects"] == 3 and found["subjects_on_both_sides"] == ["p1"]
+    assert "the pattern (p\\d)" in found["subjects_are"] and "the 1 cases" in found["subjects_are"]

@@ -1,29 +1,20 @@
-"""Whose scan each case is, and where it was made."""
+"""Subjects as a user tells them: by a pattern of the cases' names, or in a table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.documents import read_table
 from nnunet_ext.errors import UsageError
+from nnunet_ext.subjects import Origin, Subjects
 
 COLUMNS = ("case", "subject", "site")
 SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a case comes from; a case of which nobody knows is a subject of its own."""
-
-    case_id: str
-    subject: str
-    site: str | None = None
-
-
-def origins_by_pattern(cases: Sequence[str], pattern: str) -> list[Origin]:
+def subjects_by_pattern(cases: Sequence[str], pattern: str) -> Subjects:
     """Subjects by a regular expression: its first group, or without one all that it matches.
 
     Args:
@@ -34,21 +25,19 @@ def origins_by_pattern(cases: Sequence[str], pattern: str) -> list[Origin]:
         UsageError: it is no regular expression, or does not match a case.
     """
     try:
-        compiled = re.compile(pattern)
+        re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--subject_pattern {pattern!r} is no regular expression: {error}.") from error
-    matches = {case: compiled.match(case) for case in cases}
-    unmatched = [case for case, match in matches.items() if match is None]
-    if unmatched:
+    subjects = Subjects(pattern=pattern)
+    if unmatched := subjects.unknown(cases):
         raise UsageError(
             f"--subject_pattern {pattern!r} matches {len(cases) - len(unmatched)} of {len(cases)} cases, "
             f"but not {', '.join(unmatched[:SHOWN])}."
         )
-    found = {case: match[1] if compiled.groups else match[0] for case, match in matches.items() if match}
-    return [Origin(case, found[case] or case) for case in cases]
+    return subjects
 
 
-def origins_by_table(cases: Sequence[str], path: Path) -> list[Origin]:
+def subjects_by_table(cases: Sequence[str], path: Path) -> Subjects:
     """Subjects and sites by a CSV with the columns case, subject and, if any, site.
 
     Raises:
@@ -70,12 +59,7 @@ def origins_by_table(cases: Sequence[str], path: Path) -> list[Origin]:
             raise UsageError(f"{path} has the case {entry['case']} twice.")
         subject = entry["subject"] or entry["case"]
         origins[entry["case"]] = Origin(entry["case"], subject, entry.get("site") or None)
-    missing = [case for case in cases if case not in origins]
-    if missing:
+    subjects = Subjects(origins)
+    if missing := subjects.unknown(cases):
         raise UsageError(f"{path} lacks {len(missing)} cases: {', '.join(missing[:SHOWN])}.")
-    return [origins[case] for case in cases]
-
-
-def origins_alone(cases: Sequence[str]) -> list[Origin]:
-    """Every case a subject of its own."""
-    return [Origin(case, case) for case in cases]
+    return subjects
