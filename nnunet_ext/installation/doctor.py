@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from nnunet_ext.installation.findings import Diagnosis, Finding
 from nnunet_ext.installation.folders import check_folders
-from nnunet_ext.installation.machine import check_memory, check_shared_memory, check_workers
+from nnunet_ext.installation.machine import check_memory, check_shared_memory, check_threads, check_workers
 from nnunet_ext.installation.packages import check_ourselves, check_packages
 from nnunet_ext.installation.trial import check_trial, run_probe
 
@@ -29,6 +29,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Diagnosis:
         "RAM": lambda: [check_memory()],
         "shared memory": check_shared_memory,
         "CPUs": lambda: check_workers(environment),
+        "threads": lambda: check_threads(environment),
         "folders": lambda: check_folders(environment),
         "trial": lambda: check_trial(run_probe(environment), environment),
     }

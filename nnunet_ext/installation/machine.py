@@ -21,6 +21,8 @@ NO_SHARED_MIB = 256
 LITTLE_SHARED_MIB = 2048
 
 WORKER_VARIABLE = "nnUNet_n_proc_DA"
+THREADS_VARIABLE, WAITING_VARIABLE, SLEEPING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PASSIVE"
+BUSY_SHARE = 0.5  # of the CPUs, from which on threads that spin are felt
 NNUNET_WORKERS = 12  # nnU-Net's number where the variable is unset, on machines it does not know by name
 
 
@@ -66,6 +68,39 @@ def check_workers(environment: Mapping[str, str] = os.environ, cgroup: Path = CG
         advice = f"Set it to a whole number, here {_whole(n_cpus)}."
         return [cpus, Finding(WORKER_VARIABLE, "error", f"{text!r} is no whole number", advice)]
     return [cpus, _check_worker_count(min(wanted, os.cpu_count() or wanted), text is None, n_cpus)]
+
+
+def check_threads(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> list[Finding]:
+    """Whether torch's threads get into the way of other programs, or of each other.
+
+    OpenMP's threads wait for work by spinning unless told to sleep: beside other programs that takes
+    their CPUs, and made epochs 6 times longer.
+    """
+    n_cpus, _ = usable_cpus(cgroup)
+    text = environment.get(THREADS_VARIABLE, "").strip()
+    if text and not text.isdecimal():
+        return [Finding(THREADS_VARIABLE, "error", f"{text!r} is no number", f"Set it to {_whole(n_cpus)}.")]
+    n_threads = int(text) if text else _whole(n_cpus)
+    if n_threads > n_cpus:
+        seen = f"{n_threads} threads on {n_cpus:g} CPUs"
+        return [Finding(THREADS_VARIABLE, "warning", seen, f"Set it to {_whole(n_cpus)} or less.")]
+    policy = environment.get(WAITING_VARIABLE, "")
+    busy = busy_cpus()
+    seen = f"{n_threads} threads" + (f", {busy:.1f} of {n_cpus:g} CPUs are busy" if busy is not None else "")
+    if policy.strip().upper() == SLEEPING or n_threads == 1 or busy is None or busy <= BUSY_SHARE * n_cpus:
+        return [Finding("threads", "ok", seen)]
+    advice = f"Set {WAITING_VARIABLE}={SLEEPING}: threads that wait otherwise take CPUs from other programs."
+    return [Finding("threads", "warning", seen, advice)]
+
+
+def busy_cpus() -> float | None:
+    """CPUs that were in use over the last minute; None where the system does not tell."""
+    import psutil
+
+    try:
+        return float(psutil.getloadavg()[0])
+    except (OSError, AttributeError):
+        return None
 
 
 def usable_cpus(cgroup: Path = CGROUP) -> tuple[float, str]:

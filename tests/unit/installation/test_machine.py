@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from nnunet_ext.installation import machine
 from nnunet_ext.installation.machine import (
     GIB,
     MIB,
     check_memory,
     check_shared_memory,
+    check_threads,
     check_workers,
     usable_cpus,
 )
@@ -90,3 +92,24 @@ def test_a_containers_limit_is_the_memory_there_is(tmp_path):
     finding = check_memory(tmp_path)
     assert finding.severity == "warning"
     assert finding.seen.startswith("1 GiB, ")
+
+
+@pytest.mark.usefixtures("eight_cpus")
+@pytest.mark.parametrize(
+    ("environment", "busy", "severity", "said"),
+    [
+        ({}, 6.0, "warning", "Set OMP_WAIT_POLICY=PASSIVE"),
+        ({}, 1.0, "ok", ""),
+        ({}, None, "ok", ""),
+        ({"OMP_WAIT_POLICY": "passive"}, 6.0, "ok", ""),
+        ({"OMP_NUM_THREADS": "1"}, 6.0, "ok", ""),
+        ({"OMP_NUM_THREADS": "32"}, 1.0, "warning", "Set it to 8 or less"),
+        ({"OMP_NUM_THREADS": "all"}, 1.0, "error", "Set it to 8"),
+    ],
+)
+def test_threads_that_spin_beside_other_programs_are_told(
+    tmp_path, monkeypatch, environment, busy, severity, said
+):
+    monkeypatch.setattr(machine, "busy_cpus", lambda: busy)
+    (found,) = check_threads(environment, tmp_path)
+    assert found.severity == severity and said in found.advice

@@ -49,7 +49,7 @@ def notes(folder):
         ([(8, 1.4, 1.4)] * 3, FLAT, {}),
         ([(1, 1, 1)] * 3, (20, 24, 22), {}),
         ([(1, 1, 1), *[(2, 0.8, 0.8)] * 3], (20, 24, 22), {"case_0": "most other cases have another"}),
-        ([(0.001, 0.001, 0.001)], (20, 24, 22), {"case_0": "less than 20 mm along every axis"}),
+        ([(0.001, 0.001, 0.001)], (20, 24, 22), {"case_0": "less than 15 mm along every axis"}),
         ([(5, 90, 90)], FLAT, {"case_0": "15 x 2160 x 1800 mm: more than 2000 mm"}),
     ],
 )
