@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,13 @@ def labels_of(content: Mapping[str, Any]) -> Labels:
     if values != tuple(range(len(values))):
         raise DatasetError(f"labels must be numbered 0, 1, 2, … without gaps; found {list(values)}.")
     return Labels(tuple(name for _, name in by_value), values, tuple((value,) for value in values))
+
+
+def labels_of_values(values: Iterable[int]) -> Labels:
+    """Labels that are called by their values, which may have gaps; the background is 0."""
+    known = (BACKGROUND, *sorted(set(values) - {BACKGROUND}))
+    names = ("background", *map(str, known[1:]))
+    return Labels(names, known, tuple((value,) for value in known))
 
 
 def _as_values(value: Any) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from nnunet_ext.voxels.nifti import check_whole
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 INTEGER_TOLERANCE = 1e-3
 CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 
@@ -176,3 +177,18 @@ def _geometry_of(image: sitk.Image | sitk.ImageFileReader, path: Path) -> Geomet
     return Geometry(
         tuple(size[::-1]), tuple(image.GetSpacing()[::-1]), image.GetOrigin(), image.GetDirection()
     )
+
+
+def find_ending(folder: Path) -> str:
+    """The file ending of the images in a folder, where no dataset.json tells it.
+
+    Raises:
+        UsageError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Name the folder that holds the images.")
+    names = [path.name for path in folder.iterdir() if not is_junk(path.name)]
+    found = [ending for ending in ENDINGS if any(name.endswith(ending) for name in names)]
+    if not found:
+        raise UsageError(f"{folder} holds no image; known are {', '.join(ENDINGS)}.")
+    return found[0]

@@ -30,13 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument("-i", type=Path, metavar="FOLDER", help="predictions, one segmentation a case")
     parser.add_argument("-r", type=Path, metavar="FOLDER", help="references of the same names (labelsTr)")
-    parser.add_argument("-d", type=Path, metavar="FILE", help="dataset.json")
+    parser.add_argument(
+        "-d", type=Path, metavar="FILE", help="dataset.json (without: labels are called by value)"
+    )
+    parser.add_argument(
+        "-l",
+        type=_label,
+        nargs="+",
+        metavar="VALUE",
+        help="without -d: the values to compare, gaps or not; others are background (default: all that the "
+        "files hold)",
+    )
     parser.add_argument(
         "-o", type=Path, metavar="FOLDER", help="folder for cases.csv, evaluation.json and summary.json"
     )
     parser.add_argument("--surface", action="store_true", help="HD95 and surface Dice, too")
     parser.add_argument(
         "-tolerance", type=_millimetres, default=1.0, metavar="MM", help="of the surface Dice, in mm"
+    )
+    parser.add_argument(
+        "--missed_hd95",
+        type=_millimetres,
+        metavar="MM",
+        help="with --surface: HD95 of a label that is missed or a false alarm, whose surface Dice is then 0, "
+        "as some challenges count (default: such cases are told and have no HD95)",
     )
     parser.add_argument(
         "--compare",
@@ -47,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_overwrite(parser)
     add_processes(parser)
+
+
+def _label(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no label, a whole number of 1 or more")
+    return int(text)
 
 
 def _millimetres(text: str) -> float:
@@ -73,15 +96,21 @@ def run(args: argparse.Namespace) -> int:
         if comparison.left_out:
             say(f"only one of the two holds {', '.join(comparison.left_out)}", file=sys.stderr)
         return 0
-    missing = [f"-{name}" for name in ("i", "r", "d", "o") if getattr(args, name) is None]
+    missing = [f"-{name}" for name in ("i", "r", "o") if getattr(args, name) is None]
     if missing:
-        raise UsageError(f"{', '.join(missing)} missing. Name predictions, references, dataset.json, output.")
+        raise UsageError(f"{', '.join(missing)} missing. Name predictions, references and output.")
+    if args.l and args.d:
+        raise UsageError("-l names labels by value where there is no dataset.json; give it without -d.")
+    if args.missed_hd95 is not None and not args.surface:
+        raise UsageError("--missed_hd95 is of surfaces; give it with --surface.")
     with named_progress("evaluate") as on_pair:
         evaluation = run_evaluation(
             args.i,
             args.r,
             args.o,
             dataset=args.d,
+            labels=args.l or (),
+            missed_hd95_mm=args.missed_hd95,
             tolerance_mm=args.tolerance if args.surface else None,
             n_processes=args.np,
             overwrite=args.overwrite,
@@ -128,6 +157,8 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     title = (
         f"Means over the cases that hold the label, with 95 % intervals by resampling {evaluation.resampled}"
     )
+    if evaluation.missed_hd95_mm is not None:
+        title += f"; HD95 of a missed label or false alarm is {evaluation.missed_hd95_mm:g} mm"
     return Table(tuple(map(str, header)), (*rows, overall), title)
 
 

@@ -47,13 +47,37 @@ class LabelScores:
     means: dict[str, Interval]
 
 
-def measures_of(scores: Sequence[PairScores]) -> dict[str, Measure]:
-    """The measures that these comparisons took."""
-    return MEASURES | (SURFACE_MEASURES if scores and scores[0].surfaces else {})
+def measures_of(scores: Sequence[PairScores], missed_hd95_mm: float | None = None) -> dict[str, Measure]:
+    """The measures that these comparisons took.
+
+    Args:
+        scores: the comparisons.
+        missed_hd95_mm: what HD95 is where only one of prediction and reference holds a label; the surface
+            Dice of a false alarm is then 0. None: neither is a value there.
+    """
+    if not scores or not scores[0].surfaces:
+        return MEASURES
+    if missed_hd95_mm is None:
+        return MEASURES | SURFACE_MEASURES
+    return MEASURES | {
+        "hd95_mm": _with_penalty(SURFACE_MEASURES["hd95_mm"], missed_hd95_mm),
+        "surface_dice": _with_penalty(SURFACE_MEASURES["surface_dice"], 0.0),
+    }
+
+
+def _with_penalty(measure: Measure, penalty: float) -> Measure:
+    def penalized(case: PairScores, label: int) -> float | None:
+        one = case.overlaps[label]
+        return penalty if (one.n_reference > 0) != (one.n_predicted > 0) else measure(case, label)
+
+    return penalized
 
 
 def score_labels(
-    scores: Sequence[PairScores], names: Sequence[str], units: Sequence[str] | None = None
+    scores: Sequence[PairScores],
+    names: Sequence[str],
+    units: Sequence[str] | None = None,
+    missed_hd95_mm: float | None = None,
 ) -> tuple[tuple[LabelScores, ...], dict[str, Interval]]:
     """Summarize all cases.
 
@@ -61,12 +85,14 @@ def score_labels(
         scores: one a case, all of the same labels.
         names: of the labels, in their order.
         units: what each case belongs to, such as its subject; None takes each case for itself.
+        missed_hd95_mm: as in `measures_of`.
 
     Returns:
         Each label's scores, and by measure the mean of the labels' means.
     """
     intervals = {
-        name: bootstrap(_table(scores, names, one), units) for name, one in measures_of(scores).items()
+        name: bootstrap(_table(scores, names, one), units)
+        for name, one in measures_of(scores, missed_hd95_mm).items()
     }
     each = tuple(
         _label(scores, k, name, {measure: found[0][k] for measure, found in intervals.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Pair:
         reference: what is held to be true.
         dataset: labels, and which value of the reference does not count.
         tolerance_mm: of the surface Dice; None compares no surfaces.
+        values: rising values of the files that the labels 1, 2, … stand for, all others being background;
+            None where the labels are the values themselves.
     """
 
     case_id: str
@@ -42,6 +45,7 @@ class Pair:
     reference: Path
     dataset: Dataset
     tolerance_mm: float | None = None
+    values: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def evaluate_pair(pair: Pair) -> PairScores:
             f"{pair.prediction} and {pair.reference} lie on different grids, in {' and '.join(differences)}: "
             "bring the prediction onto the reference's grid first."
         )
+    if pair.values is not None:
+        predicted, expected = _numbered(predicted, pair.values), _numbered(expected, pair.values)
     try:
         joint = joint_histogram(predicted, expected, n_values_of(pair.dataset.labels))
     except SegmentationError as error:
@@ -93,6 +99,25 @@ def evaluate_pair(pair: Pair) -> PairScores:
         int(joint.sum()),
         _surfaces(pair, predicted, expected, expected_grid),
     )
+
+
+def _numbered(array: Segmentation, values: Sequence[int]) -> Segmentation:
+    """Where the k-th value is k, and 0 everywhere else."""
+    known = np.array(values, np.int64)
+    places = np.minimum(np.searchsorted(known, array), len(known) - 1)
+    return np.where(known[places] == array, places + 1, 0)
+
+
+def values_of(path: Path) -> tuple[int, ...]:
+    """The values that a segmentation holds, rising.
+
+    Raises:
+        SegmentationError: it cannot be read, or holds no whole numbers of 0 or more.
+    """
+    found = np.unique(_read(path)[0])
+    if found.size and found[0] < 0:
+        raise SegmentationError(f"{path} holds {found[0]}; labels are 0 or more.")
+    return tuple(found.tolist())
 
 
 def _check_values(pair: Pair, joint: Joint) -> None:

@@ -13,14 +13,14 @@ from nnunet_ext.escaping import csv_cell
 from nnunet_ext.evaluation.comparison import Comparison, compare_scores
 from nnunet_ext.evaluation.intervals import Interval
 from nnunet_ext.evaluation.label_scores import LabelScores, measures_of, score_labels
-from nnunet_ext.evaluation.pairs import Pair, PairScores, evaluate_pair
+from nnunet_ext.evaluation.pairs import Pair, PairScores, evaluate_pair, values_of
 from nnunet_ext.evaluation.summary import SUMMARY, read_summary, summary_key, write_summary
 from nnunet_ext.files import write_json, written_whole
-from nnunet_ext.labels import Dataset, read_dataset
+from nnunet_ext.labels import BACKGROUND, Dataset, labels_of_values, read_dataset
 from nnunet_ext.outputs import check_file, has_keys, make_folder
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.subjects import find_subjects, units_of
-from nnunet_ext.volumes import find_images
+from nnunet_ext.volumes import find_ending, find_images
 from nnunet_ext.workers import default_processes, run_jobs
 from nnunet_ext.workflow.outcomes import keep_dataset_json
 
@@ -47,6 +47,7 @@ class Evaluation:
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
         resampled: what the intervals resample, in words.
+        missed_hd95_mm: HD95 of a label that only one of the two holds; None where such cases do not count.
         write_fault: why the files were not written, or not all.
     """
 
@@ -57,6 +58,7 @@ class Evaluation:
     failed: dict[str, str]
     unpredicted: tuple[str, ...]
     resampled: str
+    missed_hd95_mm: float | None = None
     write_fault: str | None = None
 
     @property
@@ -70,8 +72,10 @@ def run_evaluation(
     references: Path,
     output: Path,
     *,
-    dataset: Path,
+    dataset: Path | None = None,
+    labels: Sequence[int] = (),
     tolerance_mm: float | None = None,
+    missed_hd95_mm: float | None = None,
     n_processes: int | None = None,
     overwrite: bool = False,
     on_pair: OnPair = _say_nothing,
@@ -82,8 +86,11 @@ def run_evaluation(
         predictions: one segmentation a case.
         references: the same; those without a prediction are told and do not count.
         output: folder for `cases.csv`, `evaluation.json` and `summary.json`.
-        dataset: the dataset.json.
+        dataset: the dataset.json; without it labels are called by their values.
+        labels: without a dataset.json the values to compare, which may have gaps, all others being
+            background; none are all that the files hold.
         tolerance_mm: of the surface Dice; None compares no surfaces.
+        missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         overwrite: replace a `summary.json` in `output` that no evaluation of ours wrote.
         on_pair: called with each case, why it failed or None, and the number of cases.
@@ -94,21 +101,24 @@ def run_evaluation(
     Raises:
         DatasetError, UsageError: before the first case is read, or where none could be compared.
     """
-    data = read_dataset(dataset)
+    n_processes = default_processes() if n_processes is None else n_processes
+    data = read_dataset(dataset) if dataset else Dataset(labels_of_values(labels), find_ending(predictions))
     subjects = find_subjects((dataset, references, predictions))
     predicted = find_images(predictions, data.file_ending, scans=False)
     expected = find_images(references, data.file_ending, scans=False)
     _check_output(output, overwrite=overwrite)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
-    pairs = [
-        Pair(case, path, expected[case], data, tolerance_mm)
-        for case, path in predicted.items()
-        if case in expected
-    ]
+    both = {case: (path, expected[case]) for case, path in predicted.items() if case in expected}
+    values, compared = None, data
+    if dataset is None:
+        if not labels:
+            paths = [path for two in both.values() for path in two]
+            data = replace(data, labels=labels_of_values(_all_values(paths, n_processes)))
+        values = data.labels.values[1:]
+        compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
+    pairs = [Pair(case, *two, compared, tolerance_mm, values) for case, two in both.items()]
     scores = []
-    for outcome in run_jobs(
-        evaluate_pair, pairs, default_processes() if n_processes is None else n_processes
-    ):
+    for outcome in run_jobs(evaluate_pair, pairs, n_processes):
         case = outcome.job.case_id
         on_pair(case, outcome.reason, len(pairs))
         if outcome.result is None:
@@ -120,23 +130,34 @@ def run_evaluation(
         raise UsageError(f"No prediction of {predictions} could be compared with {references}:\n{reasons}")
     scores.sort(key=lambda one: one.case_id)
     units = units_of([one.case_id for one in scores], subjects)
-    labels, overall = score_labels(scores, foreground_names(data.labels), units.of_cases)
+    each, overall = score_labels(scores, foreground_names(data.labels), units.of_cases, missed_hd95_mm)
     evaluation = Evaluation(
         output,
         tuple(scores),
-        labels,
+        each,
         overall,
         dict(sorted(failed.items())),
         tuple(sorted(expected.keys() - predicted)),
         units.words,
+        missed_hd95_mm,
     )
     try:
-        keep_dataset_json(dataset, output)
+        if dataset:
+            keep_dataset_json(dataset, output)
         _write(evaluation, data)
     except OSError as error:
         fault = f"{error.filename or output} was not written: {error.strerror or error}"
         return replace(evaluation, write_fault=fault)
     return evaluation
+
+
+def _all_values(paths: Sequence[Path], n_processes: int) -> set[int]:
+    """Every value of these files; those of a file that cannot be read are told when it is compared."""
+    outcomes = run_jobs(values_of, paths, n_processes)
+    found = {value for outcome in outcomes for value in outcome.result or ()} - {BACKGROUND}
+    if not found:
+        raise UsageError("None of the files holds a label: all voxels are 0, or no file can be read.")
+    return found
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
@@ -203,12 +224,15 @@ def _dataset_json_beside(*places: Path) -> Path | None:
 
 def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     names = foreground_names(dataset.labels)
-    _write_cases(evaluation.cases, names, evaluation.folder / CASES)
+    _write_cases(evaluation, names, evaluation.folder / CASES)
     write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
     content = {
         "labels": [asdict(label) for label in evaluation.labels],
         "mean_over_labels": {name: asdict(one) for name, one in evaluation.overall.items()},
-        "cases": [{"case": case.case_id, "labels": _rows(case, names)} for case in evaluation.cases],
+        "cases": [
+            {"case": case.case_id, "labels": _rows(case, names, evaluation)} for case in evaluation.cases
+        ],
+        "missed_hd95_mm": evaluation.missed_hd95_mm,
         "failed": evaluation.failed,
         "references_without_prediction": evaluation.unpredicted,
         "intervals_resample": evaluation.resampled,
@@ -216,24 +240,26 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     write_json(content, evaluation.folder / EVALUATION)
 
 
-def _rows(case: PairScores, names: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(case: PairScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row a label; what has no value is None."""
+    measures = measures_of([case], evaluation.missed_hd95_mm)
     return [
         {
             "label": name,
             **asdict(one),
+            "missed": one.n_reference > 0 and one.n_predicted == 0,
             "false_alarm": one.is_false_alarm,
-            **{measure: take(case, label) for measure, take in measures_of([case]).items()},
+            **{measure: take(case, label) for measure, take in measures.items()},
         }
         for label, (name, one) in enumerate(zip(names, case.overlaps, strict=True))
     ]
 
 
-def _write_cases(cases: Sequence[PairScores], names: Sequence[str], target: Path) -> None:
+def _write_cases(evaluation: Evaluation, names: Sequence[str], target: Path) -> None:
     rows = [
         {name: csv_cell(value) for name, value in {"case": case.case_id, **row}.items()}
-        for case in cases
-        for row in _rows(case, names)
+        for case in evaluation.cases
+        for row in _rows(case, names, evaluation)
     ]
     with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -13,10 +13,8 @@ from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.outputs import PNG_AUTHOR, check_file, contains
 from nnunet_ext.report.case_overlays import CaseFiles, read_overlay
 from nnunet_ext.report.overlays import draw_overlays
-from nnunet_ext.volumes import find_images
+from nnunet_ext.volumes import ENDINGS, find_ending, find_images
 from nnunet_ext.workers import Outcome, run_jobs
-
-ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def overlay_jobs(
     if not all(path.is_dir() for path in paths):
         listed = ", ".join(map(str, paths))
         raise UsageError(f"-i, -s and -r must be files, or all be folders that exist; found {listed}.")
-    ending = described.file_ending if described else _ending_in(segmentations)
+    ending = described.file_ending if described else find_ending(segmentations)
     found = find_images(segmentations, ending, scans=False)
     of_scans = find_images(scans, ending)
     known = find_images(references, ending, scans=False) if references else {}
@@ -123,14 +121,6 @@ def _dataset(named: Path | None, segmentations: Path, scans: Path) -> Dataset | 
         except DatasetError:
             continue
     return None
-
-
-def _ending_in(folder: Path) -> str:
-    names = [path.name for path in folder.iterdir()]
-    found = [ending for ending in ENDINGS if any(name.endswith(ending) for name in names)]
-    if not found:
-        raise UsageError(f"{folder} holds no image; known are {', '.join(ENDINGS)}.")
-    return found[0]
 
 
 def _case_id(name: str) -> str:

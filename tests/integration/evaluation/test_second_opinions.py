@@ -108,3 +108,50 @@ def test_surface_distances_are_simpleitks_within_half_a_voxel(seed):
     expected = max(np.percentile(to_r[edge_p], 95), np.percentile(to_p[edge_r], 95))
     found = compare_surfaces(prediction, reference, spacing, 1.0)
     assert found.hd95_mm == pytest.approx(expected, abs=max(spacing) / 2)
+
+
+def write_pairs(root, pairs):
+    for case, (prediction, reference) in pairs.items():
+        write_image(root / "pred" / f"{case}.nii.gz", prediction)
+        write_image(root / "ref" / f"{case}.nii.gz", reference)
+    return root / "pred", root / "ref"
+
+
+def values_with_gaps(seed):
+    return np.array([0, 26, 41, 42, 14175], np.int32)[blobs(seed, n_labels=5)]
+
+
+@pytest.mark.parametrize("labels", [(), (26, 42)], ids=["all values", "some"])
+def test_labels_with_gaps_score_as_nnunets_simple_evaluation(tmp_path, labels):
+    theirs = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions", reason="no nnunetv2")
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    pairs = {case: (values_with_gaps(seed), values_with_gaps(seed + 10)) for seed, case in enumerate("ab")}
+    folders = write_pairs(tmp_path, pairs)
+    found = run_evaluation(*folders, tmp_path / "out", labels=labels, tolerance_mm=1.0, n_processes=0)
+    values = labels or (26, 41, 42, 14175)
+    assert [one.name for one in found.labels] == [str(value) for value in values]
+    content = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    for case in content["metric_per_case"]:
+        expected = theirs.compute_metrics(
+            case["reference_file"], case["prediction_file"], SimpleITKIO(), list(values), None
+        )
+        assert case["metrics"] == {str(key): value for key, value in expected["metrics"].items()}
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_a_penalty_counts_for_missed_labels_and_false_alarms_alone(tmp_path):
+    none, box = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    box[2:4, 4:9, 4:9] = 1
+    pairs = {"hit": (box, box), "missed": (none, box), "alarm": (box, none), "neither": (none, none)}
+    folders = write_pairs(tmp_path, pairs)
+    dataset = write_dataset_json(tmp_path, {"background": 0, "lesion": 1})
+    asked = {"dataset": dataset, "tolerance_mm": 1.0, "n_processes": 0}
+    told = run_evaluation(*folders, tmp_path / "told", **asked)
+    assert [told.overall[name].mean for name in ("hd95_mm", "surface_dice")] == [0.0, 0.5]
+    with_penalty = run_evaluation(*folders, tmp_path / "penalty", missed_hd95_mm=90.0, **asked)
+    assert with_penalty.overall["hd95_mm"].mean == pytest.approx(60.0)
+    assert with_penalty.overall["surface_dice"].mean == pytest.approx(1 / 3)
+    assert with_penalty.overall["dice"] == told.overall["dice"]
+    rows = (tmp_path / "penalty" / "cases.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows if ",90.0," in row] == ["alarm", "missed"]

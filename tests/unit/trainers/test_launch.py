@@ -56,10 +56,8 @@ def test_every_setting_is_an_option_with_its_range_and_default(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert (
-        "-n_epochs VALUE epochs of the whole training; a whole number, at least 1; ep… in a trainer's name (default: 1000)"
-        in text
-    )
+    about = "epochs of the whole training; a whole number, at least 1; ep… in a trainer's name"
+    assert f"-n_epochs VALUE {about} (default: 1000)" in text
     assert all(f" -{name} VALUE" in text for name in ExtSettings.model_fields)
 
 
