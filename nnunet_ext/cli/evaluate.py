@@ -31,15 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", type=Path, metavar="FOLDER", help="predictions, one segmentation a case")
     parser.add_argument("-r", type=Path, metavar="FOLDER", help="references of the same names (labelsTr)")
     parser.add_argument(
-        "-d", type=Path, metavar="FILE", help="dataset.json (without: labels are called by value)"
+        "-d",
+        type=Path,
+        metavar="FILE",
+        help="dataset.json (default: that in the -i folder; without any, labels are called by value)",
     )
     parser.add_argument(
         "-l",
         type=_label,
         nargs="+",
         metavar="VALUE",
-        help="without -d: the values to compare, gaps or not; others are background (default: all that the "
-        "files hold)",
+        help="without dataset.json: the values to compare, gaps or not; others are background "
+        "(default: all that the files hold)",
     )
     parser.add_argument(
         "-o", type=Path, metavar="FOLDER", help="folder for cases.csv, evaluation.json and summary.json"
@@ -103,12 +106,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("-l names labels by value where there is no dataset.json; give it without -d.")
     if args.missed_hd95 is not None and not args.surface:
         raise UsageError("--missed_hd95 is of surfaces; give it with --surface.")
+    beside = args.i / "dataset.json"
+    described = args.d or (beside if beside.is_file() and not args.l else None)
     with named_progress("evaluate") as on_pair:
         evaluation = run_evaluation(
             args.i,
             args.r,
             args.o,
-            dataset=args.d,
+            dataset=described,
             labels=args.l or (),
             missed_hd95_mm=args.missed_hd95,
             tolerance_mm=args.tolerance if args.surface else None,

@@ -50,19 +50,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a case without a label counts for it: nothing, or 0 for a false alarm (nnunet); 1, or 0 "
         "for a false alarm (one); 0 (zero); nothing (left_out)",
     )
-    add_overwrite(parser, "a file of that name that nnunet_ext tune did not write")
+    parser.add_argument(
+        "--candidates", type=Path, metavar="FOLDER", help="write the plans of all candidates there, too"
+    )
+    add_overwrite(parser, "files of these names that nnunet_ext tune did not write")
     add_processes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.objective import Objective
-    from nnunet_ext.outputs import check_file
+    from nnunet_ext.outputs import check_file, make_folder
     from nnunet_ext.report.finding import RESULTS_VARIABLE
     from nnunet_ext.report.tables import print_table
     from nnunet_ext.workflow.tuning import run_tuning
-    from nnunet_ext.workflow.tuning_report import is_tuned_plan
+    from nnunet_ext.workflow.tuning_report import is_tuned_plan, write_candidates
 
+    if args.candidates:
+        make_folder(args.candidates)
     check_file(args.o, is_tuned_plan, "a plan of nnunet_ext tune", overwrite=args.overwrite)
     results = os.environ.get(RESULTS_VARIABLE)
     folders = member_folders(args.m, "-m", Path(results) if results else None)
@@ -78,6 +83,9 @@ def run(args: argparse.Namespace) -> int:
     for table in tables(tuning):
         print_table(table)
         say()
+    if args.candidates:
+        written = write_candidates(tuning, args.candidates, overwrite=args.overwrite)
+        say(f"candidates: {len(written)} plans in {args.candidates}")
     return _tell_rest(tuning, args.o)
 
 

@@ -107,9 +107,14 @@ def split_subjects(tuning: Tuning) -> list[str]:
     return sorted(unit for unit, of_unit in folds.items() if len(of_unit) > 1)
 
 
-def plan_of(tuning: Tuning) -> Plan:
-    """The recommended plan: members with any weight, the stages that they begin with, weights, and steps."""
-    row = tuning.rows[tuning.recommended]
+def plan_of(tuning: Tuning, row: Row | None = None) -> Plan:
+    """A candidate's plan: members with any weight, the stages that they begin with, weights, and steps.
+
+    Args:
+        tuning: what was found.
+        row: one of its candidates; the recommended one unless given.
+    """
+    row = row or tuning.rows[tuning.recommended]
     weights, labels = row.candidate.weights, tuning.dataset.labels
     there = tuning.validation.plan.members
     needed = with_stages(there, {member.name for m, member in enumerate(there) if weights[m].any()})

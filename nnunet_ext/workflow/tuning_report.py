@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from nnunet_ext import __version__
 from nnunet_ext.ensemble.candidates import MIN_POSITIVE, rare_labels
 from nnunet_ext.ensemble.plan_file import write_plan
 from nnunet_ext.files import write_json
-from nnunet_ext.outputs import begins_with
+from nnunet_ext.outputs import begins_with, check_file
 from nnunet_ext.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.report.dice import DiceSummary, summarize
 from nnunet_ext.workflow.tuned import Row, Tuning, plan_of, split_subjects
@@ -39,6 +40,30 @@ def write_tuning(tuning: Tuning, plan_file: Path) -> None:
     write_plan(plan_of(tuning), plan_file, _comment(tuning))
     write_json(_content(tuning, plan_file), report_of(plan_file))
     _draw(tuning, picture_of(plan_file))
+
+
+def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, Row]:
+    """The file of each candidate's plan: `equal_weights_post_processing.yaml`."""
+    return {
+        folder / f"{re.sub(r'[^a-z0-9]+', '_', row.name.lower()).strip('_')}.yaml": row for row in tuning.rows
+    }
+
+
+def write_candidates(tuning: Tuning, folder: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write the plan of every candidate, with its scores.
+
+    Raises:
+        UsageError: a file of such a name is no plan of a tuning.
+    """
+    files = candidate_files(tuning, folder)
+    for path in files:
+        check_file(path, is_tuned_plan, "a plan of nnunet_ext tune", overwrite=overwrite)
+    for path, row in files.items():
+        score, error = row.rated.score, row.rated.standard_error
+        said = f"{row.heading}: held-out score {score:.4f}, standard error {error:.4f}"
+        recommended = " It is the one recommended." if row is tuning.rows[tuning.recommended] else ""
+        write_plan(plan_of(tuning, row), path, [f"{AUTHOR}, a candidate.{recommended}", said])
+    return list(files)
 
 
 def _draw(tuning: Tuning, target: Path) -> None:

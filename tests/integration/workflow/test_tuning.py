@@ -114,6 +114,23 @@ def test_without_checkpoints_a_plan_is_told_to_be_for_fusing_only(tmp_path, caps
     assert "nnunet_ext ensemble --plan" in printed
 
 
+def test_the_plan_of_every_candidate_is_written_on_request(tmp_path, capsys):
+    models = planted.write_models(tmp_path, NOISES, n_cases=4)
+    members = [f"{name}={folder}" for name, folder in models.items()]
+    plans = ["-o", str(tmp_path / "plan.yaml"), "--candidates", str(tmp_path / "all")]
+    command = ["tune", "-m", *members, "-r", str(tmp_path / "ref"), *plans, "-np", "0"]
+    assert main(command) == main(command) == 0
+    report = json.loads((tmp_path / "plan_tuning_report.json").read_text(encoding="utf-8"))
+    written = sorted((tmp_path / "all").iterdir())
+    assert len(written) == len(report["candidates"]) > 2
+    assert f"candidates: {len(written)} plans" in capsys.readouterr().out
+    names = {member.name for path in written for member in read_plan(path).members}
+    assert names == set(models)
+    (written[0]).write_text("members: {mine: x}", encoding="utf-8")
+    assert main(command) == 2
+    assert written[0].read_text(encoding="utf-8") == "members: {mine: x}"
+
+
 def test_report_and_picture_lie_beside_the_plan(tuned):
     root, _ = tuned
     assert (root / "plan_tuning_report.png").read_bytes().startswith(b"\x89PNG")

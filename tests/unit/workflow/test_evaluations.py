@@ -133,7 +133,7 @@ def test_the_command_shows_a_bar_on_a_terminal_and_says_nothing_elsewhere(folder
 
 def test_what_is_missing_on_the_command_line_is_named(tmp_path, capsys):
     assert main(["evaluate", "-i", str(tmp_path)]) == 2
-    assert "-r, -d, -o missing" in capsys.readouterr().err
+    assert "-r, -o missing" in capsys.readouterr().err
     assert main(["evaluate", "--compare", str(tmp_path), str(tmp_path)]) == 2
     assert "Evaluate the predictions first" in capsys.readouterr().err
 
