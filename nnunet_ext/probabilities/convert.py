@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import sync, written_whole
+from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.files import check_name, sync, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
@@ -64,6 +64,10 @@ def convert(job: Conversion) -> Converted:
         ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
             or what was read back differs.
     """
+    try:
+        check_name(job.target)
+    except DamagedFile as error:
+        raise ProbabilitiesError(str(error)) from error
     source_bytes = job.source.stat().st_size
     sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
     if job.remove_source:

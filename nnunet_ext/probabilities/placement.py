@@ -206,14 +206,14 @@ def _of_nibabel(nibabel: Mapping[str, Any], shape: tuple[int, ...]) -> Placement
     return Placement(_geometry_of_affine(of_file, shape), turn)
 
 
-def _is_turn(matrix: NDArray[np.float64]) -> bool:
+def _is_turn(matrix: NDArray[np.floating[Any]]) -> bool:
     """Whether a matrix turns indices `(x, y, z)` by right angles, or mirrors them."""
     rounded = np.abs(np.rint(matrix))
     is_permutation = (rounded.sum(axis=0) == 1).all() and (rounded.sum(axis=1) == 1).all()
     return bool(is_permutation and np.abs(np.abs(matrix) - rounded).max() <= TOLERANCE)
 
 
-def _as_turn(matrix: NDArray[np.float64]) -> Turn:
+def _as_turn(matrix: NDArray[np.floating[Any]]) -> Turn:
     """The turn that such a matrix makes, from an array's indices `(x, y, z)` to the file's."""
     axes = np.abs(matrix).argmax(axis=1)
     flipped = [bool(matrix[row, axis] < 0) for row, axis in enumerate(axes)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.errors import ProbabilitiesError, is_of_the_system
+from nnunet_ext.files import check_regular
 
 PLAIN_TYPES = frozenset({"bytes", "set", "frozenset", "complex", "bytearray", "range", "slice"})
 NUMPY_NAMES = {
@@ -46,6 +47,7 @@ def read_properties(path: Path) -> dict[str, Any]:
         OSError, MemoryError: the system does not let it be read now.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             properties = _PlainUnpickler(file).load()
     except Exception as error:  # damaged pickles raise almost anything

@@ -205,7 +205,10 @@ def write_csv(runs: Sequence[Run], target: Path) -> None:
     """Write a row a run, with the columns `LABEL best`, `LABEL last` and so on for each label."""
     rows = [_flat(run_record(run)) for run in runs]
     header = list(dict.fromkeys(column for row in rows for column in row))
-    with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)

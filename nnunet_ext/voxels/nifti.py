@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.voxels.content import Content, ContentReader, Scale
-from nnunet_ext.voxels.inflate import Bytes, plain_blocks
+from nnunet_ext.voxels.inflate import GZIP_MAGIC, Bytes, plain_blocks
 
 NUMBERS = {
     2: "u1",
@@ -44,6 +45,7 @@ class Header:
         components: numbers a voxel: 3 in RGB, 4 in RGBA.
         offset: bytes from the beginning of the file to the first voxel.
         scale: what makes values of the numbers.
+        stored_scale: slope and intercept as the file holds them.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +53,12 @@ class Header:
     components: int
     offset: int
     scale: Scale
+    stored_scale: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.shape) * self.components * self.dtype.itemsize
 
 
 def read_content(path: Path, *, with_counts: bool = False) -> Content:
@@ -98,6 +106,31 @@ def check_whole(path: Path) -> None:
         raise _truncated(path, n_read, n_wanted)
 
 
+def refusals(path: Path) -> Iterator[str]:
+    """Why other readers than ITK refuse a NIfTI file, or find something else in it.
+
+    Args:
+        path: a file that is whole.
+
+    Raises:
+        DamagedFile: it is truncated, fails its check sum, or is no NIfTI.
+    """
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == GZIP_MAGIC
+    if is_gzip != path.name.endswith(".gz"):
+        yield (
+            "it is not gzipped, as .gz says" if not is_gzip else "it is gzipped, and its name does not say so"
+        )
+    stream = Bytes(plain_blocks(path))
+    header = _read_header(stream, path)
+    n_more = stream.drain(header.n_bytes + 1) - header.n_bytes
+    if n_more > 0:
+        yield "bytes follow behind its voxels"
+    slope, inter = header.stored_scale
+    if not math.isfinite(slope) or not math.isfinite(inter):
+        yield f"its scale is {slope:g} and {inter:g}, which are no numbers to scale by"
+
+
 def _read_header(stream: Bytes, path: Path) -> Header:
     """The header, with the stream then at the first voxel."""
     start = stream.read(4)
@@ -138,7 +171,11 @@ def parse_header(data: bytes, path: Path) -> Header:
     if not shape or min(shape) < 1 or not math.isfinite(offset):
         raise DamagedFile(f"{path} is damaged: its header gives {n} axes of {tuple(sizes)} voxels.")
     return Header(
-        _without_ones(shape), *_type_of(code, order, path), max(int(offset), len(data)), _scale(slope, inter)
+        _without_ones(shape),
+        *_type_of(code, order, path),
+        max(int(offset), len(data)),
+        _scale(slope, inter),
+        (slope, inter),
     )
 
 

@@ -209,9 +209,9 @@ class Grid:
 def find_grid(job: FuseJob, files: Sequence[Probabilities], known: Path | None = None) -> Grid:
     """Where the probabilities lie in the scan's file.
 
-    The store and nnU-Net's properties tell it themselves. Otherwise a file of the case tells the grid (`known`,
-    a segmentation beside the probabilities, the scan), and the reader that the member's plans or
-    dataset.json name tells how its arrays lie in that.
+    The store and nnU-Net's properties tell it themselves. Otherwise a file of the case tells the grid
+    (`known`, a segmentation beside the probabilities, the scan), and the reader that the member's plans
+    or dataset.json name tells how its arrays lie in that.
 
     Args:
         job: the case.
@@ -240,7 +240,7 @@ def find_grid(job: FuseJob, files: Sequence[Probabilities], known: Path | None =
         if grid.placement.turn != found[0][0].placement.turn:
             raise GeometryMismatch(
                 f"{name} and {found[0][1]} were predicted by readers that turn this scan differently: their "
-                "voxels are not those of one place. Predict both with one reader, or leave one out of the plan."
+                "voxels are not those of one place. Predict both with one reader, or leave one out."
             )
     return replace(found[0][0], notes=tuple(notes))
 

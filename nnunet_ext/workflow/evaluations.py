@@ -178,7 +178,10 @@ def _rows(case: PairScores, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _write_cases(cases: Sequence[PairScores], names: Sequence[str], target: Path) -> None:
     rows = [{"case": case.case_id, **row} for case in cases for row in _rows(case, names)]
-    with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -18,10 +18,10 @@ from nnunet_ext.files import sha256_of, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.roi.boxes import Box, describe_box, generator_of, jittered, whole_box, with_margin
-from nnunet_ext.roi.images import crop_image, read_image, write_image
+from nnunet_ext.roi.images import crop_image, read_image
 from nnunet_ext.roi.merging import LabelMap
 from nnunet_ext.roi.settings import BoxSettings
-from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation
+from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_image
 from nnunet_ext.voxels.nifti import check_whole
 from nnunet_ext.workflow.regions import region_of
 
