@@ -100,12 +100,13 @@ def check_image_name(path: Path) -> None:
         raise SegmentationError(str(error)) from error
 
 
-def check_image(path: Path, *, header_only: bool = False) -> None:
+def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None:
     """Refuse a file that SimpleITK or nnU-Net's readers would not, and should: a half, a pipe, an odd name.
 
     Args:
         path: of an image.
-        header_only: do not read on to the end of a NIfTI file.
+        whole: read a NIfTI file to its end.
+        finite: refuse one whose voxels are NaN or infinite, which SimpleITK takes for zeros.
 
     Raises:
         SegmentationError: it is missing, no file, truncated, or has a name that is not UTF-8.
@@ -114,8 +115,8 @@ def check_image(path: Path, *, header_only: bool = False) -> None:
     check_image_name(path)
     try:
         check_regular(path)
-        if not header_only:
-            check_whole(path)
+        if whole:
+            check_whole(path, finite=finite)
     except FileNotFoundError:
         raise SegmentationError(f"{path} does not exist.") from None
     except DamagedFile as error:
@@ -138,13 +139,24 @@ def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
         The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
 
     Raises:
+        SegmentationError: the file is missing, damaged, neither 2D nor 3D, or holds voxels that are NaN
+            or infinite.
+    """
+    check_image(path, finite=True)
+    return _read(path)
+
+
+def read_voxels(path: Path) -> tuple[NDArray[Any], Geometry]:
+    """Read an image of any kind as it is stored.
+
+    Returns:
+        The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
+
+    Raises:
         SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
     """
-    import SimpleITK as sitk
-
-    image = _open(path)
-    array, geometry = sitk.GetArrayFromImage(image), _geometry_of(image, path)
-    return array.reshape(geometry.shape + array.shape[image.GetDimension() :]), geometry
+    check_image(path)
+    return _read(path)
 
 
 def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
@@ -255,10 +267,18 @@ def _not_written(path: Path, reason: str) -> OSError:
     )
 
 
-def _open(path: Path, header_only: bool = False) -> sitk.Image | sitk.ImageFileReader:
+def _read(path: Path) -> tuple[NDArray[Any], Geometry]:
     import SimpleITK as sitk
 
-    check_image(path, header_only=header_only)
+    image = _open(path)
+    array, geometry = sitk.GetArrayFromImage(image), _geometry_of(image, path)
+    return array.reshape(geometry.shape + array.shape[image.GetDimension() :]), geometry
+
+
+def _open(path: Path, *, header_only: bool = False) -> sitk.Image | sitk.ImageFileReader:
+    import SimpleITK as sitk
+
+    check_image(path, whole=False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

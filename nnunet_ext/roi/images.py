@@ -37,11 +37,11 @@ def read_image(path: Path) -> sitk.Image:
     """An image as it is stored, its type included.
 
     Raises:
-        SegmentationError: it is missing or damaged.
+        SegmentationError: it is missing or damaged, or holds voxels that are NaN or infinite.
     """
     import SimpleITK as sitk
 
-    check_image(path)
+    check_image(path, finite=True)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -88,22 +88,35 @@ def read_content(path: Path, *, with_counts: bool = False) -> Content:
     return reader.finish()
 
 
-def check_whole(path: Path) -> None:
+def check_whole(path: Path, *, finite: bool = False) -> None:
     """Pass over every byte of a NIfTI file; files of other formats are left to their readers.
 
-    SimpleITK takes what a truncated NIfTI file lacks for zeros, and says nothing.
+    SimpleITK takes what a truncated NIfTI file lacks for zeros, and what is NaN or infinite, too, and says
+    nothing.
+
+    Args:
+        path: the file.
+        finite: refuse voxels that are NaN or infinite.
 
     Raises:
-        DamagedFile: it is empty, truncated, fails its check sum, or is no NIfTI.
+        DamagedFile: it is empty, truncated, fails its check sum, is no NIfTI, or holds such voxels.
     """
     if not path.name.endswith(NIFTI_ENDINGS):
         return
     stream = Bytes(plain_blocks(path))
     header = _read_header(stream, path)
-    n_wanted = math.prod(header.shape) * header.components
-    n_read = stream.drain() // header.dtype.itemsize
+    n_wanted, n_read, n_odd = math.prod(header.shape) * header.components, 0, 0
+    if finite and header.dtype.kind == "f":
+        for block in stream.arrays(header.dtype, n_wanted):
+            n_read += block.size
+            n_odd += block.size - int(np.count_nonzero(np.isfinite(block)))
+    n_read += stream.drain() // header.dtype.itemsize
     if n_read < n_wanted:
         raise _truncated(path, n_read, n_wanted)
+    if n_odd:
+        raise DamagedFile(
+            f"{path}: {n_odd} of {n_wanted} voxels are NaN or infinite. Give them a value that has a meaning."
+        )
 
 
 def refusals(path: Path) -> Iterator[str]:
