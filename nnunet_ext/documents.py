@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nnunet_ext.files import other_kind
 
 if TYPE_CHECKING:
     import yaml
@@ -22,13 +23,6 @@ MAX_TEXT_BYTES = 1 << 28
 MAX_DEPTH = 64
 MAX_YAML_NODES = 100_000  # with what its aliases stand for
 SHOWN_FAULTS, SHOWN_LETTERS = 8, 80
-KINDS = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISSOCK: "a socket",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-}
 
 
 def check_is_file(path: Path) -> int:
@@ -41,11 +35,9 @@ def check_is_file(path: Path) -> int:
         ValueError: it is a folder, pipe, socket or device.
         OSError: it does not exist, or cannot be looked at.
     """
-    found = path.stat()
-    for is_of_kind, kind in KINDS.items():
-        if is_of_kind(found.st_mode):
-            raise ValueError(f"it is {kind}, not a file")
-    return found.st_size
+    if kind := other_kind(path):
+        raise ValueError(f"it is {kind}, not a file")
+    return path.stat().st_size
 
 
 def read_text(path: Path) -> str:

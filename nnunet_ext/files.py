@@ -6,19 +6,27 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import DamagedFile, UsageError
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
 LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
 CHUNK_BYTES = 1 << 20
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 IS_WINDOWS = os.name == "nt"
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
 WINDOWS_WAIT_S = 0.05
@@ -39,6 +47,40 @@ def at_home(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise UsageError(f"{path} begins with ~, and nothing tells where that is: {error}") from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file, before it is opened: a pipe would wait for ever, a device may never end.
+
+    Raises:
+        DamagedFile: it is a folder, pipe, socket or device.
+        OSError: there is nothing of that name, or it cannot be looked up.
+    """
+    if kind := other_kind(path):
+        raise DamagedFile(f"{path} is {kind}, where a file is wanted: it was not opened.")
+
+
+def other_kind(path: Path) -> str | None:
+    """What something is that is no file, in words; None of a file.
+
+    Raises:
+        OSError: there is nothing of that name, or it cannot be looked up.
+    """
+    kind = stat.S_IFMT(path.stat().st_mode)
+    return None if kind == stat.S_IFREG else KINDS.get(kind, "no file")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8, at which libraries in C++ end the whole process.
+
+    Raises:
+        DamagedFile: it is not, such as those that old archives leave behind.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise DamagedFile(f"{shown} has a name that is not UTF-8: rename it.") from None
 
 
 @contextmanager
@@ -177,11 +219,17 @@ def _sync(path: Path, flags: int) -> None:
 def write_json(content: Any, target: Path) -> None:
     """Write `content` as indented UTF-8 JSON, whole or not at all."""
     with written_whole(target) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # names that are not UTF-8
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        DamagedFile: it is no file.
+    """
+    check_regular(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import errno
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DamagedFile, GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import is_junk, written_whole
+from nnunet_ext.files import check_name, check_regular, is_junk, written_whole
 from nnunet_ext.geometry import Geometry
-from nnunet_ext.voxels.nifti import check_whole
+from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
+from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, TIF_ENDINGS, is_plain, plain_grid, write_spacing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 INTEGER_TOLERANCE = 1e-3
-CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 
 
 def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[str, Path]:
@@ -61,6 +63,67 @@ def find_channels(folder: Path, file_ending: str) -> dict[str, tuple[Path, ...]]
     return channels
 
 
+def channel_fault(case_id: str, files: Sequence[Path], n_channels: int, file_ending: str) -> str | None:
+    """Why the files of a scan are not its channels as nnU-Net counts them; None where they are.
+
+    There is one file a channel; a photograph (PNG, BMP, TIFF) holds all channels as its colours in one.
+
+    Args:
+        case_id: the scan's name.
+        files: those of the scan that are there, in order.
+        n_channels: that its data set names.
+        file_ending: of the data set's images.
+    """
+    names = [f"{case_id}_{channel:04d}{file_ending}" for channel in range(n_channels)]
+    if [path.name for path in files] == names:
+        return None
+    if len(files) == 1 and n_channels > 1 and files[0].name == names[0] and is_plain(files[0]):
+        try:
+            n_colours = _open(files[0], header_only=True).GetNumberOfComponents()
+        except SegmentationError as error:
+            return str(error)
+        if n_colours == n_channels:
+            return None
+    there = ", ".join(path.name for path in files)
+    wanted = ", ".join(name.removeprefix(case_id) for name in names)
+    return f"the scan has {there}; there must be {wanted}."
+
+
+def check_image_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8.
+
+    Raises:
+        SegmentationError: it is not.
+    """
+    try:
+        check_name(path)
+    except DamagedFile as error:
+        raise SegmentationError(str(error)) from error
+
+
+def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None:
+    """Refuse a file that SimpleITK or nnU-Net's readers would not, and should: a half, a pipe, an odd name.
+
+    Args:
+        path: of an image.
+        whole: read a NIfTI file to its end.
+        finite: refuse one whose voxels are NaN or infinite, which SimpleITK takes for zeros.
+
+    Raises:
+        SegmentationError: it is missing, no file, truncated, or has a name that is not UTF-8.
+        OSError: the system does not let it be read now.
+    """
+    check_image_name(path)
+    try:
+        check_regular(path)
+        if whole:
+            check_whole(path, finite=finite)
+    except FileNotFoundError:
+        raise SegmentationError(f"{path} does not exist.") from None
+    except DamagedFile as error:
+        raise SegmentationError(str(error)) from error
+
+
 def read_geometry(path: Path) -> Geometry:
     """Grid of an image file, from its header alone.
 
@@ -77,16 +140,24 @@ def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
         The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
 
     Raises:
+        SegmentationError: the file is missing, damaged, neither 2D nor 3D, or holds voxels that are NaN
+            or infinite.
+    """
+    check_image(path, finite=True)
+    return _read(path)
+
+
+def read_voxels(path: Path) -> tuple[NDArray[Any], Geometry]:
+    """Read an image of any kind as it is stored.
+
+    Returns:
+        The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
+
+    Raises:
         SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
     """
-    import SimpleITK as sitk
-
-    image = _open(path)
-    try:
-        check_whole(path)
-    except DamagedFile as error:
-        raise SegmentationError(str(error)) from error
-    return sitk.GetArrayFromImage(image), _geometry_of(image, path)
+    check_image(path)
+    return _read(path)
 
 
 def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
@@ -120,6 +191,8 @@ def write_segmentation(
 ) -> None:
     """Write a segmentation as uint8 in the grid given, whole or not at all.
 
+    A TIFF volume gets its spacing in `CASE.json` beside it, as nnU-Net's reader wants it.
+
     Args:
         segmentation: labels, `(Z, Y, X)`, or for a 2D grid `(Y, X)` or `(1, Y, X)`.
         geometry: the scan's grid.
@@ -149,15 +222,64 @@ def write_segmentation(
     image.SetSpacing(geometry.spacing[::-1])
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    with written_whole(path) as part:
-        sitk.WriteImage(image, str(part), True)
+    if len(geometry.shape) == 3 and path.name.lower().endswith(TIF_ENDINGS):
+        write_spacing(path, geometry.spacing)
+    write_image(image, path)
 
 
-def _open(path: Path, header_only: bool = False) -> sitk.Image | sitk.ImageFileReader:
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write an image, whole or not at all: it is read back before it gets its name.
+
+    On a full disk ITK's writers leave half a file, and most of them say nothing.
+
+    Raises:
+        OSError: it cannot be written, or what was written is not the image.
+        SegmentationError: its name is not UTF-8.
+    """
     import SimpleITK as sitk
 
-    if not path.is_file():
-        raise SegmentationError(f"{path} does not exist.")
+    check_image_name(path)
+    with written_whole(path) as part:
+        try:
+            sitk.WriteImage(image, str(part), True)
+            is_whole = _is_written(image, part)
+        except (RuntimeError, SegmentationError) as error:
+            reason = str(error).strip().splitlines()[-1].replace(str(part), path.name)
+            raise _not_written(path, reason) from error
+        if not is_whole:
+            raise _not_written(path, "other voxels were read back")
+
+
+def _is_written(image: sitk.Image, part: Path) -> bool:
+    import SimpleITK as sitk
+
+    check_image(part)
+    if not part.name.endswith(NIFTI_ENDINGS):  # whose bytes were all checked just now
+        back = sitk.GetArrayFromImage(_open(part))
+        return np.array_equal(back.reshape(-1), sitk.GetArrayViewFromImage(image).reshape(-1), equal_nan=True)
+    size = _open(part, header_only=True).GetSize()
+    return [n for n in size if n > 1] == [n for n in image.GetSize() if n > 1]
+
+
+def _not_written(path: Path, reason: str) -> OSError:
+    free = shutil.disk_usage(path.parent).free
+    return OSError(
+        errno.EIO, f"it was not written whole ({reason}); is the disk full? {free} bytes are free", str(path)
+    )
+
+
+def _read(path: Path) -> tuple[NDArray[Any], Geometry]:
+    import SimpleITK as sitk
+
+    image = _open(path)
+    array, geometry = sitk.GetArrayFromImage(image), _geometry_of(image, path)
+    return array.reshape(geometry.shape + array.shape[image.GetDimension() :]), geometry
+
+
+def _open(path: Path, *, header_only: bool = False) -> sitk.Image | sitk.ImageFileReader:
+    import SimpleITK as sitk
+
+    check_image(path, whole=False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -174,6 +296,11 @@ def _geometry_of(image: sitk.Image | sitk.ImageFileReader, path: Path) -> Geomet
     size = image.GetSize()
     if len(size) not in (2, 3):
         raise SegmentationError(f"{path} has {len(size)} axes; a segmentation has 2 or 3.")
+    if is_plain(path):
+        try:
+            return plain_grid(path, size[::-1])
+        except DamagedFile as error:
+            raise SegmentationError(str(error)) from error
     return Geometry(
         tuple(size[::-1]), tuple(image.GetSpacing()[::-1]), image.GetOrigin(), image.GetDirection()
     )

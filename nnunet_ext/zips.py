@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from isal import igzip, isal_zlib
 
 from nnunet_ext.errors import DamagedFile
+from nnunet_ext.files import check_regular
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,8 +36,9 @@ def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
     """The entries of a zip in the order in which they lie in it.
 
     Raises:
-        DamagedFile: it is empty, truncated or no zip, or is compressed as neither numpy nor torch does.
+        DamagedFile: it is no file, empty, truncated or no zip, or compressed as neither numpy nor torch does.
     """
+    check_regular(path)
     size = path.stat().st_size
     if not size:
         raise DamagedFile(f"{path} is empty (0 bytes).")

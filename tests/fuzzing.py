@@ -48,7 +48,8 @@ from nnunet_ext.labels import labels_of, read_dataset
 from nnunet_ext.postprocess.step_list import resolve_steps
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.placement import placement_of_properties
+from nnunet_ext.probabilities.properties import read_properties
 from nnunet_ext.probabilities.store_writing import write_array
 from nnunet_ext.report.finding import find_folds
 from nnunet_ext.report.processes import Processes
@@ -59,7 +60,8 @@ from nnunet_ext.report.validation import read_validation
 from nnunet_ext.roi.folders import read_boxes
 from nnunet_ext.roi.settings import settings_of_model
 from nnunet_ext.splits.files import read_splits
-from nnunet_ext.splits.subjects import origins_by_table
+from nnunet_ext.splits.origins import subjects_by_table
+from nnunet_ext.subjects import read_subjects
 from nnunet_ext.submission.verify import verify_archive
 from nnunet_ext.trained import read_plans
 from nnunet_ext.trainers.resolution import resolve_settings
@@ -229,8 +231,8 @@ def _probabilities(whole: np.ndarray) -> Callable[[Path], None]:
 
 def _properties(path: Path) -> None:
     properties = read_properties(path)
-    grid = geometry_of_properties(properties, (5, 7, 9))
-    assert grid is None or all(isinstance(one, float) for one in (*grid.spacing, *grid.origin))
+    place = placement_of_properties(properties, (5, 7, 9))
+    assert place is None or all(isinstance(one, float) for one in (*place.file.spacing, *place.file.origin))
     pickle.dumps(properties)
 
 
@@ -362,7 +364,8 @@ def targets(folder: Path) -> dict[str, Target]:
     (folder / "subjects").mkdir()
     subjects = folder / "subjects" / "subjects.csv"
     subjects.write_text("case,subject,site\na,s1,x\nb,s1,x\nc,s2,y\n", encoding="utf-8")
-    add("subjects.csv", subjects, lambda path: origins_by_table(["a", "b", "c"], path), changed_table)
+    add("subjects.csv", subjects, lambda path: subjects_by_table(["a", "b", "c"], path), changed_table)
+    document("subjects.json", {"subjects": {"a": {"subject": "s1"}, "b": {"subject": "s2"}}}, read_subjects)
     (folder / "quarantine").mkdir()
     journal = folder / "quarantine" / "journal.jsonl"
     moves = [{"from": "a", "to": "quarantine/a", "sha256": "0" * 64}]

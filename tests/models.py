@@ -77,17 +77,22 @@ CONFIGURATIONS = {
 }
 
 
-def plans(reader: str = "SimpleITKIO") -> dict[str, Any]:
+def plans(reader: str = "SimpleITKIO", n_channels: int = 1) -> dict[str, Any]:
+    per_channel = ("normalization_schemes", "use_mask_for_norm")
+    configurations = {
+        name: {key: value * n_channels if key in per_channel else value for key, value in one.items()}
+        for name, one in CONFIGURATIONS.items()
+    }
     return {
         "dataset_name": DATASET,
         "plans_name": "nnUNetPlans",
         "image_reader_writer": reader,
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
-        "configurations": CONFIGURATIONS,
+        "configurations": configurations,
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": STATISTICS},
+        "foreground_intensity_properties_per_channel": dict.fromkeys(map(str, range(n_channels)), STATISTICS),
     }
 
 
@@ -100,6 +105,8 @@ def write_model(
     order: list[int] | None = None,
     checkpoint: str = "checkpoint_final.pth",
     reader: str = "SimpleITKIO",
+    channels: Sequence[str] = ("MRI",),
+    ending: str = ".nii.gz",
 ) -> Path:
     """A model of nnU-Net's own trainer, whose folds differ; the same weights each time."""
     import torch
@@ -108,18 +115,19 @@ def write_model(
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     dataset: dict[str, Any] = {
-        "channel_names": {"0": "MRI"},
+        "channel_names": {str(index): name for index, name in enumerate(channels)},
         "labels": dict(entries),
         "numTraining": 1,
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
     }
     if order:
         dataset["regions_class_order"] = order
     folder = results / DATASET / f"nnUNetTrainer__nnUNetPlans__{name}"
     folder.mkdir(parents=True)
-    (folder / "plans.json").write_text(json.dumps(plans(reader)), encoding="utf-8")
+    content = plans(reader, len(channels))
+    (folder / "plans.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
-    manager = PlansManager(plans(reader))
+    manager = PlansManager(content)
     own = manager.get_configuration(name)
     n_outputs = manager.get_label_manager(dataset).num_segmentation_heads
     n_inputs = determine_num_input_channels(manager, own, dataset)
@@ -129,14 +137,14 @@ def write_model(
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.mul_(3)  # so that labels differ from voxel to voxel
-        content = {
+        state = {
             "network_weights": network.state_dict(),
             "trainer_name": "nnUNetTrainer",
             "init_args": {"configuration": name},
             "inference_allowed_mirroring_axes": (0, 1),
         }
         (folder / f"fold_{fold}").mkdir()
-        torch.save(content, folder / f"fold_{fold}" / checkpoint)
+        torch.save(state, folder / f"fold_{fold}" / checkpoint)
     return folder
 
 

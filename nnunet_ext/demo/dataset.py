@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnunet_ext.demo.phantom import LABELS, Volume, phantom
-from nnunet_ext.files import write_json, written_whole
+from nnunet_ext.files import write_json
 from nnunet_ext.geometry import Geometry
-from nnunet_ext.volumes import write_segmentation
+from nnunet_ext.volumes import write_image, write_segmentation
 
 DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"
@@ -79,5 +79,4 @@ def _write_scan(scan: Volume, geometry: Geometry, path: Path) -> None:
     image.SetSpacing(geometry.spacing[::-1])
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    with written_whole(path) as part:
-        sitk.WriteImage(image, str(part), True)
+    write_image(image, path)

@@ -18,7 +18,7 @@ from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Labels, read_dataset
 from nnunet_ext.report.dice import DiceSummary, case_dice, summarize
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
-from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.volumes import read_segmentation, read_voxels
 from nnunet_ext.workflow.runs import run_ensemble
 
 ENSEMBLE = "ensemble"
@@ -162,7 +162,7 @@ def _draw(folder: DemoFolder) -> None:
 
 
 def _drawn(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:
-    scan, geometry = read_segmentation(folder.dataset / "imagesTs" / f"{case}_0000{FILE_ENDING}")
+    scan, geometry = read_voxels(folder.dataset / "imagesTs" / f"{case}_0000{FILE_ENDING}")
     prediction, _ = read_segmentation(folder.segmentations(ENSEMBLE) / f"{case}{FILE_ENDING}")
     reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
     z, y, x = geometry.spacing

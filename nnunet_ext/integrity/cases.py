@@ -21,8 +21,7 @@ from nnunet_ext.integrity.label_values import check_label
 from nnunet_ext.integrity.raw import RawCase
 from nnunet_ext.integrity.repairs import CopyGrid, SetAside, SetCaseAside
 from nnunet_ext.voxels.image import ImageFacts
-
-NATURAL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
+from nnunet_ext.voxels.plain_images import is_plain
 
 Facts = Mapping[Path, FileFacts]
 
@@ -92,12 +91,7 @@ def _is_natural(case: RawCase, facts: Facts, n_channels: int) -> bool:
     """Whether the case is one photograph that holds all channels as its colours."""
     first, *others = case.channels.values()
     image = facts[first].image
-    return (
-        not others
-        and first.name.lower().endswith(NATURAL_ENDINGS)
-        and image is not None
-        and image.components == n_channels
-    )
+    return not others and is_plain(first) and image is not None and image.components == n_channels
 
 
 def _image_faults(case: RawCase, path: Path, image: ImageFacts, expected: Expected) -> Iterator[Finding]:
@@ -125,7 +119,7 @@ def _image_faults(case: RawCase, path: Path, image: ImageFacts, expected: Expect
 
 
 def _natural_colours(path: Path, image: ImageFacts, expected: Expected) -> bool:
-    return path.name.lower().endswith(NATURAL_ENDINGS) and image.components == expected.n_channels
+    return is_plain(path) and image.components == expected.n_channels
 
 
 def _grid_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Finding]:

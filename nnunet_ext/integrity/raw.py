@@ -11,6 +11,7 @@ from typing import Any
 
 from nnunet_ext.documents import read_json
 from nnunet_ext.files import PART_MARK, is_junk, runs
+from nnunet_ext.voxels.plain_images import TIF_ENDINGS, spacing_files
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 LABEL_FOLDERS = ("labelsTr", "labelsTs")
@@ -102,6 +103,8 @@ def survey_raw(folder: Path) -> RawDataset:
         return RawDataset(folder, content, fault, cases + tuple(_cases(files, ending, ["Ts"])), junk, ())
     cases = tuple(_cases(files, ending, ["Tr", "Ts"]))
     known = {path for case in cases for path in case.files}
+    if ending.lower() in TIF_ENDINGS:
+        known |= {beside for path in known for beside in spacing_files(path)}
     strangers = tuple(path for found in files.values() for path in found if path not in known)
     return RawDataset(folder, content, fault, cases, junk, strangers, refusal)
 

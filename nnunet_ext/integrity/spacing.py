@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.geometry import Geometry
-from nnunet_ext.integrity.cases import NATURAL_ENDINGS, Facts
+from nnunet_ext.integrity.cases import Facts
 from nnunet_ext.integrity.findings import Finding
 from nnunet_ext.integrity.raw import RawCase, RawDataset
 from nnunet_ext.integrity.repairs import SetSpacing
 from nnunet_ext.voxels.image import OF_SEVERAL_FILES
+from nnunet_ext.voxels.plain_images import is_plain
 
 KIND = "spacing"
 DEFAULT = 1.0  # mm along every axis, in a header whose spacing nobody has set
@@ -43,7 +44,7 @@ def _grid_of(case: RawCase, facts: Facts) -> Geometry | None:
     """The grid of a case's first channel; None where it has none, or is a photograph without one."""
     path = case.channels[min(case.channels)]
     image = facts[path].image
-    return None if image is None or path.name.lower().endswith(NATURAL_ENDINGS) else image.geometry
+    return None if image is None or is_plain(path) else image.geometry
 
 
 def _reason(grid: Geometry, is_odd_one: bool) -> str:

@@ -45,7 +45,8 @@ class About:
 
     Attributes:
         labels: what the channels stand for.
-        geometry: of the scan; None where it is not known.
+        geometry: of the scan, where its reader kept the axes of its file; None where it turned the scan,
+            which the properties tell, or where the grid is not known.
         properties: those of nnU-Net, for the way back to its own files; plain values and arrays.
         model: that put them out; None where it is not known.
     """

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import sync, written_whole
+from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.files import check_name, sync, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
-from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.placement import straight_geometry
+from nnunet_ext.probabilities.properties import read_properties
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.store_writing import write_store_to
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
@@ -63,6 +64,10 @@ def convert(job: Conversion) -> Converted:
         ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
             or what was read back differs.
     """
+    try:
+        check_name(job.target)
+    except DamagedFile as error:
+        raise ProbabilitiesError(str(error)) from error
     source_bytes = job.source.stat().st_size
     sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
     if job.remove_source:
@@ -97,8 +102,7 @@ def _to_store(job: Conversion) -> str:
             "Name the right one with -d."
         )
     properties = read_properties(job.properties) if job.properties else {}
-    geometry = geometry_of_properties(properties, layout.shape)
-    about = About(job.labels, geometry, properties)
+    about = About(job.labels, straight_geometry(properties, layout.shape), properties)
     blocks = checked(
         source.blocks(layout), layout, sums_to_one=not job.labels.is_regions, what=str(job.source)
     )
@@ -110,7 +114,7 @@ def _to_store(job: Conversion) -> str:
 
 def _to_npz(job: Conversion) -> str:
     source = StoredProbabilities(job.source)
-    properties = dict(source.about.properties) or _properties_of(source.geometry)
+    properties = dict(source.about.properties) or _properties_of(source.about.geometry)
     with written_whole(job.target) as part:
         _write_npz(part, source)
         sync(part)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile, ProbabilitiesError
-from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
+from nnunet_ext.probabilities.placement import Placement
 from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
 from nnunet_ext.zips import ZipEntry, zip_entries
 
@@ -39,7 +39,7 @@ class NpzProbabilities:
         path: the file.
         shape: `(L, Z, Y, X)`.
         dtype: as stored: float32 in nnU-Net's files; float16 and float64 are read as float32.
-        labels, geometry: None, since the file does not tell them.
+        labels, placement: None, since the file does not tell them.
         sha256: of the whole file, once all blocks were read; None before.
 
     Raises:
@@ -48,7 +48,7 @@ class NpzProbabilities:
     """
 
     labels: Labels | None = None
-    geometry: Geometry | None = None
+    placement: Placement | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
-from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.files import check_name, check_regular
 
 FORMAT_VERSION = 2
 MARK, FIRST_MARK = b"nnunet_ext\x00\x02", b"nnunet_ext\x00\x01"
@@ -46,9 +47,12 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
     """What lies behind the array, and the CRC-32 of all bytes.
 
     Raises:
-        ProbabilitiesError: the file is missing, truncated, damaged or of another format or version.
+        ProbabilitiesError: the file is missing, no file, truncated, damaged or of another format or
+            version, or its name is not UTF-8.
     """
     try:
+        check_name(path)  # Blosc2 opens no other
+        check_regular(path)
         with path.open("rb") as file:
             n_bytes = file.seek(0, 2)
             file.seek(max(0, n_bytes - END.size))
@@ -57,6 +61,8 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
             text = file.read(n_text) if mark == MARK else b""
     except FileNotFoundError:
         raise ProbabilitiesError(f"{path} does not exist.") from None
+    except DamagedFile as error:
+        raise ProbabilitiesError(str(error)) from error
     if mark != MARK:
         early = mark == FIRST_MARK
         what = "is of the store's first version" if early else "is truncated or none of this package's store"

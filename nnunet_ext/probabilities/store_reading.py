@@ -13,10 +13,10 @@ from isal import isal_zlib
 
 from nnunet_ext.errors import is_of_the_system
 from nnunet_ext.files import CHUNK_BYTES, sha256_of
-from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import Fixed, dequantise
+from nnunet_ext.probabilities.placement import Placement, placement_of_properties
 from nnunet_ext.probabilities.slabs import Slabs
 from nnunet_ext.probabilities.store_format import CRC_BYTES, SUM_SHIFT, damaged, read_end
 from nnunet_ext.probabilities.stream import Block, Layout, Piece, recut
@@ -62,9 +62,12 @@ class StoredProbabilities:
         return self.about.labels
 
     @property
-    def geometry(self) -> Geometry | None:
-        """Grid of the scan, where it is known."""
-        return self.about.geometry
+    def placement(self) -> Placement | None:
+        """Where they lie in the scan's file, where that is known."""
+        if self.about.geometry is not None:
+            return Placement(self.about.geometry)
+        with self._damage_named("properties"):
+            return placement_of_properties(self.about.properties, self.shape[1:])
 
     def layout(self) -> Layout:
         """How the blocks of this file are cut unless asked for otherwise."""

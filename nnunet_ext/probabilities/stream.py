@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
+from nnunet_ext.probabilities.placement import Placement
 
 Block = NDArray[np.float32]
 
@@ -81,8 +81,8 @@ class Probabilities(Protocol):
         """What the channels stand for; None where the file does not tell."""
 
     @property
-    def geometry(self) -> Geometry | None:
-        """Grid of the scan; None where the file does not tell."""
+    def placement(self) -> Placement | None:
+        """Where they lie in the scan's file; None where their own file does not tell."""
 
     def layout(self) -> Layout:
         """How the blocks are cut unless asked for otherwise."""

@@ -20,6 +20,7 @@ from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.formats import read_splits_json
 from nnunet_ext.networks.checkpoint_file import KEY
 from nnunet_ext.pruning.model import Model
+from nnunet_ext.volumes import check_image
 
 PREPROCESSED = "nnUNet_preprocessed"
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
@@ -81,7 +82,8 @@ class ValidationCases:
         """Read one case.
 
         Raises:
-            DatasetError: a file of it is missing or damaged.
+            DatasetError: its preprocessed data are missing or damaged, or not finite.
+            SegmentationError: its reference is missing or damaged.
         """
         reference = self._folder / "gt_segmentations" / f"{case_id}{self._ending}"
         try:
@@ -90,9 +92,12 @@ class ValidationCases:
             if self._configuration.previous_stage_name is not None:
                 labels = self._labels.foreground_labels
                 data = np.vstack((data, convert_labelmap_to_one_hot(previous[:], labels, data.dtype)))
+            check_image(reference)
             expected, _ = self._plans.image_reader_writer_class().read_seg(str(reference))
         except UNREADABLE as error:
             raise DatasetError(f"its preprocessed data or {reference} cannot be read: {error}") from error
+        if not np.isfinite(data).all():
+            raise DatasetError("its preprocessed data hold NaN or infinite values: look at its scan.")
         return ValidationCase(torch.from_numpy(data), properties, expected[0].astype(np.int64))
 
 

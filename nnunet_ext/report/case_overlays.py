@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nnunet_ext.errors import GeometryMismatch
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.report.overlays import OverlayCase
-from nnunet_ext.volumes import as_labels, read_segmentation
+from nnunet_ext.volumes import as_labels, read_segmentation, read_voxels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_overlay(files: CaseFiles) -> OverlayCase:
         GeometryMismatch: the files lie on different grids.
     """
     segmentation, grid = read_segmentation(files.segmentation)
-    scan, scan_grid = read_segmentation(files.scan)
+    scan, scan_grid = read_voxels(files.scan)
     _check(files.segmentation, grid, files.scan, scan_grid)
     reference = None
     if files.reference is not None:

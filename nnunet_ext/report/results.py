@@ -208,7 +208,10 @@ def write_csv(runs: Sequence[Run], target: Path) -> None:
         {csv_cell(name): csv_cell(value) for name, value in _flat(run_record(run)).items()} for run in runs
     ]
     header = list(dict.fromkeys(column for row in rows for column in row))
-    with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)

@@ -9,17 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import written_whole
 from nnunet_ext.labels import BACKGROUND
 from nnunet_ext.roi.boxes import Box
+from nnunet_ext.volumes import check_image, write_image
+from nnunet_ext.voxels.plain_images import TIF_ENDINGS
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from nnunet_ext.geometry import Geometry
-
-# Their spacing lies in a file beside them, of which a crop would know nothing.
-WITHOUT_GEOMETRY = (".tif", ".tiff")
 
 
 def check_ending(file_ending: str) -> None:
@@ -28,9 +26,10 @@ def check_ending(file_ending: str) -> None:
     Raises:
         UsageError: it is one of them.
     """
-    if file_ending.lower() in WITHOUT_GEOMETRY:
+    if file_ending.lower() in TIF_ENDINGS:
         raise UsageError(
-            f"Images that end in {file_ending} hold no spacing and origin; convert them to .nii.gz or .nrrd."
+            f"Images that end in {file_ending} hold no spacing and origin, and a crop has no place in them; "
+            "convert them to .nii.gz or .nrrd."
         )
 
 
@@ -38,12 +37,11 @@ def read_image(path: Path) -> sitk.Image:
     """An image as it is stored, its type included.
 
     Raises:
-        SegmentationError: it is missing or damaged.
+        SegmentationError: it is missing or damaged, or holds voxels that are NaN or infinite.
     """
     import SimpleITK as sitk
 
-    if not path.is_file():
-        raise SegmentationError(f"{path} does not exist.")
+    check_image(path, finite=True)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -74,14 +72,6 @@ def crop_file(source: Path, box: Box, target: Path) -> None:
         GeometryMismatch: the box is not inside it.
     """
     write_image(crop_image(read_image(source), box), target)
-
-
-def write_image(image: sitk.Image, target: Path) -> None:
-    """Write an image, whole or not at all."""
-    import SimpleITK as sitk
-
-    with written_whole(target) as part:
-        sitk.WriteImage(image, str(part), True)
 
 
 def paste(segmentation: NDArray[np.integer[Any]], box: Box, grid: Geometry) -> NDArray[np.integer[Any]]:

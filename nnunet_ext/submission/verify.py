@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import stat
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -14,12 +19,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import SegmentationError
-from nnunet_ext.files import is_junk
+from nnunet_ext.errors import DamagedFile, SegmentationError
+from nnunet_ext.files import CHUNK_BYTES, check_regular, is_junk, scratch_folder
+from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import BACKGROUND, Dataset
 from nnunet_ext.volumes import read_geometry, read_segmentation
+from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, refusals
+from nnunet_ext.voxels.plain_images import is_plain
 
 SHOWN_VALUES = 5
+MAX_ENTRIES = 10_000  # where no scans tell how many there should be
+ENTRIES_A_SCAN, SOME_ENTRIES = 10, 100
+MAX_VOXELS = 1 << 30  # where no scan tells how many there should be
+MAX_BYTES_A_VOXEL, SOME_BYTES = 8, 1 << 20
+ENCRYPTED = 0x1
+UNREADABLE = (SegmentationError, DamagedFile, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -56,33 +70,55 @@ def verify_archive(
 ) -> Verification:
     """List every fault of a submission zip.
 
+    What an image says of its size is held against its scan before it is unpacked, so that no zip takes more
+    memory or disk than a right one.
+
     Args:
         archive: the zip.
         dataset: its labels are the values allowed, its file ending that of the members.
         references: the scan of each case that there should be; without it neither missing cases
             nor geometry are judged.
-        scratch: folder to unpack one image at a time in; the system's temporary one where it is None.
+        scratch: folder to unpack one image at a time in; one beside the zip where it is None, or the
+            system's temporary one where nothing may be written there.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            findings = tuple(_findings(opened, dataset, references, scratch))
-            n_cases = len(_cases(opened, dataset.file_ending))
-    except FileNotFoundError:
+    if not archive.exists():
         return Verification(archive, 0, (Finding("error", str(archive), "it does not exist"),))
-    except (zipfile.BadZipFile, OSError) as error:
+    try:
+        check_regular(archive)
+        with zipfile.ZipFile(archive) as opened, _place_for(archive, scratch) as place:
+            findings = tuple(_findings(opened, dataset, references, place))
+            n_cases = len(_cases(opened, dataset.file_ending))
+    except (zipfile.BadZipFile, DamagedFile, OSError, ValueError, struct.error, NotImplementedError) as error:
         return Verification(archive, 0, (Finding("error", archive.name, f"it is no readable zip: {error}"),))
     return Verification(archive, n_cases, findings)
+
+
+@contextmanager
+def _place_for(archive: Path, scratch: Path | None) -> Iterator[Path]:
+    with ExitStack() as stack:
+        if scratch is None:
+            try:
+                scratch = stack.enter_context(scratch_folder(archive))
+            except OSError:
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nnunet_ext_")))
+        yield scratch
 
 
 def _findings(
     opened: zipfile.ZipFile,
     dataset: Dataset,
     references: Mapping[str, Path] | None,
-    scratch: Path | None,
+    scratch: Path,
 ) -> Iterator[Finding]:
     names = opened.namelist()
+    zip_name = Path(opened.filename or "the zip").name
     if not names:
-        yield Finding("error", Path(opened.filename or "the zip").name, "it is empty")
+        yield Finding("error", zip_name, "it is empty")
+    most = MAX_ENTRIES if references is None else ENTRIES_A_SCAN * len(references) + SOME_ENTRIES
+    if len(names) > most:
+        why = f"it holds {len(names)} entries; more than {most} are not looked at"
+        yield Finding("error", zip_name, why)
+        return
     yield from _name_faults(names, dataset.file_ending)
     cases = _cases(opened, dataset.file_ending)
     if references is not None:
@@ -91,9 +127,13 @@ def _findings(
         for case_id in sorted(set(cases) - set(references)):
             yield Finding("error", cases[case_id].filename, "it is no case of the scans")
     for case_id, entry in cases.items():
-        reference = (references or {}).get(case_id)
-        for severity, message in _image_faults(opened, entry, dataset, reference, scratch):
-            yield Finding(severity, entry.filename, message)
+        if references is not None and case_id not in references:
+            continue
+        copy = scratch / f"image{dataset.file_ending}"
+        for severity, message in _image_faults(opened, entry, dataset, (references or {}).get(case_id), copy):
+            shown = message.replace(str(copy), entry.filename)
+            yield Finding(severity, entry.filename, shown)
+        copy.unlink(missing_ok=True)
 
 
 def _cases(opened: zipfile.ZipFile, file_ending: str) -> dict[str, zipfile.ZipInfo]:
@@ -137,38 +177,68 @@ def _image_faults(
     entry: zipfile.ZipInfo,
     dataset: Dataset,
     reference: Path | None,
-    scratch: Path | None,
+    copy: Path,
 ) -> Iterator[Fault]:
-    with tempfile.TemporaryDirectory(prefix="nnunet_ext_", dir=scratch) as folder:
-        copy = Path(folder) / f"image{dataset.file_ending}"
-        try:
-            copy.write_bytes(opened.read(entry))
-            array, geometry = read_segmentation(copy)
-        except (
-            SegmentationError,
-            zipfile.BadZipFile,
-            zlib.error,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            yield "error", f"it cannot be read: {str(error).replace(str(copy), entry.filename)}"
-            return
-    yield from value_faults(array, dataset)
-    if reference is not None:
-        try:
-            different = geometry.differences(read_geometry(reference))
-        except SegmentationError as error:
-            yield "error", f"its scan cannot be read: {error}"
-            return
+    """What is wrong with one image, which is unpacked to `copy`."""
+    try:
+        scan = None if reference is None else read_geometry(reference)
+    except (SegmentationError, OSError) as error:
+        yield "error", f"its scan cannot be read: {error}"
+        scan = None
+    most_voxels = MAX_VOXELS if scan is None else math.prod(scan.shape)
+    unreadable = _cannot_be_unpacked(entry, most_voxels * MAX_BYTES_A_VOXEL + SOME_BYTES)
+    if unreadable:
+        yield "error", unreadable
+        return
+    try:
+        with opened.open(entry) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
+        grid = read_geometry(copy)  # of the header alone
+        different = _differences(grid, scan, copy)
         if different:
-            yield "error", f"its geometry is not that of {reference.name}: " + "; ".join(different)
+            yield "error", f"its geometry is not that of {reference.name if reference else ''}: {different}"
+        if math.prod(grid.shape) > most_voxels:
+            yield "error", f"its {math.prod(grid.shape)} voxels were not read: {most_voxels} at most are"
+            return
+        if copy.name.endswith(NIFTI_ENDINGS):
+            yield from (("error", refusal) for refusal in refusals(copy))
+        array, _ = read_segmentation(copy)
+    except UNREADABLE as error:
+        yield "error", f"it cannot be read: {error}"
+        return
+    yield from value_faults(array, dataset)
+
+
+def _cannot_be_unpacked(entry: zipfile.ZipInfo, most_bytes: int) -> str | None:
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "it is a link; a submission holds files"
+    if entry.flag_bits & ENCRYPTED:
+        return "it is encrypted"
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        way = zipfile.compressor_names.get(entry.compress_type, "unknown")  # type: ignore[attr-defined]
+        return (
+            f"it is compressed by method {entry.compress_type} ({way}), which not every reader knows: "
+            "store or deflate it"
+        )
+    if entry.file_size > most_bytes:
+        return f"it was not unpacked: it takes {entry.file_size} bytes; its scan allows {most_bytes} at most"
+    return None
+
+
+def _differences(grid: Geometry, scan: Geometry | None, copy: Path) -> str:
+    if scan is None:
+        return ""
+    if not is_plain(copy):
+        return "; ".join(grid.differences(scan))
+    # PNG and TIFF hold no grid but their shape; a volume's spacing lies beside it, and not in the zip.
+    return "" if grid.shape == scan.shape[-len(grid.shape) :] else f"shape {grid.shape} and {scan.shape}"
 
 
 def value_faults(array: NDArray[Any], dataset: Dataset) -> Iterator[Fault]:
     """What is wrong with the type and the values of a segmentation, any shape."""
     if array.dtype.kind != "u":
         yield "error", f"its type is {array.dtype}; servers compare exactly and expect uint8"
-    values = np.unique(array)
+    values = np.unique(np.concatenate([np.unique(part) for part in np.atleast_2d(array)]))  # sorts copies
     allowed = dataset.labels.segmentation_values
     wrong = [value for value in values.tolist() if value not in allowed]
     if wrong:

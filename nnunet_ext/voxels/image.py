@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile
+from nnunet_ext.files import check_name, check_regular
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, read_content
+from nnunet_ext.voxels.plain_images import is_plain, plain_grid
 
 CHUNK_VOXELS = 1 << 20
 OF_SEVERAL_FILES = (".mhd", ".nhdr", ".hdr")
@@ -49,6 +51,11 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
         DamagedFile: it is empty, truncated, fails a check sum, or holds no image.
         OSError: the system, or SimpleITK for a reason of its own, does not read it now.
     """
+    check_regular(path)
+    try:
+        check_name(path)
+    except DamagedFile as error:
+        raise CannotReadNow(str(error), "Rename it") from error
     if path.stat().st_size == 0:
         raise DamagedFile(f"{path} is empty (0 bytes).")
     if path.name.endswith(NIFTI_ENDINGS):
@@ -68,7 +75,7 @@ def _header_of(path: Path) -> tuple[Geometry | None, int, int]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _fault_of(path, error) from error
-    return _grid(reader), reader.GetNumberOfComponents(), reader.GetDimension()
+    return _grid(reader, path), reader.GetNumberOfComponents(), reader.GetDimension()
 
 
 def _read_by_itk(path: Path, is_label: bool) -> ImageFacts:
@@ -85,14 +92,16 @@ def _read_by_itk(path: Path, is_label: bool) -> ImageFacts:
     for start in range(0, flat.size, CHUNK_VOXELS):
         reader.add(flat[start : start + CHUNK_VOXELS])
     return ImageFacts(
-        reader.finish(), _grid(image), image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+        reader.finish(), _grid(image, path), image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     )
 
 
-def _grid(image: object) -> Geometry | None:
+def _grid(image: object, path: Path) -> Geometry | None:
     size = image.GetSize()  # type: ignore[attr-defined]
     if len(size) not in (2, 3):
         return None
+    if is_plain(path):
+        return plain_grid(path, size[::-1])
     geometry = Geometry(
         tuple(size[::-1]),
         tuple(image.GetSpacing()[::-1]),  # type: ignore[attr-defined]

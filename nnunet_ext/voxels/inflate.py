@@ -68,8 +68,14 @@ class Bytes:
                 return
             yield block
 
-    def drain(self) -> int:
-        """Read to the end, so that check sums are checked; how many bytes there were."""
+    def drain(self, at_most: int = sys.maxsize) -> int:
+        """Read to the end, so that check sums are checked; how many bytes there were.
+
+        Args:
+            at_most: stop once there were so many.
+        """
         n = len(self._held)
         self._held = b""
-        return n + sum(map(len, self._blocks))
+        while n < at_most and (block := next(self._blocks, b"")):
+            n += len(block)
+        return n

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.voxels.content import Content, ContentReader, Scale
-from nnunet_ext.voxels.inflate import Bytes, plain_blocks
+from nnunet_ext.voxels.inflate import GZIP_MAGIC, Bytes, plain_blocks
 
 NUMBERS = {
     2: "u1",
@@ -44,6 +45,7 @@ class Header:
         components: numbers a voxel: 3 in RGB, 4 in RGBA.
         offset: bytes from the beginning of the file to the first voxel.
         scale: what makes values of the numbers.
+        stored_scale: slope and intercept as the file holds them.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +53,12 @@ class Header:
     components: int
     offset: int
     scale: Scale
+    stored_scale: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.shape) * self.components * self.dtype.itemsize
 
 
 def read_content(path: Path, *, with_counts: bool = False) -> Content:
@@ -80,22 +88,60 @@ def read_content(path: Path, *, with_counts: bool = False) -> Content:
     return reader.finish()
 
 
-def check_whole(path: Path) -> None:
+def check_whole(path: Path, *, finite: bool = False) -> None:
     """Pass over every byte of a NIfTI file; files of other formats are left to their readers.
 
-    SimpleITK takes what a truncated NIfTI file lacks for zeros, and says nothing.
+    SimpleITK takes what a truncated NIfTI file lacks for zeros, and what is NaN or infinite, too, and says
+    nothing.
+
+    Args:
+        path: the file.
+        finite: refuse voxels that are NaN or infinite.
 
     Raises:
-        DamagedFile: it is empty, truncated, fails its check sum, or is no NIfTI.
+        DamagedFile: it is empty, truncated, fails its check sum, is no NIfTI, or holds such voxels.
     """
     if not path.name.endswith(NIFTI_ENDINGS):
         return
     stream = Bytes(plain_blocks(path))
     header = _read_header(stream, path)
-    n_wanted = math.prod(header.shape) * header.components
-    n_read = stream.drain() // header.dtype.itemsize
+    n_wanted, n_read, n_odd = math.prod(header.shape) * header.components, 0, 0
+    if finite and header.dtype.kind == "f":
+        for block in stream.arrays(header.dtype, n_wanted):
+            n_read += block.size
+            n_odd += block.size - int(np.count_nonzero(np.isfinite(block)))
+    n_read += stream.drain() // header.dtype.itemsize
     if n_read < n_wanted:
         raise _truncated(path, n_read, n_wanted)
+    if n_odd:
+        raise DamagedFile(
+            f"{path}: {n_odd} of {n_wanted} voxels are NaN or infinite. Give them a value that has a meaning."
+        )
+
+
+def refusals(path: Path) -> Iterator[str]:
+    """Why other readers than ITK refuse a NIfTI file, or find something else in it.
+
+    Args:
+        path: a file that is whole.
+
+    Raises:
+        DamagedFile: it is truncated, fails its check sum, or is no NIfTI.
+    """
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == GZIP_MAGIC
+    if is_gzip != path.name.endswith(".gz"):
+        yield (
+            "it is not gzipped, as .gz says" if not is_gzip else "it is gzipped, and its name does not say so"
+        )
+    stream = Bytes(plain_blocks(path))
+    header = _read_header(stream, path)
+    n_more = stream.drain(header.n_bytes + 1) - header.n_bytes
+    if n_more > 0:
+        yield "bytes follow behind its voxels"
+    slope, inter = header.stored_scale
+    if not math.isfinite(slope) or not math.isfinite(inter):
+        yield f"its scale is {slope:g} and {inter:g}, which are no numbers to scale by"
 
 
 def _read_header(stream: Bytes, path: Path) -> Header:
@@ -138,7 +184,11 @@ def parse_header(data: bytes, path: Path) -> Header:
     if not shape or min(shape) < 1 or not math.isfinite(offset):
         raise DamagedFile(f"{path} is damaged: its header gives {n} axes of {tuple(sizes)} voxels.")
     return Header(
-        _without_ones(shape), *_type_of(code, order, path), max(int(offset), len(data)), _scale(slope, inter)
+        _without_ones(shape),
+        *_type_of(code, order, path),
+        max(int(offset), len(data)),
+        _scale(slope, inter),
+        (slope, inter),
     )
 
 

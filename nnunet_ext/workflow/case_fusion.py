@@ -17,9 +17,9 @@ from nnunet_ext.files import written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.postprocess.steps import apply_steps
 from nnunet_ext.probabilities.about import About, Model
-from nnunet_ext.probabilities.properties import geometry_of_properties
+from nnunet_ext.probabilities.placement import Placement, placement_of_properties, straight_geometry
 from nnunet_ext.probabilities.store_writing import write_store
-from nnunet_ext.volumes import write_segmentation
+from nnunet_ext.volumes import read_segmentation, write_segmentation
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.predicted import PredictJob, write_record
 
@@ -132,13 +132,12 @@ class CaseFusion:
             self._save(self._mean)
         else:
             segmentation = self._decided[self._alone]
-        applied = apply_steps(segmentation, job.steps, self._volumes())
-        self._export(applied.segmentation)
+        changed = self._export(segmentation)
         record = CaseRecord(
             job.case_id,
             output=job.target.name,
             inputs=inputs,
-            voxels_changed=applied.n_voxels_changed,
+            voxels_changed=changed,
             elapsed_s=round(time.perf_counter() - started, 3),
         )
         write_record(job, record)
@@ -147,23 +146,25 @@ class CaseFusion:
     def _decide(self, mean: RunningMean) -> Segmentation:
         return decide(mean.scores(), self._job.dataset.labels, mean.layout)
 
-    def _geometry(self) -> Geometry | None:
-        return geometry_of_properties(self._scan.properties, self._scan.shape)
+    def _placement(self) -> Placement | None:
+        """Where the scan's array lies in its file; None where a reader of somebody else's made it."""
+        return placement_of_properties(self._scan.properties, self._scan.shape)
 
-    def _volumes(self) -> Geometry:
-        """A grid by which volumes in mm3 are told, also where the reader turned the scan."""
+    def _export(self, segmentation: Segmentation) -> tuple[int, ...]:
+        """Post-process on the file's axes, and write; the voxels that each step changed."""
+        job, placement = self._job, self._placement()
+        if placement is not None:
+            applied = apply_steps(placement.to_file(segmentation), job.steps, placement.file)
+            write_segmentation(applied.segmentation, placement.file, job.target, wide=job.wide)
+            return applied.n_voxels_changed
+        # A reader that is none of nnU-Net's own knows alone how it turned the scan.
         spacing = [float(length) for length in self._scan.properties["spacing"]]
-        return self._geometry() or Geometry.of_array(self._scan.shape, spacing)
-
-    def _export(self, segmentation: Segmentation) -> None:
-        geometry = self._geometry()
-        if geometry is not None:
-            write_segmentation(segmentation, geometry, self._job.target, wide=self._job.wide)
-            return
-        # A reader that turns scans to another orientation knows alone how to turn them back.
+        applied = apply_steps(segmentation, job.steps, Geometry.of_array(self._scan.shape, spacing))
         reader = self._models[0].predictor.plans_manager.image_reader_writer_class()
-        with written_whole(self._job.target) as part:
-            reader.write_seg(segmentation, str(part), self._scan.properties)
+        with written_whole(job.target) as part:
+            reader.write_seg(applied.segmentation, str(part), self._scan.properties)
+            read_segmentation(part)  # a full disk cuts what ITK writes, which says nothing of it
+        return applied.n_voxels_changed
 
     def _save(self, mean: RunningMean) -> None:
         if self._job.save is None:
@@ -172,7 +173,12 @@ class CaseFusion:
         shape = (mean.layout.n_labels, *self._scan.shape)
         target = self._job.probabilities
         if self._job.save == "store":
-            about = About(self._job.dataset.labels, self._geometry(), self._properties, self._model())
+            about = About(
+                self._job.dataset.labels,
+                straight_geometry(self._scan.properties, self._scan.shape),
+                self._properties,
+                self._model(),
+            )
             write_store(target, blocks, shape, about)
             return
         with written_whole(target.with_suffix(".pkl")) as part:

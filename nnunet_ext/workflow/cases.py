@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,18 @@ from nnunet_ext.ensemble.fusion import fuse
 from nnunet_ext.ensemble.members import Case, Source
 from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
 from nnunet_ext.files import sha256_of
-from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.postprocess.steps import Step, apply_steps
 from nnunet_ext.probabilities.npz import NpzProbabilities
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.placement import (
+    Placement,
+    as_volume,
+    placement_by_reader,
+    placement_of_properties,
+    reader_beside,
+)
+from nnunet_ext.probabilities.properties import read_properties
 from nnunet_ext.probabilities.stream import Block, Layout, Probabilities, checked, read_ahead
 from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation, write_segmentation
 
@@ -135,8 +141,9 @@ def fuse_case(job: FuseJob) -> CaseRecord:
             ]
         segmentation = decide(fuse(streams, weights, layout), labels, layout)
     grid = find_grid(job, files)
-    applied = apply_steps(segmentation, job.steps, grid.geometry)
-    write_segmentation(applied.segmentation, grid.geometry, job.target, wide=job.wide)
+    geometry = grid.placement.file
+    applied = apply_steps(grid.placement.to_file(segmentation), job.steps, geometry)
+    write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
     inputs = {str(file.path): file.sha256 or "" for file in files}
     if str(grid.source) not in inputs:
         inputs[str(grid.source)] = sha256_of(grid.source)
@@ -192,52 +199,90 @@ def postprocess_case(job: PostprocessJob) -> CaseRecord:
 
 @dataclass(frozen=True)
 class Grid:
-    """A case's geometry, the file that tells it, and notes on files that could not be read before."""
+    """Where a case's probabilities lie, the file that tells it, and notes on files that could not be read."""
 
-    geometry: Geometry
+    placement: Placement
     source: Path
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def find_grid(job: FuseJob, files: Sequence[Probabilities]) -> Grid:
-    """The scan's grid: from the probabilities, a member's properties, its segmentation, or the scan.
+def find_grid(job: FuseJob, files: Sequence[Probabilities], known: Path | None = None) -> Grid:
+    """Where the probabilities lie in the scan's file.
+
+    The store and nnU-Net's properties tell it themselves. Otherwise a file of the case tells the grid
+    (`known`, a segmentation beside the probabilities, the scan), and the reader that the member's plans
+    or dataset.json name tells how its arrays lie in that.
 
     Args:
         job: the case.
-        files: its probabilities, which all have one shape; the compact store knows its grid.
+        files: its probabilities, which all have one shape.
+        known: a file on the scan's grid, such as the reference.
 
     Raises:
-        GeometryMismatch: nothing tells the grid, or what tells it has another shape.
+        GeometryMismatch: nothing tells the grid, what tells it has another shape, or the members'
+            readers turned the scan differently.
+        DatasetError: the plans or dataset.json that name the reader cannot be read.
     """
     notes: list[str] = []
-    shape = files[0].shape[1:]
-    for file in files:
-        if file.geometry is not None:
-            return Grid(file.geometry, file.path, ())
-    for path in _beside(job, ".pkl"):
-        try:
-            geometry = geometry_of_properties(read_properties(path), shape)
-        except (ProbabilitiesError, OSError, KeyError, TypeError, ValueError) as error:
-            notes.append(f"{path} was passed over: {error}")
-            continue
-        if geometry is not None:
-            return Grid(geometry, path, tuple(notes))
-    references = [job.reference] if job.reference else []
-    for path in _beside(job, job.dataset.file_ending) + references:
-        geometry = read_geometry(path)
-        if geometry.shape not in (shape, shape[1:]):
-            raise GeometryMismatch(f"{path} has shape {geometry.shape}, the probabilities {shape}.")
-        return Grid(geometry, path, tuple(notes))
+    shape = as_volume(files[0].shape[1:])
+    told = [_told(job, file, source, notes) for file, source in zip(files, job.case.sources, strict=True)]
+    first = next((grid for grid in told if grid is not None), None)
+    of_file = first or _grid_of_a_file(job, shape, known, notes)
+    lying = [grid or _by_reader(source, of_file) for grid, source in zip(told, job.case.sources, strict=True)]
+    found = [(grid, job.name(source)) for grid, source in zip(lying, job.case.sources, strict=True) if grid]
+    found = found or [(of_file, job.name(job.case.sources[0]))]
+    for grid, name in found:
+        if grid.placement.shape != shape:
+            raise GeometryMismatch(
+                f"{grid.source} tells of a scan of shape {grid.placement.file.shape}, but the probabilities "
+                f"have shape {shape}."
+            )
+        if grid.placement.turn != found[0][0].placement.turn:
+            raise GeometryMismatch(
+                f"{name} and {found[0][1]} were predicted by readers that turn this scan differently: their "
+                "voxels are not those of one place. Predict both with one reader, or leave one out."
+            )
+    return replace(found[0][0], notes=tuple(notes))
+
+
+def _told(job: FuseJob, file: Probabilities, source: Source, notes: list[str]) -> Grid | None:
+    """What the probabilities' own file, or the properties beside it, tell."""
+    placement = file.placement
+    if placement is not None:
+        return Grid(placement, file.path)
+    path = source.beside(".pkl", job.case_id)
+    if not path.is_file():
+        return None
+    try:
+        placement = placement_of_properties(read_properties(path), as_volume(file.shape[1:]))
+    except (ProbabilitiesError, OSError) as error:
+        notes.append(f"{path} was passed over: {error}")
+        return None
+    return None if placement is None else Grid(placement, path)
+
+
+def _by_reader(source: Source, of_file: Grid) -> Grid | None:
+    """Where a member's reader puts its arrays; None where nothing names one."""
+    reader = reader_beside(source.path.parent)
+    if reader is None:
+        return None
+    return Grid(placement_by_reader(reader, of_file.placement.file), of_file.source)
+
+
+def _grid_of_a_file(job: FuseJob, shape: tuple[int, ...], known: Path | None, notes: Sequence[str]) -> Grid:
+    """The grid of the first file of the case that lies on the scan's, straight."""
+    paths = [source.beside(job.dataset.file_ending, job.case_id) for source in job.case.sources]
+    paths = [known] if known else [path for path in paths if path.is_file()]
+    paths += [job.reference] if job.reference else []
+    if paths:
+        geometry = read_geometry(paths[0])
+        if sorted(as_volume(geometry.shape)) != sorted(shape):
+            raise GeometryMismatch(f"{paths[0]} has shape {geometry.shape}, the probabilities {shape}.")
+        return Grid(Placement(geometry), paths[0])
     raise GeometryMismatch(
-        f"nothing tells the scan's geometry: there is no readable {job.case_id}.pkl and no segmentation "
+        f"nothing tells the scan's geometry: there is no {job.case_id}.pkl that does, and no segmentation "
         f"beside the probabilities. Name the folder of the scans with -r. {' '.join(notes)}".rstrip()
     )
-
-
-def _beside(job: FuseJob, ending: str) -> list[Path]:
-    """The files of the case with that ending that lie beside its probabilities."""
-    paths = [source.beside(ending, job.case_id) for source in job.case.sources]
-    return [path for path in paths if path.is_file()]
 
 
 def _check_agreement(job: FuseJob, files: Sequence[Probabilities]) -> None:

@@ -261,7 +261,10 @@ def _write_cases(evaluation: Evaluation, names: Sequence[str], target: Path) -> 
         for case in evaluation.cases
         for row in _rows(case, names, evaluation)
     ]
-    with written_whole(target) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

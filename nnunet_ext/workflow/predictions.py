@@ -25,7 +25,7 @@ from nnunet_ext.parts import Part
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.probabilities.opening import kind_to_write
 from nnunet_ext.trained import ModelFiles, find_model
-from nnunet_ext.volumes import find_channels
+from nnunet_ext.volumes import channel_fault, find_channels
 from nnunet_ext.workers import Outcome
 from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.cost import describe_cost, measured
@@ -234,13 +234,11 @@ def _with_all_channels(
         raise DatasetError(f"{path} has no entry 'channel_names', which nnU-Net's dataset.json needs.")
     faulty, whole = [], []
     for job in jobs:
-        endings = [f"_{channel:04d}{job.dataset.file_ending}" for channel in range(len(names))]
-        if [file.name for file in job.files] == [job.case + ending for ending in endings]:
+        fault = channel_fault(job.case, job.files, len(names), job.dataset.file_ending)
+        if fault is None:
             whole.append(job)
         else:
-            there = ", ".join(file.name for file in job.files)
-            reason = f"the scan has {there}; there must be {', '.join(endings)}."
-            faulty.append(CaseRecord(job.case, reason))
+            faulty.append(CaseRecord(job.case, fault))
     return faulty, whole
 
 

@@ -12,6 +12,7 @@ from nnunet_ext.files import write_json
 from nnunet_ext.roi.folders import BOXES, RawFiles, check_target, read_raw
 from nnunet_ext.roi.merging import LabelMap, Merges, merge_labels
 from nnunet_ext.roi.settings import ENTRY, JITTER_MM, BoxSettings, values_of_region
+from nnunet_ext.volumes import channel_fault
 from nnunet_ext.workers import default_processes, run_jobs
 from nnunet_ext.workflow.roi_coarse import Coarse
 from nnunet_ext.workflow.roi_crops import CropJob, crop_case
@@ -162,8 +163,8 @@ def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list
     }
     named = raw.content.get("channel_names") or raw.content.get("modality") or {}
     for case, paths in raw.channels.items():
-        if named and len(paths) != len(named):
-            missing[case] = f"it has {len(paths)} channels, the dataset.json names {len(named)}"
+        if named and (fault := channel_fault(case, paths, len(named), ending)):
+            missing[case] = fault
     warnings = []
     for command, cases in (coarse.lacking(raw.channels) if coarse else {}).items():
         some = ", ".join(cases[:3]) + (", …" if len(cases) > 3 else "")

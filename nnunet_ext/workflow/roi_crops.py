@@ -18,11 +18,10 @@ from nnunet_ext.files import sha256_of, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Dataset
 from nnunet_ext.roi.boxes import Box, describe_box, generator_of, jittered, whole_box, with_margin
-from nnunet_ext.roi.images import crop_image, read_image, write_image
+from nnunet_ext.roi.images import crop_image, read_image
 from nnunet_ext.roi.merging import LabelMap
 from nnunet_ext.roi.settings import BoxSettings
-from nnunet_ext.volumes import as_labels, read_geometry, read_segmentation
-from nnunet_ext.voxels.nifti import check_whole
+from nnunet_ext.volumes import as_labels, check_image, read_geometry, read_segmentation, write_image
 from nnunet_ext.workflow.regions import region_of
 
 Segmentation = NDArray[np.integer[Any]]
@@ -90,12 +89,10 @@ def crop_case(job: CropJob) -> Crop:
     """Write the box of a case's images and of its reference, with its labels merged.
 
     Raises:
-        DamagedFile, SegmentationError: a file is damaged, or the reference holds a value that is no label.
+        SegmentationError: a file is damaged, or the reference holds a value that is no label.
         GeometryMismatch: its files differ in shape.
     """
     started = time.perf_counter()
-    for path in (*job.channels, job.label, *([job.coarse] if job.coarse else [])):
-        check_whole(path)  # a crop of a truncated image would look whole
     stored, grid = read_segmentation(job.label)
     reference = as_labels(stored, str(job.label))
     merged = job.label_map.apply(reference, str(job.label))
@@ -155,6 +152,7 @@ def _all_or_none(job: CropJob) -> Iterator[None]:
 
 def _write_crop(source: Path, box: Box, grid: Geometry, target: Path) -> None:
     if box == whole_box(grid.shape):
+        check_image(source, finite=True)
         with written_whole(target) as part:
             shutil.copyfile(source, part)
     else:

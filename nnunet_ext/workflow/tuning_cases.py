@@ -18,9 +18,10 @@ from nnunet_ext.postprocess.components import Group, Segmentation
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.postprocess.tables import CaseTable, component_sizes, tabulate
 from nnunet_ext.postprocess.tuning import ReferenceSizes
+from nnunet_ext.probabilities.placement import as_volume
 from nnunet_ext.probabilities.stream import Layout
 from nnunet_ext.volumes import as_labels, read_segmentation
-from nnunet_ext.workflow.cases import FuseJob, open_sources, streams_of
+from nnunet_ext.workflow.cases import FuseJob, find_grid, open_sources, streams_of
 
 LEVEL = 1  # of zlib: segmentations shrink to a hundredth even so
 
@@ -66,7 +67,7 @@ class ReadJob:
 
 @dataclass(frozen=True)
 class CaseVolume:
-    """One case's labels.
+    """One case's labels, on the axes of its file.
 
     Attributes:
         settled: its segmentation, 0 where weights decide.
@@ -100,15 +101,15 @@ def read_case(job: ReadJob) -> TuningCase:
     files = open_sources(job.fuse)
     layout = Layout(files[0].shape[0], files[0].shape[1:])
     array, geometry = read_segmentation(job.reference)
-    reference = as_labels(array, str(job.reference))
-    if layout.shape not in (reference.shape, (1, *reference.shape)):
+    reference = as_labels(array, str(job.reference)).reshape(as_volume(array.shape))
+    placement = find_grid(job.fuse, files, job.reference).placement
+    if as_volume(placement.file.shape) != reference.shape:
         raise GeometryMismatch(
-            f"{job.reference} has shape {reference.shape}, the probabilities {layout.shape}."
+            f"{job.reference} has shape {geometry.shape}, the probabilities {layout.shape}."
         )
-    reference = reference.reshape(layout.shape)
     sources = job.fuse.case.sources
     found = find_contested(lambda: streams_of(job.fuse, files, layout), labels, layout)
-    flat = reference.reshape(-1)
+    flat = placement.to_reader(reference).reshape(-1)
     n_values = n_values_of(labels)
     whole = joint_histogram(found.settled, flat, n_values)
     try:
@@ -128,8 +129,8 @@ def read_case(job: ReadJob) -> TuningCase:
     return TuningCase(
         scored,
         CaseVolume(
-            Packed.of(found.settled.reshape(layout.shape)),
-            found.voxels,
+            Packed.of(placement.to_file(found.settled.reshape(layout.shape))),
+            placement.voxels_in_file(found.voxels),
             Packed.of(reference),
             geometry.voxel_mm3,
         ),

@@ -40,7 +40,7 @@ def test_what_is_no_file_is_never_opened(tmp_path):
         read_text(tmp_path / "nothing")
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(ValueError, match="it is a pipe"):
+        with pytest.raises(ValueError, match="it is a named pipe"):
             read_text(tmp_path / "pipe")
         with pytest.raises(ValueError, match="it is a device"):
             read_text(type(tmp_path)("/dev/zero"))

@@ -1,9 +1,24 @@
+import json
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from factories import geometry, write_image
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.volumes import as_labels, find_images, read_geometry, read_segmentation, write_segmentation
+from nnunet_ext.geometry import Geometry
+from nnunet_ext.volumes import (
+    as_labels,
+    channel_fault,
+    find_images,
+    read_geometry,
+    read_segmentation,
+    read_voxels,
+    write_segmentation,
+)
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
@@ -86,3 +101,98 @@ def test_a_folder_without_images_is_a_wrong_use(tmp_path):
         find_images(tmp_path, ".nii.gz")
     with pytest.raises(UsageError, match="no folder"):
         find_images(tmp_path / "none", ".nii.gz")
+
+
+LABELS = np.random.default_rng(0).integers(0, 4, (5, 7, 9), np.uint8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_not_utf8_is_refused_and_does_not_end_the_process(tmp_path):
+    path = tmp_path / os.fsdecode(b"M\xfcller.nii.gz")
+    whole = write_image(tmp_path / "whole.nii.gz", LABELS)
+    path.write_bytes(whole.read_bytes())
+    for act in (read_geometry, read_segmentation, lambda p: write_segmentation(LABELS, geometry(), p)):
+        with pytest.raises(
+            SegmentationError, match=r"M\\xfcller\.nii\.gz has a name that is not UTF-8: rename"
+        ):
+            act(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.nii.gz")
+    with pytest.raises(SegmentationError, match="is a named pipe"):
+        read_segmentation(tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii.gz").mkdir()
+    with pytest.raises(SegmentationError, match="is a folder"):
+        read_geometry(tmp_path / "b.nii.gz")
+
+
+def test_a_label_that_is_nan_is_not_read_as_background(tmp_path):
+    path = write_image(tmp_path / "a.nii.gz", np.where(LABELS == 3, np.nan, LABELS).astype(np.float32))
+    with pytest.raises(SegmentationError, match=f"{(LABELS == 3).sum()} of 315 voxels are NaN"):
+        read_segmentation(path)
+    assert read_voxels(path)[0].shape == LABELS.shape
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".tif"])
+def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
+    write = sitk.WriteImage
+
+    def on_a_full_disk(image, name, *more):
+        write(image, name, *more)
+        os.truncate(name, Path(name).stat().st_size * 3 // 4)
+
+    monkeypatch.setattr(sitk, "WriteImage", on_a_full_disk)
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"an older one")
+    with pytest.raises(OSError, match=r"not written whole .* is the disk full\? \d+ bytes are free"):
+        write_segmentation(LABELS, Geometry.of_array(LABELS.shape), path)
+    assert path.read_bytes() == b"an older one"
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".part")]
+
+
+def test_a_tif_volume_has_its_spacing_in_a_file_beside_it(tmp_path):
+    grid = Geometry.of_array((5, 7, 9), (3.0, 0.5, 0.25))
+    write_segmentation(LABELS, grid, tmp_path / "a.tif")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"spacing": [3.0, 0.5, 0.25]}
+    back, found = read_segmentation(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back, LABELS)
+    assert found == grid
+    (tmp_path / "a.tif").rename(tmp_path / "a_0000.tif")  # as a channel of a scan has it
+    assert read_geometry(tmp_path / "a_0000.tif") == grid
+    (tmp_path / "a.json").unlink()
+    assert read_geometry(tmp_path / "a_0000.tif") == Geometry.of_array((5, 7, 9))
+
+
+def test_a_tif_volume_of_one_slice_stays_a_volume(tmp_path):
+    grid = Geometry.of_array((1, 7, 9), (3.0, 0.5, 0.25))
+    write_segmentation(LABELS[:1], grid, tmp_path / "a.tif")
+    back, found = read_segmentation(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back, LABELS[:1])
+    assert found == grid
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": 1}']
+)
+def test_a_file_beside_a_tif_volume_that_holds_no_spacing_is_named(tmp_path, content):
+    write_segmentation(LABELS, Geometry.of_array((5, 7, 9)), tmp_path / "a.tif")
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SegmentationError, match=r"a\.json holds"):
+        read_geometry(tmp_path / "a.tif")
+
+
+def test_channels_are_counted_as_nnunet_counts_them(tmp_path):
+    for name, n_colours in (("a", 3), ("b", 4)):
+        colours = np.zeros((7, 9, n_colours), np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(colours, isVector=True), str(tmp_path / f"{name}_0000.png"))
+    (a, b) = ([tmp_path / f"{name}_0000.png"] for name in "ab")
+    assert channel_fault("a", a, 3, ".png") is None
+    assert channel_fault("a", a, 1, ".png") is None  # its reader sees that there are three
+    assert channel_fault("b", b, 3, ".png") == (
+        "the scan has b_0000.png; there must be _0000.png, _0001.png, _0002.png."
+    )
+    one = [tmp_path / "c_0000.nii.gz"]
+    assert channel_fault("c", one, 1, ".nii.gz") is None
+    assert "there must be _0000.nii.gz, _0001.nii.gz" in channel_fault("c", one, 2, ".nii.gz")

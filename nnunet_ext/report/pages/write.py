@@ -62,7 +62,7 @@ def write_page(page: Page, folder: Path) -> Written:
     for template, target in (("page.html.j2", written.html), ("page.md.j2", written.markdown)):
         text = _environment(template).get_template(template).render(page=page, pictures=PICTURES)
         with written_whole(target) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return written
 
 

@@ -210,7 +210,7 @@ def test_a_bad_scan_takes_no_other_case_down(house):
     report = house.predict(zip_path=house.root / "s.zip")
     reasons = {case.case_id: case.reason for case in report.failed}
     assert sorted(reasons) == ["case_1", "extra"]
-    assert "case_1_0000.nii.gz cannot be read as a scan" in reasons["case_1"]
+    assert "case_1_0000.nii.gz is no NIfTI file" in reasons["case_1"]
     assert "_0000.nii.gz" in reasons["extra"]
     assert (house.root / "out" / "case_2.nii.gz").exists()
     assert report.zip_fault and not (house.root / "s.zip").exists()

@@ -8,8 +8,7 @@ import pytest
 from factories import geometry, sitk_properties
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.probabilities.properties import geometry_of_properties, read_properties
+from nnunet_ext.probabilities.properties import read_properties
 
 
 class Evil:
@@ -48,30 +47,3 @@ def test_damaged_and_other_pickles_are_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ProbabilitiesError, match=r"case\.pkl"):
         read_properties(path)
-
-
-def test_the_geometry_is_that_of_the_scan():
-    assert geometry_of_properties(sitk_properties(geometry()), (5, 7, 9)) == geometry()
-
-
-def test_a_2d_scan_has_a_2d_geometry():
-    assert geometry_of_properties(sitk_properties(geometry((7, 9))), (1, 7, 9)) == geometry((7, 9))
-
-
-def test_nibabels_affine_is_turned_to_itks_axes():
-    affine = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -30.25], [0, 0, 3.0, 7], [0, 0, 0, 1.0]])
-    found = geometry_of_properties(
-        {"nibabel_stuff": {"original_affine": affine}, "spacing": [3, 0.8, 0.7]}, (5, 7, 9)
-    )
-    straight = Geometry((5, 7, 9), (3.0, 0.8, 0.7), (-12.5, 30.25, 7.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-    assert found is not None
-    assert found.differences(straight) == []
-
-
-def test_a_reader_that_reoriented_the_scan_does_not_tell_its_geometry():
-    stuff = {"original_affine": np.eye(4), "reoriented_affine": np.eye(4)}
-    assert geometry_of_properties({"nibabel_stuff": stuff, "spacing": [1, 1, 1]}, (5, 7, 9)) is None
-
-
-def test_a_natural_image_is_flat():
-    assert geometry_of_properties({"spacing": (999, 1, 1)}, (1, 7, 9)) == Geometry.of_array((7, 9))

@@ -90,7 +90,7 @@ def test_a_box_outside_of_the_image_is_refused():
 
 def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(b"no image")
-    with pytest.raises(SegmentationError, match=r"scan\.nii\.gz cannot be read"):
+    with pytest.raises(SegmentationError, match=r"scan\.nii\.gz is no NIfTI file"):
         crop_file(tmp_path / "scan.nii.gz", BOX, tmp_path / "crop.nii.gz")
     with pytest.raises(SegmentationError, match="does not exist"):
         read_image(tmp_path / "none.nii.gz")

@@ -1,3 +1,5 @@
+import gzip
+import os
 import zipfile
 
 import numpy as np
@@ -21,6 +23,7 @@ def scans(tmp_path):
 
 
 def make_zip(folder, entries):
+    folder.mkdir(exist_ok=True)
     path = folder / "submission.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in entries:
@@ -109,6 +112,79 @@ def test_another_geometry_is_told_with_both_values(tmp_path, scans):
     path = make_zip(tmp_path, [("a.nii.gz", GOOD), ("b.nii.gz", moved.read_bytes())])
     (found,) = messages(path, scans)
     assert "origin (0, 0, 0) and (-12.5, 30.25, 7)" in found and "direction" in found
+
+
+def test_what_other_readers_refuse_is_named(tmp_path, scans):
+    whole = write_image(tmp_path / "one.nii.gz", GOOD).read_bytes()
+    plain = gzip.decompress(whole)
+    scaled = bytearray(plain)
+    scaled[112:116] = np.float32(np.nan).tobytes()
+    for content, part in (
+        (plain, "it is not gzipped"),
+        (gzip.compress(plain + b"more"), "bytes follow behind its voxels"),
+        (whole + b"more", "followed by bytes that are no gzip"),
+        (gzip.compress(bytes(scaled)), "its scale is nan"),
+    ):
+        found = messages(make_zip(tmp_path, [("a.nii.gz", GOOD), ("b.nii.gz", content)]), scans)
+        assert [message for message in found if part in message and "b.nii.gz" in message], found
+
+
+@pytest.mark.parametrize(("method", "name"), [(zipfile.ZIP_LZMA, "lzma"), (zipfile.ZIP_BZIP2, "bzip2")])
+def test_ways_of_compression_that_not_every_reader_knows_are_named(tmp_path, scans, method, name):
+    path = make_zip(tmp_path, [("a.nii.gz", GOOD)])
+    with zipfile.ZipFile(path, "a", method) as archive:
+        archive.writestr("b.nii.gz", (tmp_path / "one.nii.gz").read_bytes())
+    (found,) = messages(path, scans)
+    assert f"({name})" in found and "store or deflate it" in found
+
+
+def test_what_takes_more_than_its_scan_allows_is_not_unpacked(tmp_path, scans):
+    path = make_zip(tmp_path, [("a.nii.gz", GOOD)])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b.nii.gz", bytes(2_000_000))
+    (found,) = messages(path, scans)
+    assert "was not unpacked: it takes 2000000 bytes; its scan allows 1051096 at most" in found
+
+
+def test_an_image_that_claims_more_voxels_than_its_scan_is_not_read(tmp_path, scans):
+    header = bytearray(gzip.decompress(write_image(tmp_path / "one.nii.gz", GOOD).read_bytes())[:352])
+    header[40:56] = np.array([3, 30000, 30000, 3000, 1, 1, 1, 1], np.int16).tobytes()
+    path = make_zip(tmp_path, [("a.nii.gz", GOOD), ("b.nii.gz", gzip.compress(bytes(header)))])
+    shape, voxels = messages(path, scans)
+    assert "shape (3000, 30000, 30000) and (5, 7, 9)" in shape
+    assert "2700000000000 voxels were not read: 315 at most are" in voxels
+
+
+def test_more_entries_than_scans_allow_are_counted_and_not_listed(tmp_path, scans):
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(200):
+            archive.writestr(f"t{number}.nii.gz", b"")
+    (found,) = messages(path, scans)
+    assert "it holds 200 entries; more than 120 are not looked at" in found
+
+
+def test_a_link_is_no_segmentation(tmp_path, scans):
+    path = make_zip(tmp_path, [("a.nii.gz", GOOD)])
+    link = zipfile.ZipInfo("b.nii.gz")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    (found,) = messages(path, scans)
+    assert "it is a link" in found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_opened(tmp_path, scans):
+    os.mkfifo(tmp_path / "a.zip")
+    (found,) = messages(tmp_path / "a.zip", scans)
+    assert "is a named pipe" in found
+
+
+def test_nothing_is_left_beside_the_zip(tmp_path, scans):
+    path = make_zip(tmp_path / "sub", [("a.nii.gz", GOOD), ("b.nii.gz", GOOD)])
+    messages(path, scans)
+    assert sorted(one.name for one in path.parent.iterdir()) == ["one.nii.gz", path.name]
 
 
 def test_an_all_background_case_is_a_warning(tmp_path, scans):

@@ -48,7 +48,7 @@ def test_a_folder_is_converted_and_its_sources_stay(tmp_path, predictions, n_pro
     assert names(predictions) == before
     file = StoredProbabilities(tmp_path / "store" / "b.b2nd")
     assert np.abs(file.read() - softmax(2)).max() <= ERROR_BOUND
-    assert file.geometry == geometry()
+    assert file.placement.file == geometry()
 
 
 def test_sources_are_removed_only_when_told_and_only_where_the_result_is_right(tmp_path, predictions):

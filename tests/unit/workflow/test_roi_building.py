@@ -199,7 +199,9 @@ def test_images_of_another_shape_than_the_reference_are_refused(source):
 
 def test_a_case_that_lacks_a_channel_is_missing(source):
     write_image(source / "imagesTr" / "case_2_0001.nii.gz", np.zeros(SHAPE, np.float32))
-    assert build(source).missing == {"case_2": "it has 2 channels, the dataset.json names 1"}
+    assert build(source).missing == {
+        "case_2": "the scan has case_2_0000.nii.gz, case_2_0001.nii.gz; there must be _0000.nii.gz."
+    }
 
 
 def test_nothing_of_a_case_stays_whose_label_cannot_be_written(source, monkeypatch):
