@@ -261,7 +261,7 @@ def _fold(path: Path) -> None:
 
 
 def _scores(path: Path) -> None:
-    for read in (read_summary, lambda one: read_validation(one).cases):
+    for read in (lambda one: read_summary(one).cases, lambda one: read_validation(one).cases):
         for labels in read(path).values():
             for one in labels.values():
                 assert one.dice is None or 0 <= one.dice <= 1, one
@@ -365,7 +365,7 @@ def targets(folder: Path) -> dict[str, Target]:
     subjects = folder / "subjects" / "subjects.csv"
     subjects.write_text("case,subject,site\na,s1,x\nb,s1,x\nc,s2,y\n", encoding="utf-8")
     add("subjects.csv", subjects, lambda path: subjects_by_table(["a", "b", "c"], path), changed_table)
-    document("subjects.json", {"subjects": {"a": {"subject": "s1"}, "b": {"subject": "s2"}}}, read_subjects)
+    document("subjects.json", {"cases": {"a": {"subject": "s1"}, "b": {"subject": "s2"}}}, read_subjects)
     (folder / "quarantine").mkdir()
     journal = folder / "quarantine" / "journal.jsonl"
     moves = [{"from": "a", "to": "quarantine/a", "sha256": "0" * 64}]
