@@ -49,8 +49,8 @@ def code_of_a_forked_child(number: int) -> int:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, b"ready")
         try:
+            os.write(writing, b"ready")
             time.sleep(1)
         except SystemExit as ended:
             os._exit(ended.code)
