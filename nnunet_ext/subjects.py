@@ -154,15 +154,16 @@ def _parsed(content: Any, path: Path) -> Subjects:
     if PATTERN in content:
         re.compile(content[PATTERN])
         return Subjects({}, content[PATTERN], path)
-    table = {
-        case: Origin(case, _text(one["subject"]), one.get("site")) for case, one in content[TABLE].items()
-    }
+    table = {}
+    for case, one in content[TABLE].items():
+        site = one.get("site")
+        table[case] = Origin(case, _text(one["subject"]), None if site is None else _text(site))
     return Subjects(table, None, path)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise TypeError(f"a subject is {value!r}")
+        raise TypeError(f"a subject or site is {value!r}")
     return value
 
 

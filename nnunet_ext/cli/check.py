@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also set cases aside that cannot be mended, and mend raw images",
     )
     parser.add_argument(
-        "--dry_run", action="store_true", help="with --fix: say what would be done, and do nothing"
+        "--dry_run", action="store_true", help="say what --fix or --set_spacing would do, and do nothing"
     )
     parser.add_argument(
         "--yes", action="store_true", help="repair also where that sets more than half of the cases aside"

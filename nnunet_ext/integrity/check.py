@@ -143,7 +143,7 @@ def _judge_raw(raw: RawDataset, facts: dict[Path, FileFacts], expected: Expected
 
 def _with_command(finding: Finding, command: str) -> Finding:
     if finding.repair is None:
-        return finding
+        return replace(finding, command=f"{command} {finding.command}") if finding.command else finding
     return replace(finding, command=f"{command} {'--fix_raw' if finding.repair.is_raw else '--fix'}")
 
 

@@ -27,7 +27,8 @@ class Finding:
         advice: what to do where no repair can; empty where nothing need be done.
         repair: what `--fix` does; None where a person must.
         case_id: the case it belongs to, if any.
-        command: the command that repairs it, filled in once the check knows how it was called.
+        command: the command that repairs it, filled in once the check knows how it was called; where no
+            repair does, the options by which a person can.
     """
 
     severity: Severity

@@ -33,11 +33,17 @@ def check_spacings(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
         if reason := _reason(grid, is_odd_one):
             path = case.channels[min(case.channels)]
             sizes = f"its {_by(grid.shape)} voxels of {_by(grid.spacing)} mm are {_by(_extent(grid))} mm"
-            advice = (
-                f"If that is not so, give the mm a voxel in the same order: --set_spacing "
-                f"{' '.join('ZYX'[-len(grid.shape) :])} --cases {case.case_id}"
+            set_it = f"--set_spacing {' '.join('ZYX'[-len(grid.shape) :])} --cases {case.case_id}"
+            yield Finding(
+                "note",
+                KIND,
+                path,
+                f"{sizes}: {reason}",
+                "Leave it where that is true.",
+                None,
+                case.case_id,
+                set_it,
             )
-            yield Finding("note", KIND, path, f"{sizes}: {reason}", advice, None, case.case_id)
 
 
 def _grid_of(case: RawCase, facts: Facts) -> Geometry | None:

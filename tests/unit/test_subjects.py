@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back(tmp_path, subjects):
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"cases": []}', '{"cases": {"a": {}}}', '{"cases": {"a": {"subject": 3}}}',
-     '{"subject_pattern": "("}', '{"subject_pattern": 3}'],
+     '{"cases": {"a": {"subject": "S", "site": 3}}}', '{"subject_pattern": "("}', '{"subject_pattern": 3}'],
 )  # fmt: skip
 def test_a_file_that_names_none_is_told(tmp_path, content):
     (tmp_path / SUBJECTS).write_text(content, encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_ext.documents import read_json
 from nnunet_ext.report.pages.blocks import Block, Grid, Items, Missing, Text
 from nnunet_ext.report.pages.material import Material
-from nnunet_ext.report.pages.record import cases_per_label
+from nnunet_ext.report.pages.record import cases_per_label, leaked_subjects
 from nnunet_ext.report.runs import Run
 from nnunet_ext.report.tables import NOTHING, Table
 
@@ -35,10 +35,26 @@ def dataset_blocks(material: Material) -> list[Block]:
 
 
 def _leaks(material: Material) -> list[Block]:
-    """The subjects that a fold both trains and validates; a sentence where none are known."""
+    """The subjects that folds both train and validate, of the splits that there are and those trained on."""
+    blocks: list[Block] = []
     if material.subjects is None:
         hint = "nnunet_ext splits --audit --subject_pattern REGEX looks for leaks, and remembers them"
-        return [Text(f"Whose scan each case is was not told; {hint}.")]
+        blocks.append(Text(f"Whose scan each case is was not told; {hint}."))
+    said = [*_leaks_of_splits(material), *_leaks_of_trainings(material)]
+    return [*blocks, Items(tuple(said))] if said else blocks
+
+
+def _leaks_of_trainings(material: Material) -> list[str]:
+    return [
+        f"{run.folder.name} was trained on other scans of {_some(subjects)}, which it was validated on."
+        for run in material.runs
+        if (subjects := leaked_subjects(run.folder.path))
+    ]
+
+
+def _leaks_of_splits(material: Material) -> list[str]:
+    if material.subjects is None:
+        return []
     folder = material.folders.preprocessed
     splits = _json(folder / SPLITS) if folder else None
     said = []
@@ -50,10 +66,14 @@ def _leaks(material: Material) -> list[Block]:
         except (KeyError, TypeError):
             continue
         if both := sorted(train & val):
-            some = ", ".join(both[:SHOWN]) + (f" and {len(both) - SHOWN} more" if len(both) > SHOWN else "")
-            text = f"Fold {fold} trains and validates scans of {some}: its validation tells too much good."
-            said.append(text)
-    return [Items(tuple(said))] if said else []
+            said.append(
+                f"Fold {fold} trains and validates scans of {_some(both)}: its scores will be too good."
+            )
+    return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _about(material: Material, folders: Sequence[Path]) -> str:

@@ -25,6 +25,14 @@ def cases_per_label(fold: Path) -> dict[str, int]:
     }
 
 
+def leaked_subjects(fold: Path) -> list[str]:
+    """Subjects that a training was both trained and validated on, as it recorded them; none for fold all."""
+    config = _read(fold / CONFIG)
+    subjects = _at(config, "dataset", "subjects_on_both_sides")
+    is_all = config.get("fold") == "all"
+    return [] if is_all or not isinstance(subjects, list) else list(map(str, subjects))
+
+
 def used(fold: Path, configuration: str) -> dict[str, str]:
     """What a fold was trained with, by name: versions, machine, sizes; what is not recorded is left out."""
     config, debug = _read(fold / CONFIG), _read(fold / DEBUG)

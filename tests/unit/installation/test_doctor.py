@@ -1,11 +1,15 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
 from nnunet_ext.cli import doctor as verb
 from nnunet_ext.cli.main import main
+from nnunet_ext.installation import doctor
 from nnunet_ext.installation.doctor import guarded
 from nnunet_ext.installation.findings import Diagnosis, Finding
+from nnunet_ext.installation.trial import Trial
 
 FINE = Finding("torch", "ok", "2.8.0")
 WARNED = Finding("[RAM]", "warning", "8 GiB", "Train with few workers.")
@@ -67,3 +71,20 @@ def test_a_check_that_cannot_look_is_a_finding(error, severity):
         severity,
         f"cannot be looked at: {error}",
     )
+
+
+def test_torch_is_imported_in_one_child_and_not_here(monkeypatch):
+    begun = []
+    trial = Trial((), 0, "")
+    monkeypatch.setattr(doctor, "run_probe", lambda environment: begun.append(environment) or trial)
+    popen, commands = subprocess.Popen, []
+
+    def noted(command, *more, **options):
+        commands.append(command[0])
+        return popen(command, *more, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    before = set(sys.modules)
+    doctor.examine({})
+    assert len(begun) == 1 and sys.executable not in commands
+    assert not {"torch", "nnunetv2"} & (set(sys.modules) - before)

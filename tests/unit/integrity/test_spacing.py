@@ -60,6 +60,13 @@ def test_a_spacing_that_can_hardly_be_true_is_noted_with_the_extent(tmp_path, sp
         assert said in found[case]
 
 
+def test_the_command_that_sets_it_is_told(tmp_path, capsys):
+    folder = write_raw(tmp_path, [(1, 1, 1)])
+    assert main(["check", "-i", str(folder), "-np", "0"]) == 0
+    said = f"or nnunet_ext check -i {folder} --set_spacing Z Y X --cases case_0"
+    assert said in capsys.readouterr().out
+
+
 def test_it_is_set_in_images_and_labels_and_taken_back(tmp_path, capsys):
     folder = write_raw(tmp_path, [(1, 1, 1), (8, 1.5, 1.25)])
     command = ["check", "-i", str(folder), "-np", "0"]

@@ -17,7 +17,7 @@ def blocks(tmp_path, subjects):
 
 def test_a_subject_on_both_sides_of_a_fold_is_named(tmp_path):
     (items,) = [one for one in blocks(tmp_path, Subjects(pattern="p.")) if isinstance(one, Items)]
-    assert items.items == ("Fold 0 trains and validates scans of p1: its validation tells too much good.",)
+    assert items.items == ("Fold 0 trains and validates scans of p1: its scores will be too good.",)
 
 
 def test_that_no_subjects_are_known_is_said_with_what_to_do(tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 
-from nnunet_ext.report.pages.record import settings, used
+from nnunet_ext.report.pages.record import leaked_subjects, settings, used
 
 
 def test_settings_and_command_are_those_of_the_last_start(tmp_path):
@@ -28,3 +28,16 @@ def test_settings_and_command_are_those_of_the_last_start(tmp_path):
     assert (found["patience"].text, found["patience"].is_default) == ("9 (7 before epoch 6)", False)
     assert found["n_epochs"].is_default
     assert used(tmp_path, "2d")["command"] == "fourth"
+
+
+def test_subjects_on_both_sides_of_a_training_are_those_that_it_recorded(tmp_path):
+    path = tmp_path / "training_config.json"
+    for fold, dataset, leaked in (
+        (0, {"subjects_on_both_sides": ["p1"]}, ["p1"]),
+        ("all", {"subjects_on_both_sides": ["p1"]}, []),
+        (0, {}, []),
+        (0, None, []),
+    ):
+        path.write_text(json.dumps({"fold": fold, "dataset": dataset}), encoding="utf-8")
+        assert leaked_subjects(tmp_path) == leaked
+    assert leaked_subjects(tmp_path / "none") == []
