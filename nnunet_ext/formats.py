@@ -95,6 +95,14 @@ class PlansJson(_Form):
     original_median_shape_after_transp: list[Length] | None = None
 
 
+class FingerprintJson(_Form):
+    """A dataset_fingerprint.json of nnU-Net v2."""
+
+    spacings: Annotated[list[list[Length]], Field(min_length=1)]
+    shapes_after_crop: Annotated[list[list[Length]], Field(min_length=1)]
+    foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
+
+
 class Split(BaseModel):
     """A fold: the cases that it is trained on and validated on."""
 
@@ -170,6 +178,16 @@ def read_plans_json(path: Path) -> dict[str, Any]:
         OSError: it does not exist, or cannot be opened now.
     """
     return _checked(path, lambda content: check_content(_adapter(PlansJson), content))
+
+
+def read_fingerprint_json(path: Path) -> dict[str, Any]:
+    """A dataset_fingerprint.json as it stands in the file, once it is checked.
+
+    Raises:
+        ValueError: it is damaged, or not what nnU-Net v2 plans by.
+        OSError: it does not exist, or cannot be opened now.
+    """
+    return _checked(path, lambda content: check_content(_adapter(FingerprintJson), content))
 
 
 def read_splits_json(path: Path) -> list[dict[str, Any]]:

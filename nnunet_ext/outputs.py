@@ -32,8 +32,10 @@ def make_folder(folder: Path) -> None:
     probe = folder / f"{PROBE}{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(bytes(1))
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(1))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         said = (
             "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror or error

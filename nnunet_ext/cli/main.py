@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError, is_of_the_system
@@ -48,6 +49,14 @@ EXIT_INTERRUPTED = 130
 SHOW_TRACEBACKS = ("train", "benchmark")  # of a training that crashed the whole way there is wanted
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help fails where it cannot be printed; argparse says nothing then."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help."""
+        (file or sys.stdout).write(self.format_help())
+
+
 class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one: "(default: None)" tells nobody anything."""
 
@@ -57,7 +66,7 @@ class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser of all verbs; only the module of the verb asked for is imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nnunet_ext", description="What nnU-Net v2 needs beside it: trainers, ensembles, submissions."
     )
     parser.add_argument("--version", action="version", version=f"nnunet_ext {__version__}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.labels import read_dataset
 from nnunet_ext.paths import find_dataset
 
 NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
@@ -21,7 +23,7 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
 
     Raises:
         UsageError: a variable is not set, or no data set or several have that number.
-        DatasetError: it has no raw data or no fingerprint yet.
+        DatasetError: it has no raw data or no fingerprint yet, or its dataset.json or fingerprint is damaged.
     """
     unset = [variable for variable in NEEDED_FOLDERS if not environment.get(variable)]
     if unset:
@@ -30,9 +32,23 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
     if found.raw is None or not (found.raw / "dataset.json").is_file():
         where = found.raw or environment["nnUNet_raw"]
         raise DatasetError(f"{found.name} has no dataset.json in {where}: planning needs its raw data.")
+    read_dataset(found.raw / "dataset.json")
     if found.preprocessed is None or not (found.preprocessed / FINGERPRINT).is_file():
         raise DatasetError(
             f"{found.name} has no fingerprint in {found.preprocessed or environment['nnUNet_preprocessed']}. "
             f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
         )
+    _check_fingerprint(found.preprocessed / FINGERPRINT, dataset)
     return found.name
+
+
+def _check_fingerprint(path: Path, dataset: str) -> None:
+    from nnunet_ext.formats import read_fingerprint_json  # pydantic, only where a file is read
+
+    try:
+        read_fingerprint_json(path)
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no fingerprint as nnU-Net needs it: {error}. Make it again: "
+            f"nnUNetv2_extract_fingerprint -d {dataset} --clean"
+        ) from error

@@ -14,6 +14,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
 from nnunet_ext.networks.pruning import pruned_state_dict
+from nnunet_ext.outputs import make_folder
 from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model
 
 # nnU-Net's own builds whatever network the plans name.
@@ -56,10 +57,11 @@ def check_new(target: Path) -> None:
     """Refuse to write where there is something already.
 
     Raises:
-        UsageError: there is.
+        UsageError: there is, or nothing can be written there.
     """
     if target.exists():
         raise UsageError(f"{target} exists already: name a folder with -o that does not, or move it away.")
+    make_folder(target.parent)
 
 
 def _pruned(model: Model, fold: str, depth: int, plans: dict[str, Any]) -> dict[str, Any]:

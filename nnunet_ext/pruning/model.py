@@ -130,5 +130,10 @@ def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL)
             "Choose folds with -f, another checkpoint with -chk."
         )
     first = read_checkpoint(folder / f"{FOLD}{asked[0]}" / checkpoint, mapped=True)
-    configuration = str(first["init_args"]["configuration"])
-    return Model(folder, checkpoint, asked, configuration, str(first["trainer_name"]), plans, dataset)
+    try:
+        configuration, trainer = str(first["init_args"]["configuration"]), str(first["trainer_name"])
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{folder / f'{FOLD}{asked[0]}' / checkpoint} is no checkpoint of nnU-Net: it has no {error}."
+        ) from error
+    return Model(folder, checkpoint, asked, configuration, trainer, plans, dataset)

@@ -53,7 +53,7 @@ def overlay_jobs(
         overwrite: replace files that are no pictures of ours.
 
     Raises:
-        UsageError: files and folders are mixed, a folder is empty, or a case has no scan.
+        UsageError: files and folders are mixed, a folder is empty, or no case has a scan.
         DatasetError: the dataset.json that was named cannot be read.
     """
     described = _dataset(dataset, segmentations, scans)
@@ -70,15 +70,12 @@ def overlay_jobs(
     found = find_images(segmentations, ending, scans=False)
     of_scans = find_images(scans, ending)
     known = find_images(references, ending, scans=False) if references else {}
-    missing = [case for case in found if case not in of_scans]
-    if missing:
-        raise UsageError(
-            f"{scans} has no scan of {', '.join(missing[:5])} ({len(missing)} of {len(found)} cases)."
-        )
-    jobs = [
-        OverlayJob(CaseFiles(case, of_scans[case], path, known.get(case)), labels, output / f"{case}.png")
-        for case, path in found.items()
-    ]
+    if not found.keys() & of_scans.keys():
+        raise UsageError(f"{scans} has no scan of any of the {len(found)} cases of {segmentations}.")
+    jobs = []
+    for case, path in found.items():
+        scan = of_scans.get(case, scans / f"{case}_0000{ending}")  # where it is missing, that case fails
+        jobs.append(OverlayJob(CaseFiles(case, scan, path, known.get(case)), labels, output / f"{case}.png"))
     return _may_be_drawn(jobs, overwrite)
 
 

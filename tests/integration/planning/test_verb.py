@@ -94,5 +94,5 @@ def test_damaged_plans_of_nnunet_stop_the_planning_before_anything_is_written(fo
     folder = folders.preprocessed(name)
     (folder / "nnUNetPlans.json").write_text("{", encoding="utf-8")
     assert main(["plan", "-d", name]) == 1
-    assert "nnUNetPlans.json is no JSON" in capsys.readouterr().err
+    assert "nnUNetPlans.json holds no plans" in capsys.readouterr().err
     assert not (folder / f"{PLANS}.json").exists()
