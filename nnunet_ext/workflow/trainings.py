@@ -16,7 +16,7 @@ from nnunet_ext.paths import find_dataset
 from nnunet_ext.splits.audit import case_meant
 from nnunet_ext.splits.files import SPLITS, read_splits
 from nnunet_ext.splits.making import Split
-from nnunet_ext.subjects import SUBJECTS, read_subjects
+from nnunet_ext.subjects import SUBJECTS, Subjects, read_subjects, subject_by_name
 from nnunet_ext.trainers.benchmark import BenchmarkOrder
 from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, launch
 
@@ -154,14 +154,19 @@ def _tell_leaks(split: Split, splits_file: Path, fold: str) -> None:
     except DatasetError as error:
         log.warning(f"warning: {error}")
         return
-    if subjects is None:
-        return
-    train, val = ({one.subject for one in subjects.origins(split[part])} for part in ("train", "val"))
-    if shared := sorted(train & val):
+    train, val = ({_subject_of(case, subjects) for case in split[part]} for part in ("train", "val"))
+    if shared := sorted(train & val - set(both)):
+        how = "" if subjects else ", if their cases' names tell them"
         log.warning(
             f"warning: fold {fold} of {splits_file} trains on {len(shared)} subjects that it validates, such "
-            f"as {shared[0]}: its scores will be too good. nnunet_ext splits makes folds without."
+            f"as {shared[0]}{how}: its scores will be too good. nnunet_ext splits makes folds without."
         )
+
+
+def _subject_of(case: str, subjects: Subjects | None) -> str:
+    """Whose scan a case is, as somebody told it or else as its name does."""
+    origin = subjects.find(case) if subjects else None
+    return origin.subject if origin else (None if subjects else subject_by_name(case)) or case
 
 
 def _check_ranks(

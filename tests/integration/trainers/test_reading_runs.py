@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,7 @@ from nnunet_ext.report.logs import parse_log
 from nnunet_ext.report.processes import Processes
 from nnunet_ext.report.runs import read_runs
 from nnunet_ext.report.sources import read_checkpoint
+from nnunet_ext.training_process import read_process
 
 NOBODY = Processes("elsewhere")
 
@@ -64,6 +66,22 @@ def test_a_training_that_was_killed_and_resumed_is_one_run(lab):
     run = run_of(lab, trainer)
     assert [epoch.dice for epoch in run.history.epochs] == [(pytest.approx(i / 10),) for i in range(1, 7)]
     assert run.history.best == 5 and run.log.is_trained
+
+
+def test_a_training_records_its_process_before_anything_can_go_wrong(lab):
+    from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+
+    def fail(this):
+        raise RuntimeError("at its start")
+
+    lab.variables(n_epochs=1)
+    lab.patch.setattr(nnUNetTrainerEarlyStopping, "initialize", fail)
+    with pytest.raises(RuntimeError, match="at its start"):
+        lab.train("nnUNetTrainerEarlyStopping")
+    fold = lab.fold("nnUNetTrainerEarlyStopping")
+    process = read_process(fold / "process.json")
+    assert process.pid == os.getpid() and (fold / process.log).is_file()
+    assert read_runs(fold, processes=Processes(process.host))[0].state == "died"
 
 
 def test_a_training_out_of_patience_says_why(lab):

@@ -129,8 +129,17 @@ def test_cases_and_subjects_on_both_sides_of_the_fold_are_told(home, caplog):
     (home / "subjects.json").write_text('{"subject_pattern": "heart_00"}', encoding="utf-8")
     (home / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": CASES[:2]}]))
     check_training(order())
-    assert "trains on 2 cases that it validates" in caplog.text
+    assert "trains on 2 cases that it validates" in caplog.text and "names tell" not in caplog.text
     assert "trains on 1 subjects that it validates, such as heart_00" in caplog.text
+
+
+def test_subjects_that_only_the_names_tell_are_told_as_such(home, caplog):
+    for case in ("a_frame01", "a_frame02", "b"):
+        (home / "myPlans_2d" / f"{case}.b2nd").touch()
+    splits = [{"train": ["a_frame01", "b"], "val": ["a_frame02"]}]
+    (home / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+    check_training(order())
+    assert "1 subjects that it validates, such as a, if their cases' names tell them" in caplog.text
 
 
 NESTED = {"network_class_name": "nnunet_ext.networks.unet_plus_plus.UNetPlusPlus", "arch_kwargs": {}}
