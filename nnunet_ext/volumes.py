@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import DamagedFile, GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.errors import CannotReadNow, DamagedFile, GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.files import check_name, check_regular, is_junk, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
@@ -96,7 +96,7 @@ def check_image_name(path: Path) -> None:
     """
     try:
         check_name(path)
-    except DamagedFile as error:
+    except CannotReadNow as error:
         raise SegmentationError(str(error)) from error
 
 
