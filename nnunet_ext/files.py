@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import DamagedFile, UsageError
+from nnunet_ext.errors import CannotReadNow, DamagedFile, UsageError
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
@@ -74,13 +74,13 @@ def check_name(path: Path) -> None:
     """Refuse a name that is not UTF-8, at which libraries in C++ end the whole process.
 
     Raises:
-        DamagedFile: it is not, such as those that old archives leave behind.
+        CannotReadNow: it is not, such as those that old archives leave behind.
     """
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise DamagedFile(f"{shown} has a name that is not UTF-8: rename it.") from None
+        raise CannotReadNow(f"{shown} has a name that is not UTF-8: rename it.", "Rename it") from None
 
 
 @contextmanager

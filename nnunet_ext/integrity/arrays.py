@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile, is_of_the_system
+from nnunet_ext.files import check_name
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.inflate import Bytes
 from nnunet_ext.zips import entry_blocks, zip_entries
@@ -59,6 +60,7 @@ def read_b2nd(path: Path) -> Content:
     """
     import blosc2
 
+    check_name(path)
     size = path.stat().st_size
     if not size:
         raise DamagedFile(f"{path} is empty (0 bytes).")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.files import check_name, sync, written_whole
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import Labels
@@ -63,11 +63,9 @@ def convert(job: Conversion) -> Converted:
     Raises:
         ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
             or what was read back differs.
+        OSError: the system does not let a file be read or written, or its name is not UTF-8.
     """
-    try:
-        check_name(job.target)
-    except DamagedFile as error:
-        raise ProbabilitiesError(str(error)) from error
+    check_name(job.target)
     source_bytes = job.source.stat().st_size
     sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
     if job.remove_source:

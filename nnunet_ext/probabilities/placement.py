@@ -25,6 +25,12 @@ TURNING_READERS = frozenset({"SimpleITKIOWithReorient", "NibabelIOWithReorient"}
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 RAS_OF_LETTERS = {"R": (0, 1.0), "L": (0, -1.0), "A": (1, 1.0), "P": (1, -1.0), "S": (2, 1.0), "I": (2, -1.0)}
 TOLERANCE = 1e-2  # of a voxel
+OF_PREPROCESSING = {
+    "shape_before_cropping", "bbox_used_for_cropping", "shape_after_cropping_and_before_resampling",
+    "class_locations",
+}  # fmt: skip
+OF_SITK = {"spacing", "origin", "direction"}
+ORIENTATION = "original_orientation"
 
 Item = TypeVar("Item", bound=np.generic)
 
@@ -100,7 +106,7 @@ def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int])
         shape: `(Z, Y, X)` of the array; properties do not hold it.
 
     Returns:
-        None where the properties do not tell, or contradict themselves.
+        None where the properties do not tell, contradict themselves, or are of somebody else's reader.
 
     Raises:
         ProbabilitiesError: they are not what nnU-Net's readers give.
@@ -108,9 +114,8 @@ def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int])
     try:
         placement = _placement(properties, tuple(int(size) for size in shape))
     except (LookupError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError) as error:
-        raise ProbabilitiesError(
-            f"the properties tell no grid as nnU-Net's readers do: {error!r}."
-        ) from error
+        reason = f"the properties tell no grid as nnU-Net's readers do: {error!r}."
+        raise ProbabilitiesError(reason) from error
     if placement is not None and not _can_be(placement.file):
         raise ProbabilitiesError(f"the properties tell a grid that cannot be: {placement.file}.")
     return placement
@@ -125,14 +130,14 @@ def _can_be(grid: Geometry) -> bool:
 
 
 def _placement(properties: Mapping[str, Any], shape: tuple[int, ...]) -> Placement | None:
-    if "sitk_stuff" in properties:
-        return _of_sitk(properties["sitk_stuff"], shape)
-    nibabel = properties.get("nibabel_stuff", {})
-    if "original_affine" in nibabel:
-        return _of_nibabel(nibabel, shape)
-    if nibabel or "spacing" not in properties:
-        return None
-    return Placement(_geometry_of_spacing([float(s) for s in properties["spacing"]], shape))
+    if set(properties.get("sitk_stuff", ())) >= OF_SITK:
+        itk = properties["sitk_stuff"]
+        return _of_sitk(itk, shape) if set(itk) <= {*OF_SITK, ORIENTATION} else None
+    if "original_affine" in properties.get("nibabel_stuff", ()):
+        return _of_nibabel(properties["nibabel_stuff"], shape)
+    if set(properties) - OF_PREPROCESSING == {"spacing"}:
+        return Placement(_geometry_of_spacing([float(s) for s in properties["spacing"]], shape))
+    return None
 
 
 def straight_geometry(properties: Mapping[str, Any], shape: Sequence[int]) -> Geometry | None:
@@ -197,10 +202,10 @@ def _of_sitk(itk: Mapping[str, Any], shape: tuple[int, ...]) -> Placement | None
         tuple(float(o) for o in itk["origin"]),
         tuple(float(d) for d in itk["direction"]),
     )
-    if "original_orientation" not in itk:
+    if ORIENTATION not in itk:
         return Placement(array)
     matrix = np.zeros((3, 3))  # from the array, which is in RAS, to the file's axes x, y and z
-    for axis, letter in enumerate(itk["original_orientation"]):
+    for axis, letter in enumerate(itk[ORIENTATION]):
         of_ras, sense = RAS_OF_LETTERS[letter]
         matrix[axis, of_ras] = sense
     if not _is_turn(matrix):

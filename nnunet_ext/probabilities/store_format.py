@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
-from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.errors import CannotReadNow, DamagedFile, ProbabilitiesError
 from nnunet_ext.files import check_name, check_regular
 
 FORMAT_VERSION = 2
@@ -61,7 +61,7 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
             text = file.read(n_text) if mark == MARK else b""
     except FileNotFoundError:
         raise ProbabilitiesError(f"{path} does not exist.") from None
-    except DamagedFile as error:
+    except (CannotReadNow, DamagedFile) as error:
         raise ProbabilitiesError(str(error)) from error
     if mark != MARK:
         early = mark == FIRST_MARK

@@ -52,10 +52,7 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
         OSError: the system, or SimpleITK for a reason of its own, does not read it now.
     """
     check_regular(path)
-    try:
-        check_name(path)
-    except DamagedFile as error:
-        raise CannotReadNow(str(error), "Rename it") from error
+    check_name(path)
     if path.stat().st_size == 0:
         raise DamagedFile(f"{path} is empty (0 bytes).")
     if path.name.endswith(NIFTI_ENDINGS):

@@ -251,7 +251,7 @@ def _told(job: FuseJob, file: Probabilities, source: Source, notes: list[str]) -
     if placement is not None:
         return Grid(placement, file.path)
     path = source.beside(".pkl", job.case_id)
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         placement = placement_of_properties(read_properties(path), as_volume(file.shape[1:]))

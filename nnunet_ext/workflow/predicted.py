@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.documents import read_json
+from nnunet_ext.errors import DamagedFile
 from nnunet_ext.files import sha256_of, write_json
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 from nnunet_ext.trained import ModelFiles
@@ -109,7 +110,7 @@ def read_finished(job: PredictJob) -> CaseRecord | None:
             and sorted(record.inputs.values()) == sorted(sha256_of(path) for path in job.files)
             and (job.save is None or kept[job.probabilities.name] == sha256_of(job.probabilities))
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DamagedFile, ValueError, KeyError, TypeError):
         return None
     return record if is_unchanged else None
 

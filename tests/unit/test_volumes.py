@@ -152,6 +152,13 @@ def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".part")]
 
 
+@pytest.mark.parametrize("name", ["a.nii.nii.gz", "b.nii.gz.nii.gz", "c.hdr.nii.gz", "d.nii.nii"])
+def test_a_case_whose_name_ends_like_an_image_is_written_under_its_own(tmp_path, name):
+    write_segmentation(LABELS, geometry(), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(read_segmentation(tmp_path / name)[0], LABELS)
+
+
 def test_a_tif_volume_has_its_spacing_in_a_file_beside_it(tmp_path):
     grid = Geometry.of_array((5, 7, 9), (3.0, 0.5, 0.25))
     write_segmentation(LABELS, grid, tmp_path / "a.tif")

@@ -59,6 +59,12 @@ def test_affines_that_contradict_each_other_tell_nothing():
     assert placement_of_properties({"nibabel_stuff": stuff, "spacing": [3, 0.8, 0.7]}, (5, 7, 9)) is None
 
 
+def test_properties_of_somebody_elses_reader_tell_nothing():
+    assert placement_of_properties({"spacing": [3, 0.8, 0.7], "my_stuff": 1}, (5, 7, 9)) is None
+    itk = {**sitk_properties(geometry())["sitk_stuff"], "transposed": True}
+    assert placement_of_properties({"sitk_stuff": itk, "spacing": [3, 0.8, 0.7]}, (5, 7, 9)) is None
+
+
 def test_a_plane_is_turned_by_no_reader_and_a_strangers_reader_is_refused():
     assert placement_by_reader("NibabelIOWithReorient", geometry((7, 9))).turn == Turn()
     with pytest.raises(GeometryMismatch, match="MyReader is none of nnU-Net's own"):

@@ -97,6 +97,17 @@ def test_a_damaged_image_is_named(tmp_path):
     assert not (tmp_path / "crop.nii.gz").exists()
 
 
+def test_a_crop_of_a_truncated_scan_or_of_one_with_nan_is_refused(tmp_path):
+    voxels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    scan = write_image(tmp_path / "cut.nii.gz", voxels)
+    scan.write_bytes(scan.read_bytes()[:-400])
+    with pytest.raises(SegmentationError, match="truncated"):
+        crop_file(scan, BOX, tmp_path / "crop.nii.gz")
+    voxels[0, 0, 0] = np.nan
+    with pytest.raises(SegmentationError, match="1 of 594 voxels are NaN or infinite"):
+        crop_file(write_image(tmp_path / "nan.nii.gz", voxels), BOX, tmp_path / "crop.nii.gz")
+
+
 def test_formats_without_geometry_are_refused():
     check_ending(".nii.gz")
     with pytest.raises(UsageError, match=r"\.tif hold no spacing"):

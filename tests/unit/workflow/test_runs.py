@@ -1,5 +1,7 @@
 import json
+import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -251,3 +253,36 @@ def test_post_processing_refuses_to_write_over_its_input_or_to_do_nothing(tmp_pa
         run_postprocess(tmp_path / "in", tmp_path / "in", ["keep_largest"], dataset=dataset)
     with pytest.raises(UsageError, match="at least one"):
         run_postprocess(tmp_path / "in", tmp_path / "out", [], dataset=dataset)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+@pytest.mark.parametrize("n_processes", [0, 2])
+def test_a_name_that_is_not_utf8_costs_its_case_alone(tmp_path, n_processes):
+    odd = os.fsdecode(b"M\xfcller")
+    folders = members(tmp_path, cases=("a", odd))
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=n_processes)
+    assert [case.case_id for case in report.failed] == [odd]
+    assert "M\\xfcller.nii.gz has a name that is not UTF-8: rename it" in report.failed[0].reason
+    assert written(tmp_path / "out") == ["a.nii.gz", "ensemble_report.json"]
+    written_report = json.loads((tmp_path / "out" / "ensemble_report.json").read_text(encoding="utf-8"))
+    assert [case["case_id"] for case in written_report["cases"]] == sorted(["a", odd])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["a.npz", "a.b2nd"])
+def test_a_pipe_in_place_of_probabilities_costs_its_case_alone(tmp_path, name):
+    folders = members(tmp_path)
+    (tmp_path / "m1" / "a.npz").unlink()
+    os.mkfifo(tmp_path / "m1" / name)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    assert [case.case_id for case in report.failed] == ["a"]
+    assert "is a named pipe, where a file is wanted" in report.failed[0].reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_place_of_properties_is_passed_over(tmp_path):
+    folders = members(tmp_path)
+    (tmp_path / "m0" / "a.pkl").unlink()
+    os.mkfifo(tmp_path / "m0" / "a.pkl")
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    assert report.ok and "is a named pipe" in report.cases[0].notes[0]
