@@ -54,6 +54,7 @@ def _is_number(text: str) -> bool:
 
 def shell_quoted(text: object) -> str:
     """A path or text as one word of a shell line, on Windows of cmd and PowerShell alike."""
-    if os.name != "nt":
-        return shlex.quote(str(text))
-    return f'"{text}"' if re.search(r"[^\w\\/:.+-]", str(text)) else str(text)
+    words = str(text)
+    if re.fullmatch(r"[\w@%+=:,./-]+", words) or (os.name == "nt" and re.fullmatch(r"[\w:.+\\/-]+", words)):
+        return words
+    return f'"{words}"' if os.name == "nt" else shlex.quote(words)

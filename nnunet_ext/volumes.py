@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 INTEGER_TOLERANCE = 1e-3
+N_SHOWN = 5
 
 
 def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[str, Path]:
@@ -43,7 +44,14 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     stems = [name[: -len(file_ending)] for name in names if not name.startswith(".")]
     if not stems:
         raise UsageError(f"{folder} holds no file that ends in {file_ending}.")
-    if scans and all(CHANNEL_SUFFIX.search(stem) for stem in stems):
+    strays = [stem for stem in stems if not CHANNEL_SUFFIX.search(stem)] if scans else stems
+    if strays and len(strays) * 2 < len(stems):
+        some = ", ".join(stem + file_ending for stem in strays[:N_SHOWN])
+        raise UsageError(
+            f"{folder} holds {some}, which names no channel, among {len(stems) - len(strays)} scans that do "
+            f"(CASE_0000{file_ending}). Move it away."
+        )
+    if not strays:
         return {stem[:-5]: folder / (stem + file_ending) for stem in reversed(stems)}
     return {stem: folder / (stem + file_ending) for stem in stems}
 

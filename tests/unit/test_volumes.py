@@ -203,3 +203,11 @@ def test_channels_are_counted_as_nnunet_counts_them(tmp_path):
     one = [tmp_path / "c_0000.nii.gz"]
     assert channel_fault("c", one, 1, ".nii.gz") is None
     assert "there must be _0000.nii.gz, _0001.nii.gz" in channel_fault("c", one, 2, ".nii.gz")
+
+
+def test_a_stray_among_scans_names_itself(tmp_path):
+    for name in ("a_0000", "b_0000", "b_mask", "c_0000"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    with pytest.raises(UsageError, match=r"holds b_mask.nii.gz, which names no channel, among 3 scans"):
+        find_images(tmp_path, ".nii.gz")
+    assert len(find_images(tmp_path, ".nii.gz", scans=False)) == 4
