@@ -32,8 +32,8 @@ def check_is_file(path: Path) -> int:
         The file's size in bytes.
 
     Raises:
-        ValueError: it is a folder, pipe, socket or device.
-        OSError: it does not exist, or cannot be looked at.
+        ValueError: it is a pipe, socket or device.
+        OSError: it does not exist, cannot be looked at, or is a folder.
     """
     if kind := other_kind(path):
         raise ValueError(f"it is {kind}, not a file")

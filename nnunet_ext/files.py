@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,6 @@ KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
 }
 IS_WINDOWS = os.name == "nt"
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
@@ -53,8 +53,8 @@ def check_regular(path: Path) -> None:
     """Refuse what is no file, before it is opened: a pipe would wait for ever, a device may never end.
 
     Raises:
-        DamagedFile: it is a folder, pipe, socket or device.
-        OSError: there is nothing of that name, or it cannot be looked up.
+        DamagedFile: it is a pipe, socket or device.
+        OSError: there is nothing of that name, it cannot be looked up, or is a folder.
     """
     if kind := other_kind(path):
         raise DamagedFile(f"{path} is {kind}, where a file is wanted: it was not opened.")
@@ -64,9 +64,11 @@ def other_kind(path: Path) -> str | None:
     """What something is that is no file, in words; None of a file.
 
     Raises:
-        OSError: there is nothing of that name, or it cannot be looked up.
+        OSError: there is nothing of that name, it cannot be looked up, or is a folder.
     """
     kind = stat.S_IFMT(path.stat().st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, where a file is wanted", str(path))
     return None if kind == stat.S_IFREG else KINDS.get(kind, "no file")
 
 

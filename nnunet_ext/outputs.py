@@ -7,6 +7,7 @@ A file of ours is replaced without a word, as a repeated command expects; any ot
 from __future__ import annotations
 
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ REPORTS = ("ensemble_report", "postprocess_report", "predict_report", "roi_repor
 HEAD_BYTES = 4096
 N_SHOWN = 5
 PNG_AUTHOR = {"Software": "nnunet_ext"}  # by which a picture of ours is known
-PROBE = ".part-probe"
 
 IsOurs = Callable[[Path], bool]
 
@@ -29,13 +29,11 @@ def make_folder(folder: Path) -> None:
     Raises:
         UsageError: it is a file, may not be written, or its disk is full.
     """
-    probe = folder / f"{PROBE}{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            probe.write_bytes(bytes(1))
-        finally:
-            probe.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(1))
+            probe.flush()
     except OSError as error:
         said = (
             "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror or error

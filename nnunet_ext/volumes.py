@@ -128,6 +128,8 @@ def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None
             check_whole(path, finite=finite)
     except FileNotFoundError:
         raise SegmentationError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise SegmentationError(f"{path} is a folder, where a file is wanted.") from None
     except DamagedFile as error:
         raise SegmentationError(str(error)) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_ext.cli.options import add_processes, add_where, where
 from nnunet_ext.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
+from nnunet_ext.probabilities.placement import Turn
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
@@ -96,8 +97,11 @@ def _print_about(file: Probabilities) -> None:
     about = file.about
     kind = "regions" if about.labels.is_regions else "labels"
     say(f"{kind}: {about.labels.describe()}")
-    grid = about.geometry
+    placement = file.placement
+    grid = placement.file if placement else None
     say(f"geometry: {f'spacing {grid.spacing} mm, origin {grid.origin}' if grid else 'not known'}")
+    if placement is not None and placement.turn != Turn():
+        say("axes: on the scan turned to RAS, as its reader gave it; `ensemble` turns them back")
     model = about.model
     say(
         f"model: {model.trainer} {model.plans} {model.configuration}, folds {', '.join(model.folds)}, "

@@ -31,13 +31,16 @@ class DiceSummary:
     n_false_alarms: int
 
 
-def case_dice(prediction: Segmentation, reference: Segmentation, labels: Labels) -> dict[str, Overlap]:
+def case_dice(
+    prediction: Segmentation, reference: Segmentation, labels: Labels, ignore: int | None = None
+) -> dict[str, Overlap]:
     """Compare one prediction with its reference, for every label or region but the background.
 
     Args:
         prediction: labels in any shape.
         reference: labels in the same shape.
         labels: those of the data set; a region counts the voxels of all its parts.
+        ignore: value of voxels in the reference that do not count.
 
     Returns:
         By label name, in the data set's order.
@@ -47,7 +50,7 @@ def case_dice(prediction: Segmentation, reference: Segmentation, labels: Labels)
     """
     from nnunet_ext.overlap import compare, foreground_names  # numpy, for who compares and not for who reads
 
-    return dict(zip(foreground_names(labels), compare(prediction, reference, labels), strict=True))
+    return dict(zip(foreground_names(labels), compare(prediction, reference, labels, ignore), strict=True))
 
 
 def summarize(cases: Iterable[Mapping[str, Overlap]]) -> dict[str, DiceSummary]:

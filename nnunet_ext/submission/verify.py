@@ -24,7 +24,7 @@ from nnunet_ext.files import CHUNK_BYTES, check_regular, is_junk, scratch_folder
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.labels import BACKGROUND, Dataset
 from nnunet_ext.volumes import read_geometry, read_segmentation
-from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, refusals
+from nnunet_ext.voxels.nifti import BYTES_FOLLOW, NIFTI_ENDINGS, refusals
 from nnunet_ext.voxels.plain_images import is_plain
 
 SHOWN_VALUES = 5
@@ -88,8 +88,10 @@ def verify_archive(
         with zipfile.ZipFile(archive) as opened, _place_for(archive, scratch) as place:
             findings = tuple(_findings(opened, dataset, references, place))
             n_cases = len(_cases(opened, dataset.file_ending))
-    except (zipfile.BadZipFile, DamagedFile, OSError, ValueError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, DamagedFile, ValueError, struct.error, NotImplementedError) as error:
         return Verification(archive, 0, (Finding("error", archive.name, f"it is no readable zip: {error}"),))
+    except OSError as error:
+        return Verification(archive, 0, (Finding("error", archive.name, f"it was not verified: {error}"),))
     return Verification(archive, n_cases, findings)
 
 
@@ -200,8 +202,10 @@ def _image_faults(
         if math.prod(grid.shape) > most_voxels:
             yield "error", f"its {math.prod(grid.shape)} voxels were not read: {most_voxels} at most are"
             return
-        if copy.name.endswith(NIFTI_ENDINGS):
-            yield from (("error", refusal) for refusal in refusals(copy))
+        refused = tuple(refusals(copy)) if copy.name.endswith(NIFTI_ENDINGS) else ()
+        yield from (("error", refusal) for refusal in refused)
+        if BYTES_FOLLOW in refused:  # nobody knows how many
+            return
         array, _ = read_segmentation(copy)
     except UNREADABLE as error:
         yield "error", f"it cannot be read: {error}"

@@ -33,6 +33,7 @@ COLOURS = {128: 3, 2304: 4}  # RGB and RGBA, bytes
 COMPLEX = {32: "c8", 1792: "c16"}
 N_DIMENSIONS = range(1, 8)
 NIFTI_ENDINGS = (".nii.gz", ".nii")
+BYTES_FOLLOW = "bytes follow behind its voxels"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def refusals(path: Path) -> Iterator[str]:
     header = _read_header(stream, path)
     n_more = stream.drain(header.n_bytes + 1) - header.n_bytes
     if n_more > 0:
-        yield "bytes follow behind its voxels"
+        yield BYTES_FOLLOW
     slope, inter = header.stored_scale
     if not math.isfinite(slope) or not math.isfinite(inter):
         yield f"its scale is {slope:g} and {inter:g}, which are no numbers to scale by"

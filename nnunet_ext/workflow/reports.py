@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, GeometryMismatch, UsageError
 from nnunet_ext.label_overlap import Overlap
-from nnunet_ext.labels import Dataset, Labels
+from nnunet_ext.labels import Dataset
 from nnunet_ext.report.dice import case_dice
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page
@@ -67,7 +67,7 @@ class _Compared:
     case_id: str
     segmentation: Path
     reference: Path
-    labels: Labels
+    dataset: Dataset
 
 
 def write_report(
@@ -86,10 +86,10 @@ def write_report(
         UsageError: no run fits, the runs are of several data sets, or a folder holds nothing to show.
         PlanError: the plan cannot be read.
     """
-    check_page_folder(request.output, overwrite=request.overwrite)
     on_step("reading runs", 0, 1)
     runs, others = _runs_and_others(request, environment)
     name = _one_dataset(runs)
+    check_page_folder(request.output, overwrite=request.overwrite)
     material = Material(name, tuple(runs), folders=DatasetFolders.named(name, environment))
     faults: list[str] = []
     scores = [*scores_of(runs), *_scores_of_folders(others, material, request.n_processes, faults)]
@@ -191,7 +191,7 @@ def _scores_of_folder(
         known = [case for case in images if case in references]
         if not known:
             faults.append(f"{name}: no case of {folder} has a reference in labelsTr; is nnUNet_raw set?")
-        jobs = [_Compared(case, images[case], references[case], dataset.labels) for case in known]
+        jobs = [_Compared(case, images[case], references[case], dataset) for case in known]
         for outcome in run_jobs(_compare, jobs, min(n_processes, len(jobs))):
             if outcome.result is None:
                 faults.append(f"{name}, case {outcome.job.case_id}: {outcome.reason}")
@@ -202,8 +202,13 @@ def _scores_of_folder(
 
 def _compare(job: _Compared) -> dict[str, Overlap]:
     (prediction, grid), (reference, other) = map(read_segmentation, (job.segmentation, job.reference))
-    if grid.shape != other.shape:
-        raise GeometryMismatch(f"{job.segmentation} has shape {grid.shape}, {job.reference} {other.shape}.")
+    if differences := grid.differences(other):
+        raise GeometryMismatch(
+            f"{job.segmentation} and {job.reference} lie on different grids, in {' and '.join(differences)}."
+        )
     return case_dice(
-        as_labels(prediction, str(job.segmentation)), as_labels(reference, str(job.reference)), job.labels
+        as_labels(prediction, str(job.segmentation)),
+        as_labels(reference, str(job.reference)),
+        job.dataset.labels,
+        job.dataset.ignore,
     )

@@ -34,7 +34,7 @@ def test_json_is_read_as_python_and_powershell_write_it(tmp_path):
 
 
 def test_what_is_no_file_is_never_opened(tmp_path):
-    with pytest.raises(ValueError, match="it is a folder"):
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
         read_text(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_text(tmp_path / "nothing")

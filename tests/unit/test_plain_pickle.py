@@ -171,5 +171,5 @@ def test_tensors_of_torch_are_told_by_their_storage(tmp_path):
 
 
 def test_a_folder_is_no_pickle(tmp_path):
-    with pytest.raises(ValueError, match="it is a folder"):
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
         read_pickle_file(tmp_path)

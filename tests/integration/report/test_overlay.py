@@ -59,9 +59,14 @@ def test_a_damaged_case_leaves_the_others(folders, capsys):
     assert "FAILED a: SegmentationError" in capsys.readouterr().err
 
 
-def test_files_and_folders_mixed_and_missing_scans_are_wrong_usage(folders, capsys):
+def test_files_and_folders_mixed_are_wrong_usage_and_a_missing_scan_costs_its_case(folders, capsys):
     out = folders / "no"
     assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs" / "a.nii.gz", "-o", out) == 2
+    assert not out.exists()
     (folders / "scans" / "b_0000.nii.gz").unlink()
+    assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs", "-o", out) == 1
+    assert "FAILED b" in capsys.readouterr().err and (out / "a.png").exists()
+    (folders / "scans" / "a_0000.nii.gz").unlink()
+    (folders / "scans" / "c_0000.nii.gz").touch()
     assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs", "-o", out) == 2
-    assert "no scan of b" in capsys.readouterr().err and not out.exists()
+    assert "no scan of any of the 2 cases" in capsys.readouterr().err

@@ -258,13 +258,17 @@ def test_a_branch_costs_what_the_network_exported_from_it_does(unetpp, preproces
     assert mean.n_parameters == parameters[-1]
 
 
-def test_a_case_that_cannot_be_read_is_left_out_for_all_and_told(model, data, capsys):
+@pytest.mark.parametrize(
+    ("damage", "told"), [(lambda _: b"none", "is no NIfTI file"), (lambda whole: whole[:-40], "is truncated")]
+)
+def test_a_case_that_cannot_be_read_is_left_out_for_all_and_told(model, data, capsys, damage, told):
     change(model / "fold_0" / FINAL, nnunet_ext={"split": {"train": [], "val": [CASE, "tiny_000"]}})
-    (data / "gt_segmentations" / "tiny_000.nii.gz").write_bytes(b"none")
+    reference = data / "gt_segmentations" / "tiny_000.nii.gz"
+    reference.write_bytes(damage(reference.read_bytes()))
     assert main(["prune", "--auto", str(model), "-device", "cpu"]) == 1
     out = capsys.readouterr().out
     assert "1 validation cases of fold 0" in out
-    assert "FAILED tiny_000: DatasetError" in out
+    assert "FAILED tiny_000: SegmentationError" in out and told in out
     assert "organ (in 1 of 1)" in out
 
 
