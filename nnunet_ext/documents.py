@@ -6,6 +6,7 @@ A fault of the file is a `ValueError` of one line or a few; what the system does
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -41,7 +42,7 @@ def check_is_file(path: Path) -> int:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without a byte order mark.
+    """The text of a UTF-8 file, or of UTF-16 where a byte order mark says so; without the mark.
 
     Raises:
         ValueError: it is no file, holds more than 256 MiB, or is no UTF-8.
@@ -50,13 +51,13 @@ def read_text(path: Path) -> str:
     size = check_is_file(path)
     if size > MAX_TEXT_BYTES:
         raise ValueError(f"it has {size >> 20} MiB, and at most {MAX_TEXT_BYTES >> 20} MiB are read")
+    data = path.read_bytes()
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell 5 writes
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise ValueError(
-            f"it is no UTF-8 text: byte {error.start} is 0x{byte:02x}. Save it again as UTF-8"
-        ) from None
+        found = f"byte {error.start} is 0x{data[error.start]:02x}"
+        raise ValueError(f"it is no UTF-8 text: {found}. Save it again as UTF-8") from None
 
 
 def read_json(path: Path) -> Any:

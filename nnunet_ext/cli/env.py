@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.escaping import say
 from nnunet_ext.installation.environment import environment_lines
 from nnunet_ext.installation.shells import SHELLS, Shell
 
@@ -34,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the lines, encoded as the shell reads them."""
+    if args.base is not None and args.base.exists() and not args.base.is_dir():
+        raise UsageError(f"-b {args.base} is a file. Name the folder that holds nnU-Net's three folders.")
+    if args.base is not None and not args.base.exists():
+        say(f"note: there is no folder {args.base} yet", file=sys.stderr)
     lines = environment_lines(args.shell, args.base).lines
     end = "\r\n" if args.shell == "cmd" else "\n"
     sys.stdout.buffer.write(_encoded("".join(line + end for line in lines), args.shell))
@@ -52,11 +57,20 @@ def _encoded(text: str, shell: Shell) -> bytes:
     page = _console_code_page()
     try:
         return text.encode(page)
-    except UnicodeEncodeError as error:
+    except UnicodeEncodeError:
+        letters = "".join(dict.fromkeys(letter for letter in text if not _is_in(page, letter)))
         raise UsageError(
-            f"{error.object[error.start : error.end]!r} is not in this console's code page {page}. "
+            f"{letters!r} is not in this console's code page {page}. "
             "Switch to UTF-8 with `chcp 65001` and try again."
         ) from None
+
+
+def _is_in(page: str, letter: str) -> bool:
+    try:
+        letter.encode(page)
+    except UnicodeEncodeError:  # whose place in a whole text Windows' own code pages do not tell
+        return False
+    return True
 
 
 def _console_code_page() -> str:

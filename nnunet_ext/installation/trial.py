@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ def check_trial(trial: Trial, environment: Mapping[str, str] = os.environ) -> li
         return findings
     how = "took too long and was stopped" if trial.exit_code is None else f"ended with code {trial.exit_code}"
     where = f"after {trial.answers[-1]['subject']}" if trial.answers else "at once"
-    advice = "Run `python -c 'import nnunet_ext, torch, nnunetv2'` in another folder to see it all."
+    advice = 'Run `python -c "import nnunet_ext, torch, nnunetv2"` in another folder to see it all.'
     return [*findings, Finding("trial", "error", f"a fresh Python {how} {where}: {trial.last_words}", advice)]
 
 
@@ -93,6 +94,15 @@ def _devices(answer: Answer) -> list[Finding]:
     if answer["devices"]:
         return [_device(device) for device in answer["devices"]]
     built_for = answer["built_for"]
+    if built_for is None and shutil.which("nvidia-smi"):
+        advice = (
+            "What pip installs by itself computes on the CPU, on Windows always. Choose CUDA on "
+            f"pytorch.org/get-started/locally, and run its command with this Python: {sys.executable} -m pip "
+            "install --upgrade --force-reinstall torch --index-url ADDRESS-FROM-THAT-PAGE"
+        )
+        return [
+            Finding("device", "error", "CPU, beside an NVIDIA driver: torch is built for CPUs alone", advice)
+        ]
     if built_for is None:
         advice = "For a GPU install torch as its own page tells; on CPUs a training takes weeks."
         return [Finding("device", "warning", "CPU; torch is built for CPUs alone", advice)]

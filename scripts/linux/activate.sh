@@ -10,6 +10,10 @@ _nnunet_ext_activate() {
     shift
     # A script that sources this one without arguments hands over its own: only -b is meant for us.
     [ "${1:-}" = -b ] || set --
+    if [ $# -ne 0 ] && [ $# -ne 2 ]; then
+        echo "Usage: source activate.sh [-b FOLDER]; it holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results." >&2
+        return 2
+    fi
     if [ -f "$here/.venv/bin/activate" ]; then
         . "$here/.venv/bin/activate" || return
     fi

@@ -1,6 +1,7 @@
 # The checkout's virtual environment; bash scripts beside this file source it.
 #
 #   prepare_venv '.[tests]'     makes or renews `.venv`, with the checkout and its extras installed in it
+#   prepare_venv '.' rich …     the same with the checkout alone, without what it needs, and these beside it
 #
 # Sets `root`, the checkout, and `python`, that environment's Python. A new environment is made with
 # ${PYTHON:-python3}, and one that is there keeps its own: delete `.venv` to change it.
@@ -9,7 +10,8 @@ root=$(CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 python=$root/.venv/bin/python
 
 prepare_venv() {
-    local wanted=$1 stamp=$root/.venv/installed-${1//[^a-z]/} state
+    local wanted=$1 stamp=$root/.venv/installed-${1//[^a-z]/}${2:+-alone} state
+    shift
     # All that an installation depends on, written down when it is whole: one broken off is done again.
     state=$(cd -- "$root" && { pwd; cat setup.py pyproject.toml; } | cksum)
     if [ "$(cat -- "$stamp" 2>/dev/null)" = "$state" ] && "$python" -c '' 2>/dev/null; then
@@ -18,7 +20,12 @@ prepare_venv() {
     fi
     make_venv "${PYTHON:-python3}" || return
     echo "Installing $wanted into $root/.venv; the first time takes minutes" >&2
-    (cd -- "$root" && "$python" -m pip install --quiet --disable-pip-version-check --editable "$wanted") || return
+    set -- "$wanted" "$@"
+    (
+        cd -- "$root" || exit
+        pip() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
+        if [ $# -eq 1 ]; then pip --editable "$1"; else pip --no-deps --editable . && shift && pip "$@"; fi
+    ) || return
     printf '%s\n' "$state" >"$stamp"
 }
 

@@ -5,6 +5,11 @@ rem   scripts\windows\activate.bat [-b BASE]
 rem
 rem Without a .venv the environment that is active is asked. See `nnunet_ext env --help`.
 
+if "%~1"=="" goto activate
+if /i not "%~1"=="-b" goto usage
+if "%~2"=="" goto usage
+if not "%~3"=="" goto usage
+:activate
 if exist "%~dp0..\..\.venv\Scripts\activate.bat" call "%~dp0..\..\.venv\Scripts\activate.bat"
 where nnunet_ext >nul 2>nul
 if errorlevel 1 (
@@ -24,3 +29,7 @@ del "%_nnunet_ext_lines%"
 set "_nnunet_ext_page="
 set "_nnunet_ext_lines="
 set "_nnunet_ext_failed=" & exit /b %_nnunet_ext_failed%
+
+:usage
+echo Usage: activate.bat [-b FOLDER]; the folder holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results. 1>&2
+exit /b 2

@@ -1,7 +1,7 @@
 # Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
 # Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
 
-$ErrorActionPreference = 'Stop'
+trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')
 Initialize-Venv '.[tests]'
 

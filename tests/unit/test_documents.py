@@ -29,7 +29,12 @@ def test_json_is_read_as_python_and_powershell_write_it(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + '{"Dice": NaN, "name": "Müller"}'.encode())
     assert read_json(path)["name"] == "Müller"
     path.write_text('{"name": "Müller"}', encoding="utf-16")
-    with pytest.raises(ValueError, match="no UTF-8 text: byte 0 is 0xff"):
+    assert read_json(path) == {"name": "Müller"}
+    path.write_text('{"name": "Müller"}', encoding="cp1252")
+    with pytest.raises(ValueError, match=r"no UTF-8 text: byte 11 is 0xfc\. Save it again as UTF-8"):
+        read_json(path)
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(ValueError, match="no UTF-8 text"):
         read_json(path)
 
 

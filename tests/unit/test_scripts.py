@@ -178,3 +178,11 @@ def test_the_command_runs_on_the_jobs_that_were_queued_for_it(tmp_path):
         "['predict', '-o', 'a b', '--scheduler', 'tcp://node7:1234']",
         "taken back",
     ]
+
+
+@needs_posix
+@pytest.mark.parametrize("arguments", [["-b"], ["-b", "/a", "--shell", "powershell"]])
+def test_activate_refuses_what_is_no_base_alone(arguments, tmp_path):
+    command = ["bash", "-c", 'source "$0" "$@"', SCRIPTS / "linux" / "activate.sh", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("Usage: source activate.sh [-b FOLDER]")

@@ -85,7 +85,7 @@ def test_cmd_gets_the_bytes_of_its_code_page_and_windows_line_ends(page, written
 
 def test_a_name_outside_the_code_page_is_refused_with_what_to_do(console):
     console("cp850")
-    with pytest.raises(UsageError, match=r"'Ł' is not in .* cp850.*chcp 65001"):
+    with pytest.raises(UsageError, match=r"'Łź' is not in .* cp850.*chcp 65001"):
         verb._encoded("/Łódź", "cmd")
 
 
