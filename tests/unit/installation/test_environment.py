@@ -93,3 +93,14 @@ def test_windows_closing_quote_is_no_part_of_the_base(console, capfdbinary):
     console("cp850")
     main(["env", "--shell", "bash", "-b", '/my data"'])
     assert b"'/my data/nnUNet_raw'" in capfdbinary.readouterr().out
+
+
+def test_a_base_that_is_a_file_is_refused_and_one_that_is_not_there_is_told(tmp_path, capfd):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    assert main(["env", "--shell", "bash", "-b", str(tmp_path / "file")]) == 2
+    assert "is a file" in capfd.readouterr().err
+    assert main(["env", "--shell", "bash", "-b", str(tmp_path / "new")]) == 0
+    shown = capfd.readouterr()
+    assert "there is no folder" in shown.err and "export nnUNet_raw=" in shown.out
+    assert main(["env", "--shell", "bash", "-b", str(tmp_path)]) == 0
+    assert capfd.readouterr().err == ""
