@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,35 @@ def dataset_folder(variable: str, dataset: str, environment: Mapping[str, str] =
         variable: one of nnU-Net's three.
         dataset: its number or name, as nnU-Net's `-d` takes them.
         environment: where the variable stands.
+
+    Raises:
+        UsageError: several data sets there have that number.
     """
     base = environment.get(variable)
     if not base or not Path(base).is_dir():
         return None
-    pattern = f"Dataset{int(dataset):03}_*" if dataset.isdecimal() else dataset
-    return next((path for path in sorted(Path(base).glob(pattern)) if path.is_dir()), None)
+    found = datasets_meant(dataset, _folder_names(Path(base)))
+    return Path(base) / found[0] if found else None
+
+
+def datasets_meant(dataset: str | int, names: Iterable[str]) -> list[str]:
+    """The names that a data set's number or name means: one, or none.
+
+    Raises:
+        UsageError: several have that number.
+    """
+    asked = str(dataset)
+    prefix = f"Dataset{int(asked):03d}_" if asked.isdecimal() else None
+    found = sorted(
+        {name for name in names if name == asked or (prefix is not None and name.startswith(prefix))}
+    )
+    if len(found) > 1:
+        raise UsageError(f"-d {asked}: {' and '.join(found)} share that number. Name one of them in full.")
+    return found
+
+
+def _folder_names(base: Path) -> list[str]:
+    return [entry.name for entry in base.iterdir() if entry.is_dir()] if base.is_dir() else []
 
 
 def case_of_file(file: str) -> str:
@@ -88,16 +111,13 @@ def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ
         UsageError: no folder holds it, or two data sets have that number.
     """
     bases = [Path(environment[name]) if environment.get(name) else None for name in FOLDER_VARIABLES]
-    names = {
-        entry.name for base in bases if base and base.is_dir() for entry in base.iterdir() if entry.is_dir()
-    }
-    prefix = f"Dataset{int(dataset):03d}_" if str(dataset).isdecimal() else None
-    found = sorted(n for n in names if n == dataset or (prefix is not None and n.startswith(prefix)))
-    if len(found) != 1:
-        what = f"{' and '.join(found)} share that number" if found else "no data set of that name or number"
+    found = datasets_meant(dataset, (name for base in bases if base for name in _folder_names(base)))
+    if not found:
         shown = ", ".join(
             f"{name}={base or 'not set'}" for name, base in zip(FOLDER_VARIABLES, bases, strict=True)
         )
-        raise UsageError(f"-d {dataset}: {what} in {shown}. Name one that is there.")
+        raise UsageError(
+            f"-d {dataset}: no data set of that name or number in {shown}. Name one that is there."
+        )
     parts = (base / found[0] if base and (base / found[0]).is_dir() else None for base in bases)
     return DatasetFolders(found[0], *parts)

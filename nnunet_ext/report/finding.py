@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files import is_junk
+from nnunet_ext.paths import datasets_meant
 
 RESULTS_VARIABLE = "nnUNet_results"
 DATASET = re.compile(r"Dataset(\d{3,})_.+")
@@ -107,11 +108,11 @@ def results_folder(dataset: str | None, environment: Mapping[str, str] = os.envi
     if dataset is None:
         return root
     known = [folder for folder in _folders(root) if DATASET.fullmatch(folder.name)]
-    found = [folder for folder in known if is_dataset(dataset, folder.name)]
+    found = datasets_meant(dataset, (folder.name for folder in known))
     if not found:
         names = ", ".join(folder.name for folder in known) or "none"
         raise UsageError(f"-d {dataset}: {root} has no such data set; it has {names}.")
-    return found[0]
+    return root / found[0]
 
 
 def is_dataset(asked: str, name: str) -> bool:

@@ -233,3 +233,22 @@ def test_an_empty_folder(verb, world, capfd):
             if path.name != "dataset.json":
                 path.unlink()
     assert_told(run(verb, f"out/{COMMANDS[verb].ending}"), capfd)
+
+
+BY_NUMBER = {
+    **{verb: one.line for verb, one in COMMANDS.items() if "-d 903" in one.line},
+    "tune": "-d 903 -m a=pred b=pred -o {out} -np 0",
+    "results": "-d 903",
+    "report": "-d 903 -o {out}",
+    "monitor": "-d 903 --once",
+    "predict": COMMANDS["predict"].line,  # its plan names the number
+}
+
+
+@pytest.mark.parametrize("verb", BY_NUMBER)
+def test_a_number_that_two_data_sets_share_is_refused_with_both_names(verb, world, capfd):
+    for part in ("raw", "preprocessed", "results"):
+        (world / part / "Dataset903_Other").mkdir()
+    arguments = BY_NUMBER[verb].format(out=f"out/{COMMANDS[verb].ending}").split()
+    text = assert_told(main([verb, *arguments]), capfd, codes=(2,))
+    assert damage.NAME in text and "Dataset903_Other" in text
