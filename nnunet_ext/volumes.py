@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile, GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import check_name, check_regular, is_junk, move, scratch_folder
+from nnunet_ext.files import (
+    check_fetched,
+    check_name,
+    check_regular,
+    is_junk,
+    move,
+    not_written_whole,
+    scratch_folder,
+)
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
 from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, TIF_ENDINGS, is_plain, plain_grid, write_spacing
@@ -128,13 +134,14 @@ def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None
     check_image_name(path)
     try:
         check_regular(path)
+        check_fetched(path)
         if whole:
             check_whole(path, finite=finite)
     except FileNotFoundError:
         raise SegmentationError(f"{path} does not exist.") from None
     except IsADirectoryError:
         raise SegmentationError(f"{path} is a folder, where a file is wanted.") from None
-    except DamagedFile as error:
+    except (CannotReadNow, DamagedFile) as error:
         raise SegmentationError(str(error)) from error
 
 
@@ -268,9 +275,9 @@ def write_image(image: sitk.Image, path: Path) -> None:
             is_whole = _is_written(image, part)
         except (RuntimeError, SegmentationError) as error:
             reason = str(error).strip().splitlines()[-1].replace(str(part), path.name)
-            raise _not_written(path, reason) from error
+            raise not_written_whole(path, reason) from error
         if not is_whole:
-            raise _not_written(path, "other voxels were read back")
+            raise not_written_whole(path, "other voxels were read back")
         move(part, path)
 
 
@@ -283,13 +290,6 @@ def _is_written(image: sitk.Image, part: Path) -> bool:
         return np.array_equal(back.reshape(-1), sitk.GetArrayViewFromImage(image).reshape(-1), equal_nan=True)
     size = _open(part, header_only=True).GetSize()
     return [n for n in size if n > 1] == [n for n in image.GetSize() if n > 1]
-
-
-def _not_written(path: Path, reason: str) -> OSError:
-    free = shutil.disk_usage(path.parent).free
-    return OSError(
-        errno.EIO, f"it was not written whole ({reason}); is the disk full? {free} bytes are free", str(path)
-    )
 
 
 def _read(path: Path) -> tuple[NDArray[Any], Geometry]:

@@ -249,6 +249,14 @@ def test_a_name_that_is_too_long_is_no_damage(folders):
     assert found.repair is None
 
 
+def test_pointers_of_git_lfs_are_named_and_not_repaired_away(folders):
+    for path in (image(folders), label(folders)):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345678\n")
+    findings = report_of(folders).findings
+    assert {(one.kind, one.repair) for one in findings} == {("unreadable", None)}
+    assert all("pointer of Git LFS" in one.seen for one in findings)
+
+
 def test_labels_of_nnunet_v1_are_told_as_such(folders):
     edit_json(folders.raw / "dataset.json", labels={"0": "background", "1": "liver", "2": "tumour"})
     (found,) = [one for one in report_of(folders).findings if one.kind == "labels"]
