@@ -235,9 +235,8 @@ def _sync(path: Path, flags: int) -> None:
 def not_written_whole(path: Path, reason: str) -> OSError:
     """The error of a library that could not write a file and does not say why the system refused."""
     free = shutil.disk_usage(path.parent).free
-    return OSError(
-        errno.EIO, f"it was not written whole ({reason}); is the disk full? {free} bytes are free", str(path)
-    )
+    said = f"it was not written whole ({reason.rstrip('.')}); is the disk full? {free} bytes are free"
+    return OSError(errno.EIO, said, str(path))
 
 
 def write_json(content: Any, target: Path) -> None:
