@@ -21,6 +21,7 @@ PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
 LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
 CHUNK_BYTES = 1 << 20
+GIT_LFS, POINTER_BYTES = b"version https://git-lfs", 1024  # a pointer has fewer
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -83,6 +84,19 @@ def check_name(path: Path) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         raise CannotReadNow(f"{shown} has a name that is not UTF-8: rename it.", "Rename it") from None
+
+
+def check_fetched(path: Path) -> None:
+    """Refuse the lines that Git LFS leaves in the place of a file that was not fetched.
+
+    Raises:
+        CannotReadNow: the file holds them.
+    """
+    if 0 < path.stat().st_size < POINTER_BYTES and path.read_bytes().startswith(GIT_LFS):
+        raise CannotReadNow(
+            f"{path} is a pointer of Git LFS in the place of the file: fetch it with git lfs pull.",
+            "Fetch it with git lfs pull",
+        )
 
 
 @contextmanager
@@ -216,6 +230,13 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def not_written_whole(path: Path, reason: str) -> OSError:
+    """The error of a library that could not write a file and does not say why the system refused."""
+    free = shutil.disk_usage(path.parent).free
+    said = f"it was not written whole ({reason.rstrip('.')}); is the disk full? {free} bytes are free"
+    return OSError(errno.EIO, said, str(path))
 
 
 def write_json(content: Any, target: Path) -> None:

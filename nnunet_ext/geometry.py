@@ -69,4 +69,5 @@ def _told_apart(mine: Sequence[float], its: Sequence[float]) -> tuple[str, str]:
 
 
 def _with_digits(values: Sequence[float], n_digits: int) -> str:
-    return "(" + ", ".join(f"{value:.{n_digits}g}" for value in values) + ")"
+    # + 0.0 makes 0 of -0
+    return "(" + ", ".join(f"{value + 0.0:.{n_digits}g}" for value in values) + ")"

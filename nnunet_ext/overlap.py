@@ -13,6 +13,7 @@ from nnunet_ext.labels import BACKGROUND, Labels
 
 BLOCK_VOXELS = 1 << 18  # stays in a core's cache with its products
 LARGEST = 1023
+SHOWN = 5  # values in a message
 N_COUNTS = 3  # of a label: in the reference, in the prediction, in both
 
 Segmentation = NDArray[np.integer[Any]]
@@ -39,11 +40,11 @@ def joint_histogram(prediction: Segmentation, reference: Segmentation, n_values:
         raise GeometryMismatch(
             f"the prediction has shape {prediction.shape}, the reference {reference.shape}."
         )
-    for array in (prediction, reference):
+    for what, array in (("prediction", prediction), ("reference", reference)):
         lowest, highest = int(array.min(initial=0)), int(array.max(initial=0))
         if lowest < 0 or highest > LARGEST:
             wrong = lowest if lowest < 0 else highest
-            raise SegmentationError(f"a segmentation holds {wrong}; labels lie in 0..{LARGEST}.")
+            raise SegmentationError(f"the {what} holds {wrong}; labels lie in 0..{LARGEST}.")
         n_values = max(n_values, highest + 1)
     # As small as the pairs allow: what is counted is copied to indices block by block.
     dtype = np.min_scalar_type(n_values * n_values - 1)
@@ -108,7 +109,9 @@ def check_values(n_voxels: NDArray[np.int64], labels: Labels, also: int | None =
     """
     unknown = sorted({int(value) for value in np.flatnonzero(n_voxels)} - known_values(labels) - {also})
     if unknown:
-        found = ", ".join(f"{value} ({int(n_voxels[value])} voxels)" for value in unknown)
+        found = ", ".join(f"{value} ({int(n_voxels[value])} voxels)" for value in unknown[:SHOWN])
+        if len(unknown) > SHOWN:
+            found += f" and {len(unknown) - SHOWN} more values"
         known = ", ".join(map(str, sorted(known_values(labels))))
         raise SegmentationError(
             f"it holds values that are no label: {found}; labels of this data set are {known}."

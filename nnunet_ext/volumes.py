@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile, GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import check_name, check_regular, is_junk, move, scratch_folder
+from nnunet_ext.files import (
+    check_fetched,
+    check_name,
+    check_regular,
+    is_junk,
+    move,
+    not_written_whole,
+    scratch_folder,
+)
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
 from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, TIF_ENDINGS, is_plain, plain_grid, write_spacing
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 INTEGER_TOLERANCE = 1e-3
-N_SHOWN = 5
 
 
 def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[str, Path]:
@@ -31,9 +36,9 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     Args:
         folder: of scans or segmentations.
         file_ending: of the data set's images.
-        scans: take a folder in which every name ends in a channel (`case_0000.nii.gz`) for one of
-            scans: a case is the name without it, its file that of the lowest channel. Otherwise
-            each file is a case.
+        scans: where the names tell of scans (`case_0000.nii.gz`), a case is the name without the
+            channel, its file that of the lowest one. A name without a channel is a case of its own.
+            Otherwise each file is a case.
 
     Raises:
         UsageError: the folder does not exist or holds no file with that ending.
@@ -44,16 +49,21 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     stems = [name[: -len(file_ending)] for name in names if not name.startswith(".")]
     if not stems:
         raise UsageError(f"{folder} holds no file that ends in {file_ending}.")
-    strays = [stem for stem in stems if not CHANNEL_SUFFIX.search(stem)] if scans else stems
-    if strays and len(strays) * 2 < len(stems):
-        some = ", ".join(stem + file_ending for stem in strays[:N_SHOWN])
-        raise UsageError(
-            f"{folder} holds {some}, which names no channel, among {len(stems) - len(strays)} scans that do "
-            f"(CASE_0000{file_ending}). Move it away."
-        )
-    if not strays:
-        return {stem[:-5]: folder / (stem + file_ending) for stem in reversed(stems)}
-    return {stem: folder / (stem + file_ending) for stem in stems}
+    if not scans or not _are_scans(stems):
+        return {stem: folder / (stem + file_ending) for stem in stems}
+    found: dict[str, Path] = {}
+    for stem in sorted(stems, key=lambda stem: (CHANNEL_SUFFIX.search(stem) is None, stem)):
+        found.setdefault(CHANNEL_SUFFIX.sub("", stem), folder / (stem + file_ending))
+    return dict(sorted(found.items()))
+
+
+def _are_scans(stems: Sequence[str]) -> bool:
+    """Whether all names end in a channel, or each that does is of a scan whose first channel is there.
+
+    A file that strayed among scans hides none of them, and `IMG_0012` among segmentations is no scan.
+    """
+    named = [stem[:-5] for stem in stems if CHANNEL_SUFFIX.search(stem)]
+    return len(named) == len(stems) or (bool(named) and {f"{case}_0000" for case in named} <= set(stems))
 
 
 def find_channels(folder: Path, file_ending: str) -> dict[str, tuple[Path, ...]]:
@@ -124,13 +134,14 @@ def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None
     check_image_name(path)
     try:
         check_regular(path)
+        check_fetched(path)
         if whole:
             check_whole(path, finite=finite)
     except FileNotFoundError:
         raise SegmentationError(f"{path} does not exist.") from None
     except IsADirectoryError:
         raise SegmentationError(f"{path} is a folder, where a file is wanted.") from None
-    except DamagedFile as error:
+    except (CannotReadNow, DamagedFile) as error:
         raise SegmentationError(str(error)) from error
 
 
@@ -150,11 +161,17 @@ def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
         The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
 
     Raises:
-        SegmentationError: the file is missing, damaged, neither 2D nor 3D, or holds voxels that are NaN
-            or infinite.
+        SegmentationError: the file is missing, damaged, neither 2D nor 3D, in colours, or holds voxels
+            that are NaN or infinite.
     """
     check_image(path, finite=True)
-    return _read(path)
+    array, geometry = _read(path)
+    if array.ndim > len(geometry.shape):
+        raise SegmentationError(
+            f"{path} has {array.shape[-1]} values a voxel, as a picture in colours; a segmentation has one. "
+            "Save it with its labels alone."
+        )
+    return array, geometry
 
 
 def read_voxels(path: Path) -> tuple[NDArray[Any], Geometry]:
@@ -191,7 +208,8 @@ def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
     off = np.abs(array - rounded) > INTEGER_TOLERANCE
     if off.any():
         raise SegmentationError(
-            f"{what} holds {array[off].flat[0]!r}, which is no label: labels are integers."
+            f"{what} holds {array[off].flat[0]:g}, which is no label: labels are integers. Save it as whole "
+            "numbers, without a scale or smoothed edges."
         )
     return rounded.astype(np.int64)
 
@@ -257,9 +275,9 @@ def write_image(image: sitk.Image, path: Path) -> None:
             is_whole = _is_written(image, part)
         except (RuntimeError, SegmentationError) as error:
             reason = str(error).strip().splitlines()[-1].replace(str(part), path.name)
-            raise _not_written(path, reason) from error
+            raise not_written_whole(path, reason) from error
         if not is_whole:
-            raise _not_written(path, "other voxels were read back")
+            raise not_written_whole(path, "other voxels were read back")
         move(part, path)
 
 
@@ -272,13 +290,6 @@ def _is_written(image: sitk.Image, part: Path) -> bool:
         return np.array_equal(back.reshape(-1), sitk.GetArrayViewFromImage(image).reshape(-1), equal_nan=True)
     size = _open(part, header_only=True).GetSize()
     return [n for n in size if n > 1] == [n for n in image.GetSize() if n > 1]
-
-
-def _not_written(path: Path, reason: str) -> OSError:
-    free = shutil.disk_usage(path.parent).free
-    return OSError(
-        errno.EIO, f"it was not written whole ({reason}); is the disk full? {free} bytes are free", str(path)
-    )
 
 
 def _read(path: Path) -> tuple[NDArray[Any], Geometry]:

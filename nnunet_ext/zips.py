@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from isal import igzip, isal_zlib
 
 from nnunet_ext.errors import DamagedFile
-from nnunet_ext.files import check_regular
+from nnunet_ext.files import check_fetched, check_regular
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -37,8 +37,10 @@ def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
 
     Raises:
         DamagedFile: it is no file, empty, truncated or no zip, or compressed as neither numpy nor torch does.
+        CannotReadNow: it is a pointer of Git LFS.
     """
     check_regular(path)
+    check_fetched(path)
     size = path.stat().st_size
     if not size:
         raise DamagedFile(f"{path} is empty (0 bytes).")

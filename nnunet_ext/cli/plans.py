@@ -112,7 +112,9 @@ def _list(folder: Path) -> int:
         for name in plans.configurations:
             try:
                 rows.append(_row(plans, name))
-            except (UsageError, TypeError, ValueError, AttributeError) as error:
+            except UsageError as error:  # which names the file and the configuration
+                faults.append(str(error))
+            except (TypeError, ValueError, AttributeError) as error:
                 faults.append(f"{plans.path}: configuration {name} cannot be read: {error}")
         print_table(Table(LISTED, tuple(rows), plans.name))
         if plans.about_name:

@@ -149,6 +149,8 @@ def _tell_built(built: Built) -> int:
     say(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
     for sentence in built.taken_along:
         say(sentence)
+    if built.split_fault:
+        say(f"FAILED folds: {built.split_fault}")
     shares = shares_of_scans(list(built.cases.values()))
     if shares:
         low, median, high = (f"{share:.1%}" for share in shares)

@@ -44,9 +44,9 @@ class Plans:
         if self.stated_name == self.name:
             return ""
         return (
-            f"{self.path} says plans_name {self.stated_name}: nnU-Net trains it into the folders "
-            f"TRAINER__{self.stated_name}__CONFIGURATION, be they those of other plans. Write {self.name} "
-            "there."
+            f"the plans_name in {self.path} is {self.stated_name}, as in a copy: nnU-Net writes their "
+            f"trainings into TRAINER__{self.stated_name}__CONFIGURATION, where those of {self.stated_name} "
+            f"lie. Set plans_name to {self.name} in that file."
         )
 
     @property
@@ -68,6 +68,11 @@ class Plans:
             parent = str(chain[-1]["inherits_from"])
             if parent in seen:
                 raise UsageError(f"{self.path}: {' inherits from '.join([*seen, parent])}, in a circle.")
+            if parent not in self.configurations:
+                raise UsageError(
+                    f"{self.path}: configuration {seen[-1]!r} inherits from {parent!r}, which is not there; "
+                    f"there are {', '.join(self.configurations)}. Correct inherits_from."
+                )
             seen.append(parent)
             chain.append(self._entry(parent))
         resolved: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nnunet_ext import formats
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.integrity.findings import Finding
 from nnunet_ext.integrity.raw import IMAGE_ENDINGS, RawDataset, is_listing
@@ -79,8 +80,9 @@ def _label_faults(raw: RawDataset) -> Iterator[Finding]:
         return
     path, advice = raw.folder / "dataset.json", "Correct the labels there, and the label files with them."
     try:
-        labels = labels_of(dict(raw.content))
-    except (DatasetError, AttributeError, TypeError, ValueError) as error:
+        formats.check_dataset_json({**raw.content, "file_ending": raw.file_ending})
+        labels = labels_of(raw.content)
+    except (DatasetError, ValueError) as error:
         yield Finding("error", "labels", path, str(error), advice)
         return
     ignore = raw.content["labels"].get("ignore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +64,7 @@ def read_facts(job: FileJob) -> FileFacts:
     try:
         before = read_through(job.path, n_bytes=1)
     except OSError as error:
-        return FileFacts(job.path, 0, 0, refusal=refusal_of(error))
+        return FileFacts(job.path, 0, 0, refusal=_refusal(error, job.path))
     known = {"path": job.path, "n_bytes": before.st_size, "modified_ns": before.st_mtime_ns}
     try:
         try:
@@ -73,7 +73,7 @@ def read_facts(job: FileJob) -> FileFacts:
             found = {"fault": _without_path(str(error), job.path)}
         after = read_through(job.path) if "fault" in found else job.path.stat()
     except (OSError, MemoryError) as error:
-        return FileFacts(**known, refusal=refusal_of(error))  # type: ignore[arg-type]
+        return FileFacts(**known, refusal=_refusal(error, job.path))  # type: ignore[arg-type]
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         return FileFacts(**known, refusal=Refusal.of_changing_file())  # type: ignore[arg-type]
     return FileFacts(**known, **found)  # type: ignore[arg-type]
@@ -106,6 +106,11 @@ def _read_keys(path: Path) -> tuple[str, ...]:
         size = path.stat().st_size
         raise DamagedFile(f"{path} ({size} bytes) cannot be read as JSON: {error}.") from error
     return tuple(map(str, content)) if isinstance(content, dict) else ()
+
+
+def _refusal(error: OSError | MemoryError, path: Path) -> Refusal:
+    refusal = refusal_of(error)
+    return replace(refusal, reason=_without_path(refusal.reason, path))
 
 
 def _without_path(message: str, path: Path) -> str:

@@ -9,15 +9,25 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.files import written_whole
+from nnunet_ext.files import not_written_whole, written_whole
 
+TORCH_WRITER = "inline_container"  # the source file of torch that its errors in writing name
 KEY = "nnunet_ext"  # of what this package records, in plain values
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; an older good one survives a process that is killed meanwhile."""
+    """Write a checkpoint; an older good one survives a process that is killed meanwhile.
+
+    Raises:
+        OSError: the disk does not take it; of a full one torch raises a RuntimeError that does not say so.
+    """
     with written_whole(path) as part:
-        torch.save(content, part)
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:
+            if TORCH_WRITER not in str(error):
+                raise
+            raise not_written_whole(path, str(error).splitlines()[0]) from error
 
 
 def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:

@@ -11,6 +11,7 @@ KILLED = re.compile(
     re.IGNORECASE,
 )
 CONSEQUENCE = re.compile(r"background workers? (?:are|is) no longer alive")
+BROKE_OFF = "Training broke off: "  # as our trainers log it
 KEPT_EPOCHS = 1
 
 
@@ -30,7 +31,9 @@ class Failures:
 
     def read(self, line: str) -> None:
         """Read a line that is none of nnU-Net's own."""
-        if TRACEBACK in line:
+        if line.startswith(BROKE_OFF):
+            self._found.append((self._n_epochs, line.removeprefix(BROKE_OFF).strip()))
+        elif TRACEBACK in line:
             self._in_traceback = True
         elif self._in_traceback and ERROR.fullmatch(line):
             self._found.append((self._n_epochs, line.strip()))

@@ -261,6 +261,8 @@ class LogParser:
             self._set(is_trained=True)
         elif stopped := STOPPED.fullmatch(text):
             self._set(stop_reason=stopped[3], planned=int(stopped[2]))
+        else:
+            self._failures.read(text)
 
     def _on_early_stopping(self, text: str) -> None:
         self._early_stopping = text

@@ -87,7 +87,10 @@ def write_splits(splits: list[Split], path: Path) -> Path | None:
     try:
         return _write_splits(splits, path)
     except OSError as error:
-        raise DatasetError(f"{path} was not written: {error}. Name another file with -s.") from error
+        raise DatasetError(
+            f"{path} was not written: {error.strerror or error}. Its folder must have space, and let "
+            "itself be written to."
+        ) from error
 
 
 def _write_splits(splits: list[Split], path: Path) -> Path | None:

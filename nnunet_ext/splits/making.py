@@ -41,7 +41,7 @@ def k_folds(
     if not 2 <= n_folds <= len(subjects):
         raise UsageError(
             f"{n_folds} folds of {len(subjects)} subjects ({len(origins)} cases) cannot be made; "
-            f"choose -k from 2 to {len(subjects)}."
+            f"choose -k{' from 2 to' * (len(subjects) > 2)} {len(subjects)}."
         )
     traits = _traits(origins, contents, labels, subjects)
     splits = []

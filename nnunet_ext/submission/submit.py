@@ -53,7 +53,9 @@ def submit_folder(
     check_file(target, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
     segmentations = find_images(folder, dataset.file_ending, scans=False)
     faults = [
-        f"{case_id}: no segmentation in {folder}" for case_id in references if case_id not in segmentations
+        f"{case_id}: no segmentation in {folder} of the scan {path}"
+        for case_id, path in references.items()
+        if case_id not in segmentations
     ]
     faults += [f"{case_id}: no scan of that name" for case_id in segmentations if case_id not in references]
     with _told(target), scratch_folder(target) as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         content = torch.load(str(path), map_location="cpu", weights_only=False)
     except UNREADABLE as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
+        if isinstance(error, OSError) and error.errno == errno.EINVAL:  # torch looks before its beginning
+            reason = f"it is truncated or damaged ({path.stat().st_size} bytes)"
         raise SettingsError(
             f"pretrained_weights is {path}, which cannot be read as a checkpoint: {reason}. "
             "Name a checkpoint, such as a fold's checkpoint_final.pth, or leave the setting out."
@@ -84,8 +87,14 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         raise SettingsError(
             f"pretrained_weights is {path}, which holds no network_weights: is it a checkpoint of nnU-Net?"
         )
-    dataset = content.get("init_args", {}).get("dataset_json", {}) if named is not content else {}
-    return PretrainedWeights(path, tensors, dataset)
+    return PretrainedWeights(path, tensors, _dataset_of(content))
+
+
+def _dataset_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dataset.json of the training that wrote a checkpoint; empty where it does not tell."""
+    arguments = checkpoint.get("init_args")
+    dataset = arguments.get("dataset_json") if isinstance(arguments, dict) else None
+    return dataset if isinstance(dataset, dict) else {}
 
 
 def _bare(name: str) -> str:

@@ -143,6 +143,10 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             remove_leftovers(Path(self.output_folder))
         try:
             super().run_training()
+        except Exception as error:
+            words = str(error).strip().partition("\n")[0]
+            self.print_to_log_file(f"Training broke off: {type(error).__name__}: {words}")
+            raise
         finally:
             self._end_workers()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile
-from nnunet_ext.files import check_name, check_regular
+from nnunet_ext.files import check_fetched, check_name, check_regular
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.content import Content, ContentReader
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, read_content
@@ -52,6 +52,7 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
         OSError: the system, or SimpleITK for a reason of its own, does not read it now.
     """
     check_regular(path)
+    check_fetched(path)
     check_name(path)
     if path.stat().st_size == 0:
         raise DamagedFile(f"{path} is empty (0 bytes).")

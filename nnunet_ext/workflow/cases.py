@@ -256,7 +256,7 @@ def _told(job: FuseJob, file: Probabilities, source: Source, notes: list[str]) -
     try:
         placement = placement_of_properties(read_properties(path), as_volume(file.shape[1:]))
     except (ProbabilitiesError, OSError) as error:
-        notes.append(f"{path} was passed over: {error}")
+        notes.append(str(error))
         return None
     return None if placement is None else Grid(placement, path)
 

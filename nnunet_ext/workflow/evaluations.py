@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import SegmentationError, UsageError, joined_faults
 from nnunet_ext.escaping import csv_cell
 from nnunet_ext.evaluation.comparison import Comparison, compare_scores
 from nnunet_ext.evaluation.intervals import Interval
@@ -99,7 +99,8 @@ def run_evaluation(
         The scores; a case that failed is in them with its reason, and the others are compared.
 
     Raises:
-        DatasetError, UsageError: before the first case is read, or where none could be compared.
+        DatasetError, UsageError: before the first case is read, or where no case has a reference.
+        SegmentationError: none of the cases could be compared.
     """
     n_processes = default_processes() if n_processes is None else n_processes
     data = read_dataset(dataset) if dataset else Dataset(labels_of_values(labels), find_ending(predictions))
@@ -126,8 +127,12 @@ def run_evaluation(
         else:
             scores.append(outcome.result)
     if not scores:
-        reasons = "\n".join(f"  {case}: {failed[case]}" for case in sorted(failed))
-        raise UsageError(f"No prediction of {predictions} could be compared with {references}:\n{reasons}")
+        raise (SegmentationError if pairs else UsageError)(
+            joined_faults(
+                f"No prediction of {predictions} could be compared with {references}:",
+                (f"{case}: {failed[case]}" for case in sorted(failed)),
+            )
+        )
     scores.sort(key=lambda one: one.case_id)
     units = units_of([one.case_id for one in scores], subjects)
     each, overall = score_labels(scores, foreground_names(data.labels), units.of_cases, missed_hd95_mm)

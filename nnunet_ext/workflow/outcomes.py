@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -61,7 +62,7 @@ def sorted_by_case(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
 
 def _failed(outcome: Outcome[JobOnCase, CaseRecord]) -> CaseRecord:
     target = outcome.job.target
-    notes = (f"{target} is of an earlier run",) if target.exists() else ()
+    notes = (f"{target} is of an earlier run",) if os.path.lexists(target) else ()
     return CaseRecord(outcome.job.case_id, outcome.reason, notes=notes)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_ext.errors import DatasetError, GeometryMismatch, UsageError
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.evaluation.pairs import Pair, evaluate_pair
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.labels import Dataset
-from nnunet_ext.report.dice import case_dice
+from nnunet_ext.overlap import foreground_names
 from nnunet_ext.report.finding import find_folds, is_dataset, results_folder
 from nnunet_ext.report.pages.build import Built, build_page
 from nnunet_ext.report.pages.material import DatasetFolders, Material
@@ -20,7 +21,7 @@ from nnunet_ext.report.runs import Run, read_runs
 from nnunet_ext.report.scores import Scores, scores_of
 from nnunet_ext.report.validation import read_validation
 from nnunet_ext.subjects import Subjects, find_subjects
-from nnunet_ext.volumes import as_labels, find_images, read_segmentation
+from nnunet_ext.volumes import find_images
 from nnunet_ext.workers import run_jobs
 from nnunet_ext.workflow.shown_plans import shown_plan
 
@@ -58,16 +59,6 @@ class ReportDone:
 
     files: Written
     faults: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """A case to compare with its reference."""
-
-    case_id: str
-    segmentation: Path
-    reference: Path
-    dataset: Dataset
 
 
 def write_report(
@@ -191,7 +182,7 @@ def _scores_of_folder(
         known = [case for case in images if case in references]
         if not known:
             faults.append(f"{name}: no case of {folder} has a reference in labelsTr; is nnUNet_raw set?")
-        jobs = [_Compared(case, images[case], references[case], dataset) for case in known]
+        jobs = [Pair(case, images[case], references[case], dataset) for case in known]
         for outcome in run_jobs(_compare, jobs, min(n_processes, len(jobs))):
             if outcome.result is None:
                 faults.append(f"{name}, case {outcome.job.case_id}: {outcome.reason}")
@@ -200,15 +191,5 @@ def _scores_of_folder(
     return Scores(name, dict(sorted(cases.items())), dict.fromkeys(cases, folder), is_single=False)
 
 
-def _compare(job: _Compared) -> dict[str, Overlap]:
-    (prediction, grid), (reference, other) = map(read_segmentation, (job.segmentation, job.reference))
-    if differences := grid.differences(other):
-        raise GeometryMismatch(
-            f"{job.segmentation} and {job.reference} lie on different grids, in {' and '.join(differences)}."
-        )
-    return case_dice(
-        as_labels(prediction, str(job.segmentation)),
-        as_labels(reference, str(job.reference)),
-        job.dataset.labels,
-        job.dataset.ignore,
-    )
+def _compare(pair: Pair) -> dict[str, Overlap]:
+    return dict(zip(foreground_names(pair.dataset.labels), evaluate_pair(pair).overlaps, strict=True))

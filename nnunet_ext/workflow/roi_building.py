@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files import write_json
 from nnunet_ext.roi.folders import BOXES, RawFiles, check_target, read_raw
 from nnunet_ext.roi.merging import LabelMap, Merges, merge_labels
@@ -39,6 +39,7 @@ class Built:
         warnings: what a user should know.
         n_done_before: cases that an earlier run had written.
         taken_along: what became of the old data set's folds and subjects, a sentence each.
+        split_fault: why they were not taken along.
     """
 
     folder: Path
@@ -47,11 +48,12 @@ class Built:
     warnings: tuple[str, ...]
     n_done_before: int
     taken_along: tuple[str, ...] = ()
+    split_fault: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every case is in it."""
-        return not self.missing
+        """Whether every case is in it, with the folds of the old data set."""
+        return not self.missing and self.split_fault is None
 
 
 def run_roi_build(
@@ -128,11 +130,15 @@ def run_roi_build(
     cases, missing = dict(sorted(cases.items())), dict(sorted(missing.items()))
     write_json({"settings": described, "cases": cases, "missing": missing}, target / BOXES)
     taken: list[str] = []
+    split_fault = None
     if cases:
-        taken = take_splits_along(source, target, cases)
         write_json(_dataset_json(raw, label_map, described, len(cases)), target / "dataset.json")
+        try:
+            taken = take_splits_along(source, target, cases)
+        except DatasetError as error:
+            split_fault = str(error)
     warnings += _lost(cases)
-    return Built(target, cases, missing, tuple(warnings), len(done), tuple(taken))
+    return Built(target, cases, missing, tuple(warnings), len(done), tuple(taken), split_fault)
 
 
 def _boxes_from(coarse: Coarse | None, whole: bool) -> str:

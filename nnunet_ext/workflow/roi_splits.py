@@ -30,6 +30,9 @@ def take_splits_along(
 
     Returns:
         What was done, and what a user should know, a sentence each.
+
+    Raises:
+        DatasetError: they cannot be read or written; nnU-Net would draw others.
     """
     base = environment.get(FOLDER_VARIABLES[1])
     is_named = base is not None and DATASET.fullmatch(target.name) is not None
@@ -41,7 +44,10 @@ def take_splits_along(
             remember_subjects(subjects, home / SUBJECTS)
             said.append(f"the subjects of {source.name} are remembered in {home / SUBJECTS}")
     except DatasetError as error:
-        return [f"the folds of {source.name} are not taken along: {error}"]
+        raise DatasetError(
+            f"those of {source.name} are not taken along: {error} Run this command again before you train: "
+            "without them nnU-Net draws others."
+        ) from error
     if said and not is_named:
         said.append(f"move {SPLITS} to the new data set's folder in nnUNet_preprocessed before training")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ class Stages:
                 case.output = outcome.result.name
         for case in cases:
             target = self._target(case)
-            if case.output is None and target.exists():
+            if case.output is None and os.path.lexists(target):
                 case.notes.append(f"{target} is of an earlier run")
 
     def tidy(self) -> None:

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from nnunet_ext import files
+from nnunet_ext.errors import CannotReadNow
 from nnunet_ext.files import (
+    check_fetched,
     is_junk,
     move,
     remove_leftovers,
@@ -120,3 +122,12 @@ def test_files_that_may_not_be_written_and_folders_are_synced(tmp_path):
     sync(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "none")
+
+
+def test_a_pointer_of_git_lfs_is_not_the_file(tmp_path):
+    path = tmp_path / "a_0000.nii.gz"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345678\n")
+    with pytest.raises(CannotReadNow, match="fetch it with git lfs pull"):
+        check_fetched(path)
+    path.write_bytes(b"other")
+    check_fetched(path)

@@ -27,3 +27,11 @@ def test_a_plane_and_a_volume_differ_without_an_error():
 
 def test_a_voxel_has_the_volume_of_its_spacing():
     assert abs(geometry().voxel_mm3 - 3.0 * 0.8 * 0.7) < 1e-12
+
+
+def test_a_negative_zero_is_told_as_zero():
+    grid = Geometry.of_array((7, 9))
+    (found,) = replace(grid, direction=(1.0, -0.0, -0.0, 1.0)).differences(
+        replace(grid, direction=(1, 0, 0, -1))
+    )
+    assert found == "direction (1, 0, 0, 1) and (1, 0, 0, -1)"

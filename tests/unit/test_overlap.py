@@ -4,7 +4,7 @@ from factories import labels, region_labels
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError
 from nnunet_ext.label_overlap import Overlap
-from nnunet_ext.overlap import compare, joint_histogram, label_counts, without_ignored
+from nnunet_ext.overlap import check_values, compare, joint_histogram, label_counts, without_ignored
 
 PREDICTION = np.array([[0, 1, 1, 2], [3, 3, 0, 1]], np.uint8)
 REFERENCE = np.array([[0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)
@@ -70,3 +70,13 @@ def test_a_label_that_the_reference_lacks_has_no_measure():
     alarm = Overlap(n_reference=0, n_predicted=5, n_common=0)
     assert (alarm.dice, alarm.iou, alarm.volumetric_similarity) == (None, None, None)
     assert alarm.is_false_alarm
+
+
+def test_of_many_values_that_are_no_label_the_first_few_are_told():
+    with pytest.raises(SegmentationError, match=r"8 \(1 voxels\) and 11 more values; labels of this"):
+        check_values(np.ones(20, np.int64), labels())
+
+
+def test_the_file_that_holds_an_absurd_value_is_told():
+    with pytest.raises(SegmentationError, match="the reference holds 65535"):
+        joint_histogram(np.array([0]), np.array([65535]))

@@ -205,9 +205,32 @@ def test_channels_are_counted_as_nnunet_counts_them(tmp_path):
     assert "there must be _0000.nii.gz, _0001.nii.gz" in channel_fault("c", one, 2, ".nii.gz")
 
 
-def test_a_stray_among_scans_names_itself(tmp_path):
-    for name in ("a_0000", "b_0000", "b_mask", "c_0000"):
+@pytest.mark.parametrize(
+    ("names", "cases"),
+    [
+        (("a_0000", "a_0001", "b_0000"), {"a": "a_0000", "b": "b_0000"}),
+        (("a_0000", "b_0000", "b_mask"), {"a": "a_0000", "b": "b_0000", "b_mask": "b_mask"}),
+        (("a", "a_0000", "b_0000"), {"a": "a_0000", "b": "b_0000"}),
+        (("IMG_0012", "other"), {"IMG_0012": "IMG_0012", "other": "other"}),
+    ],
+)
+def test_a_file_that_strayed_among_scans_hides_none_of_them(tmp_path, names, cases):
+    for name in names:
         (tmp_path / f"{name}.nii.gz").touch()
-    with pytest.raises(UsageError, match=r"holds b_mask.nii.gz, which names no channel, among 3 scans"):
-        find_images(tmp_path, ".nii.gz")
-    assert len(find_images(tmp_path, ".nii.gz", scans=False)) == 4
+    found = find_images(tmp_path, ".nii.gz")
+    assert {case: path.name for case, path in found.items()} == {
+        case: f"{name}.nii.gz" for case, name in cases.items()
+    }
+    assert list(found) == sorted(found)
+
+
+def test_a_segmentation_in_colours_is_refused_by_name(tmp_path):
+    colours = np.zeros((7, 9, 3), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(colours, isVector=True), str(tmp_path / "a.png"))
+    with pytest.raises(SegmentationError, match=r"a\.png has 3 values a voxel"):
+        read_segmentation(tmp_path / "a.png")
+
+
+def test_a_value_between_labels_is_told_as_a_plain_number():
+    with pytest.raises(SegmentationError, match=r"^a holds 0\.9882, which is no label"):
+        as_labels(np.array([0, 0.9882], np.float32), "a")

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 from damage import CASES, DAMAGES, edit_json, fold, image, label, preprocessed, truncate, write_data_set
@@ -193,11 +194,16 @@ def test_a_worker_that_died_says_nothing_of_its_file(folders, monkeypatch):
     assert "exit code -9" in report.findings[0].seen
 
 
-def test_a_pickle_that_cannot_be_opened_is_not_called_damaged(tmp_path):
-    with pytest.raises(OSError):
-        read_properties(tmp_path)
+def test_a_pickle_that_cannot_be_opened_is_not_called_damaged(tmp_path, monkeypatch):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({}))
     assert read_properties(tmp_path / "a.pkl") == {}
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PermissionError):
+        read_properties(tmp_path / "a.pkl")
 
 
 def link(path, target):
@@ -241,6 +247,20 @@ def test_a_name_that_is_too_long_is_no_damage(folders):
     )
     (found,) = [f for f in report_of(folders).findings if f.kind == "unreadable"]
     assert found.repair is None
+
+
+def test_pointers_of_git_lfs_are_named_and_not_repaired_away(folders):
+    for path in (image(folders), label(folders)):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345678\n")
+    findings = report_of(folders).findings
+    assert {(one.kind, one.repair) for one in findings} == {("unreadable", None)}
+    assert all("pointer of Git LFS" in one.seen for one in findings)
+
+
+def test_labels_of_nnunet_v1_are_told_as_such(folders):
+    edit_json(folders.raw / "dataset.json", labels={"0": "background", "1": "liver", "2": "tumour"})
+    (found,) = [one for one in report_of(folders).findings if one.kind == "labels"]
+    assert 'with the values first: write "background": 0 instead of' in found.seen
 
 
 def test_nothing_is_repaired_while_dataset_json_cannot_be_read(folders):

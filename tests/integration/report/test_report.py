@@ -1,6 +1,7 @@
 """The whole page, from the files of two trainers to what a browser shows."""
 
 import base64
+import json
 import shutil
 from html.parser import HTMLParser
 from io import BytesIO
@@ -12,6 +13,7 @@ from matplotlib.image import imread
 from reported import DATASET, SHAPE, TRAINERS, labels, write_project
 
 from nnunet_ext.cli.main import main
+from nnunet_ext.geometry import Geometry
 from nnunet_ext.report.pages.build import PARTS
 
 PLAN = """
@@ -159,6 +161,30 @@ def test_runs_of_several_data_sets_or_none_are_wrong_usage(project, capsys):
     assert "Dataset012_Liver" in capsys.readouterr().err
     assert main(["report", "-d", "4", "-tr", "nobody", "-o", str(project / "no")]) == 2
     assert not (project / "no").exists()
+
+
+def test_voxels_that_a_reference_leaves_open_do_not_count_and_another_grid_is_refused(
+    project, tmp_path, capsys
+):
+    raw = tmp_path / "raw" / DATASET
+    shutil.copytree(project / "raw" / DATASET, raw)
+    content = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
+    content["labels"]["ignore"] = 3
+    (raw / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    open_ones = np.where(labels(1) != labels(), 3, labels()).astype(np.uint8)
+    write_image(raw / "labelsTr" / "case_4.nii.gz", open_ones, geometry(SHAPE))
+    write_image(raw / "labelsTr" / "case_5.nii.gz", labels(), Geometry.of_array(SHAPE))
+    fused = tmp_path / "fused"
+    for case in ("case_4", "case_5"):
+        write_image(fused / f"{case}.nii.gz", labels(1), geometry(SHAPE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+        patch.setenv("nnUNet_preprocessed", str(tmp_path / "none"))
+        arguments = ["-d", "4", "-i", str(project / "results"), f"Fused={fused}", "-np", "0"]
+        assert main(["report", *arguments, "-o", str(tmp_path / "report")]) == 1
+    said = "".join(capsys.readouterr())
+    assert "Fused, case case_5: GeometryMismatch" in said
+    assert "case_4" not in said
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

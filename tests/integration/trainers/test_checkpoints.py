@@ -46,6 +46,19 @@ def test_a_write_that_is_cut_off_leaves_the_older_checkpoint(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
 
 
+def test_a_disk_that_takes_no_more_is_told_as_such(tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows limits no sizes of files")
+    path = tmp_path / "checkpoint_final.pth"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="is the disk full") as caught:
+            files.write_checkpoint({"network_weights": torch.zeros(9999)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(path) and list(tmp_path.iterdir()) == []
+
+
 def test_a_summary_says_how_far_and_what_was_recorded(tmp_path):
     path = tmp_path / "checkpoint.pth"
     files.write_checkpoint(content(3), path)

@@ -81,6 +81,7 @@ def test_a_crashed_training_ends_with_its_traceback_and_its_workers(lab, tmp_pat
     code, out, elapsed_s, n_workers, alive = end_of([sys.executable, str(script)], timeout_s=60)
     assert code == 1, out
     assert "Traceback" in out
+    assert f"Training broke off: {error}" in out or trainer != "nnUNetTrainerExt"
     assert error in out
     assert n_workers >= 2
     assert alive == []

@@ -287,3 +287,10 @@ def test_weights_that_do_not_fit_end_the_program(lab, tmp_path, capsys):
         lab.train(EXT)
     assert exit_.value.code == 2
     assert "of which nothing fits this network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [None, {}, {"dataset_json": None}, [1]])
+def test_a_checkpoint_that_does_not_tell_its_data_set_gives_its_weights(tmp_path, arguments):
+    content = {"network_weights": {"a": torch.zeros(2)}, "init_args": arguments}
+    torch.save(content, tmp_path / "w.pth")
+    assert pretrained.read_pretrained(tmp_path / "w.pth").dataset == {}

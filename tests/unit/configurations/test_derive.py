@@ -193,7 +193,7 @@ def test_bad_plans_and_configurations_do_not_end_the_listing(listed, capsys):
     assert main(["plans", "-d", "7"]) == 1
     shown = capsys.readouterr()
     assert "fine" in shown.out and "3d_cascade_fullres" in shown.out
-    assert "configuration odd cannot be read" in shown.err and "no configuration '3d_fulres'" in shown.err
+    assert "configuration 'odd' inherits from '3d_fulres', which is not there" in shown.err
     assert "configurations.flat.patch_size: Input should be a valid list; found 3" in shown.err
     assert "cutPlans.json holds no plans" in shown.err and "cannot be read as JSON" in shown.err
 
@@ -201,7 +201,7 @@ def test_bad_plans_and_configurations_do_not_end_the_listing(listed, capsys):
 def test_plans_are_called_by_their_files_name(listed, capsys):
     (listed / "copyPlans.json").write_text(json.dumps(CONTENT), encoding="utf-8")
     assert main(["plans", "-d", "7"]) == 0
-    assert "copyPlans.json says plans_name nnUNetPlans" in capsys.readouterr().err
+    assert "the plans_name in " in capsys.readouterr().err
     assert main(["plans", "-d", "7", "-p", "copyPlans", "--spacing", "3", "1", "1", "--name", "wide"]) == 0
     entry = json.loads((listed / "copyPlans.json").read_text(encoding="utf-8"))["configurations"]["wide"]
     assert entry["data_identifier"] == "copyPlans_wide"

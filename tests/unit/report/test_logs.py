@@ -189,6 +189,12 @@ def test_a_number_with_more_digits_than_python_reads_is_no_epoch():
     assert log.epochs == tuple(epochs(1)) and log.begun is None and log.planned is None
 
 
+def test_what_a_trainer_logs_of_its_end_are_last_words():
+    log = LogWriter().epochs(epochs(2)).text
+    stamped = "2026-11-28 01:38:54.000001: Training broke off: OSError: it was not written whole\n"
+    assert parse_log((log + stamped).encode()).failure == "OSError: it was not written whole"
+
+
 def test_the_last_words_are_the_cause_and_not_its_consequence():
     whole = CONSOLE_HEAD + LogWriter().epochs(epochs(2)).text + TRACEBACK
     assert parse_log(whole.encode()).failure == (

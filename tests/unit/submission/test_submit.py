@@ -50,7 +50,7 @@ def test_all_faults_are_told_at_once_and_no_zip_appears(tmp_path, scans):
         submit(tmp_path, scans)
     text = str(caught.value)
     assert "a: SegmentationError" not in text
-    for part in ("a: a.nii.gz holds [7]", "b: no segmentation", "c: no scan"):
+    for part in ("a: a.nii.gz holds [7]", "b: no segmentation in", "of the scan", "c: no scan"):
         assert part in text
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".part*"))
 

@@ -10,7 +10,7 @@ import pytest
 from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import SegmentationError
 from nnunet_ext.subjects import Subjects, write_subjects
 from nnunet_ext.workflow.evaluations import run_evaluation
 
@@ -61,7 +61,7 @@ def test_a_broken_case_does_not_take_the_others_down(folders):
 def test_nothing_to_compare_is_an_error_with_the_reasons(folders):
     for case in "abc":
         (folders[0] / "pred" / f"{case}.nii.gz").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"c: SegmentationError: .*c\.nii\.gz"):
+    with pytest.raises(SegmentationError, match=r"c: SegmentationError: .*c\.nii\.gz"):
         evaluate(folders)
 
 

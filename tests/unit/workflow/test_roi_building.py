@@ -85,6 +85,16 @@ def test_folds_and_subjects_are_taken_along(source, monkeypatch):
     assert read_json(new / "splits_final.json") == folds[:1]
 
 
+def test_folds_that_cannot_be_taken_along_are_a_fault(source, monkeypatch):
+    preprocessed = source.parent.parent / "preprocessed"
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    write_json([{"train": ["case_0"], "val": ["case_1"]}], preprocessed / source.name / "splits_final.json")
+    (preprocessed / "Dataset103_Crops").write_text("a file in place of the folder", encoding="utf-8")
+    built = build(source, "Dataset103_Crops")
+    assert not built.ok and len(built.cases) == 3 and not built.missing
+    assert "without them nnU-Net draws others" in built.split_fault
+
+
 def test_folds_are_taken_along_without_the_cases_that_are_not_there_yet(source, monkeypatch):
     preprocessed = source.parent.parent / "preprocessed"
     monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))

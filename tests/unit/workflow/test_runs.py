@@ -129,6 +129,16 @@ def test_each_bad_case_is_named_and_the_good_ones_are_written(tmp_path, n_proces
     assert report.zip_fault and not (tmp_path / "s.zip").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows takes no such name for the probabilities")
+def test_a_name_too_long_for_a_segmentation_costs_its_case_alone(tmp_path):
+    long = "y" * 251
+    folders = members(tmp_path, cases=("good", long), n_members=1)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    (failed,) = report.failed
+    assert failed.case_id == long and "File name too long" in failed.reason
+    assert (tmp_path / "out" / "good.nii.gz").is_file()
+
+
 def test_another_number_of_labels_is_told_with_both(tmp_path):
     folders = members(tmp_path)
     write_prediction(folders["m1"][0], "a", softmax(0, n_labels=3))

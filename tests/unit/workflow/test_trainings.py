@@ -156,7 +156,9 @@ def test_plans_of_a_nested_network_want_their_trainer(home):
 def test_plans_that_would_train_into_the_folder_of_others_are_refused(home, monkeypatch):
     text = (home / "nnUNetPlans.json").read_text(encoding="utf-8")
     (home / "nnUNetPlans_mine.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"says plans_name nnUNetPlans: .* Write nnUNetPlans_mine there"):
+    with pytest.raises(
+        UsageError, match=r"is nnUNetPlans, as in a copy: .* Set plans_name to nnUNetPlans_mine"
+    ):
         trainings.run_train(order(plans="nnUNetPlans_mine"))
     begun = []
     monkeypatch.setattr(trainings, "launch", begun.append)
