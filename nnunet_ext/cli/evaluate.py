@@ -13,7 +13,7 @@ from nnunet_ext.escaping import say
 
 if TYPE_CHECKING:
     from nnunet_ext.evaluation.comparison import Comparison
-    from nnunet_ext.evaluation.intervals import Interval
+    from nnunet_ext.metrics.intervals import Interval
     from nnunet_ext.report.tables import Table
     from nnunet_ext.workflow.evaluations import Evaluation
 

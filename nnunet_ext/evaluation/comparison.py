@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunet_ext.errors import UsageError
-from nnunet_ext.evaluation.intervals import Interval, bootstrap
 from nnunet_ext.label_overlap import Overlap
+from nnunet_ext.metrics.intervals import Interval, bootstrap
 from nnunet_ext.subjects import Subjects, units_of
 
 Scored = Mapping[str, Mapping[str, Overlap]]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.evaluation.intervals import Interval, bootstrap
 from nnunet_ext.evaluation.pairs import PairScores
+from nnunet_ext.metrics.intervals import Interval, bootstrap
 
 Measure = Callable[[PairScores, int], float | None]
 

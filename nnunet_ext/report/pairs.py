@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nnunet_ext.metrics.intervals import bootstrap
 from nnunet_ext.report.scores import Scores
 from nnunet_ext.subjects import Subjects, Units, units_of
 
 MEAN = "mean of labels"
 SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
 SAME_DICE = 1e-6
-N_RESAMPLES, SEED = 5000, 0
 CHANCE = 0.05
 
 
@@ -27,11 +27,14 @@ class Pair:
         name, baseline: the models.
         n: cases.
         units: their subjects where these are known, else the cases themselves.
-        difference: mean over cases of the model's Dice minus the baseline's.
-        interval: 95 % of the means of resampled units.
-        n_better, n_worse: cases in which the model is the better or the worse one.
+        difference: mean over cases of the model's Dice minus the baseline's; `mean of labels` is the mean
+            over labels of those, as everywhere.
+        interval: 95 % of what resampled units give.
+        n_better, n_worse: cases in which the model is the better or the worse one; for the mean of labels by
+            the mean of the labels that a case holds.
         p: of Wilcoxon's signed-rank test on the means of the units, corrected for the number of tests by
-            Holm's method; None where there are fewer than 6 units or no differences.
+            Holm's method; None where there are fewer than 6 units or no differences. For the mean of labels
+            it is that of the cases' own means.
     """
 
     label: str
@@ -66,50 +69,53 @@ def compare(
         A pair for each model and label of which there are common cases, the mean last.
     """
     pairs = [
-        pair
-        for one in models
-        if one is not baseline
-        for label in (*(labels if len(labels) > 1 else ()), MEAN)
-        if (pair := _pair(one, baseline, label, subjects)) is not None
+        pair for one in models if one is not baseline for pair in _pairs(one, baseline, labels, subjects)
     ]
     return _corrected(pairs)
 
 
-def _pair(one: Scores, baseline: Scores, label: str, subjects: Subjects | None) -> Pair | None:
+def _pairs(one: Scores, baseline: Scores, labels: Sequence[str], subjects: Subjects | None) -> Iterator[Pair]:
+    """The comparison of each label, where there are several, and of their mean."""
     common = [case for case in one.cases if case in baseline.cases]
-    values = ((case, _value(one, case, label), _value(baseline, case, label)) for case in common)
-    known = {case: a - b for case, a, b in values if a is not None and b is not None}
-    if not known:
-        return None
-    differences, units = np.array(list(known.values())), units_of(list(known), subjects)
-    _, unit_of = np.unique(units.of_cases, return_inverse=True)
-    sums, numbers = np.bincount(unit_of, differences), np.bincount(unit_of)
-    return Pair(
-        label,
-        one.name,
-        baseline.name,
-        len(differences),
-        units,
-        fmean(differences),
-        _interval(sums, numbers),
-        int((differences > SAME_DICE).sum()),
-        int((differences < -SAME_DICE).sum()),
-        _p(sums / numbers),
-    )
+    values = np.array([[_difference(one, baseline, case, label) for label in labels] for case in common])
+    if not np.isfinite(values).any():
+        return
+    units = units_of(common, subjects)
+    each, overall = bootstrap(values, units.of_cases)
+    columns = [*zip(labels, each, values.T, strict=True)] if len(labels) > 1 else []
+    with np.errstate(invalid="ignore"):
+        of_cases = np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)  # NaN where a case has none
+    for label, interval, differences in (*columns, (MEAN, overall, of_cases)):
+        known = np.isfinite(differences)
+        if interval.mean is None or interval.low is None or interval.high is None:
+            continue
+        cases = [case for case, is_known in zip(common, known, strict=True) if is_known]
+        yield Pair(
+            label,
+            one.name,
+            baseline.name,
+            len(cases),
+            units_of(cases, subjects),
+            interval.mean,
+            (interval.low, interval.high),
+            int((differences[known] > SAME_DICE).sum()),
+            int((differences[known] < -SAME_DICE).sum()),
+            _p(_unit_means(differences[known], units_of(cases, subjects))),
+        )
 
 
-def _value(scores: Scores, case_id: str, label: str) -> float | None:
-    return scores.case_mean(case_id) if label == MEAN else scores.dice(case_id, label)
+def _difference(one: Scores, baseline: Scores, case_id: str, label: str) -> float:
+    mine, its = one.dice(case_id, label), baseline.dice(case_id, label)
+    return np.nan if mine is None or its is None else mine - its
 
 
-def _interval(sums: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
-    """Of the mean over cases, from the sum of differences and the number of cases of each unit."""
-    draws = np.random.default_rng(SEED).integers(0, len(sums), (N_RESAMPLES, len(sums)))
-    low, high = np.percentile(sums[draws].sum(axis=1) / numbers[draws].sum(axis=1), (2.5, 97.5))
-    return float(low), float(high)
+def _unit_means(differences: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    unit_of = np.unique(units.of_cases, return_inverse=True)[1]
+    means: NDArray[np.float64] = np.bincount(unit_of, differences) / np.bincount(unit_of)
+    return means
 
 
-def _p(differences: np.ndarray) -> float | None:
+def _p(differences: NDArray[np.float64]) -> float | None:
     from scipy.stats import wilcoxon
 
     if len(differences) < SMALLEST_SAMPLE or not (np.abs(differences) > SAME_DICE).any():

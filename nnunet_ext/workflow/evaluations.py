@@ -11,12 +11,12 @@ from typing import Any
 from nnunet_ext.errors import SegmentationError, UsageError, joined_faults
 from nnunet_ext.escaping import csv_cell
 from nnunet_ext.evaluation.comparison import Comparison, compare_scores
-from nnunet_ext.evaluation.intervals import Interval
 from nnunet_ext.evaluation.label_scores import LabelScores, measures_of, score_labels
 from nnunet_ext.evaluation.pairs import Pair, PairScores, evaluate_pair, values_of
 from nnunet_ext.evaluation.summary import SUMMARY, read_summary, summary_key, write_summary
 from nnunet_ext.files import write_json, written_whole
 from nnunet_ext.labels import BACKGROUND, Dataset, labels_of_values, read_dataset
+from nnunet_ext.metrics.intervals import Interval
 from nnunet_ext.outputs import check_file, has_keys, make_folder
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.subjects import find_subjects, units_of

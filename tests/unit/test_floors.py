@@ -14,7 +14,8 @@ ROOT = Path(nnunet_ext.__file__).parent
 GROUND = {
     "errors", "files", "labels", "geometry", "volumes", "paths", "probabilities", "voxels", "workers",
     "devices", "overlap", "label_overlap", "objective", "cluster", "memory", "parts", "progress", "trained",
-    "zips", "documents", "formats", "plain_pickle", "outputs", "escaping", "subjects", "training_process",
+    "zips", "documents", "formats", "plain_pickle", "outputs", "escaping", "metrics", "subjects",
+    "training_process",
 }  # fmt: skip
 ROOMS = {
     "ensemble",

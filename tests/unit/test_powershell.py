@@ -46,7 +46,8 @@ class Checkout:
     def run(self, command: str, **variables: str) -> subprocess.CompletedProcess:
         """Run a line of PowerShell in the checkout; its exit code is that of the line's last script."""
         path = str(self.commands).replace("'", "''")
-        line = f"Set-StrictMode -Version Latest\n$env:PATH = '{path}'\n$global:LASTEXITCODE = 0\n{command}\nexit $LASTEXITCODE"
+        before = f"Set-StrictMode -Version Latest\n$env:PATH = '{path}'\n$global:LASTEXITCODE = 0"
+        line = f"{before}\n{command}\nexit $LASTEXITCODE"
         return subprocess.run(
             [PWSH, "-NoProfile", "-NonInteractive", "-Command", line],
             capture_output=True,

@@ -39,7 +39,7 @@ def _worst(every: Sequence[Scores], best: Scores, labels: Sequence[str]) -> Tabl
     header = (
         "case",
         *labels,
-        *(["mean of labels"] if len(labels) > 1 else []),
+        *(["mean of the case"] if len(labels) > 1 else []),
         *(one.name for one in others),
     )
     rows = tuple(
@@ -82,7 +82,8 @@ def pair_blocks(material: Material) -> list[Block]:
         return [Missing(f"No model has cases in common with {best.name}; validate them on the same folds.")]
     words = Items(tuple(_in_words(pair) for pair in pairs if pair.label == MEAN))
     note = (
-        f"Every model against {best.name}, on the cases that both have. {_about_units(pairs)} p is "
+        f"Every model against {best.name}, on the cases that both have. {MEAN.capitalize()}: the mean over "
+        f"labels of each label's mean over the cases that hold it. {_about_units(pairs)} p is "
         "corrected by Holm's method for all tests of this table. Cases of cross-validation share training "
         "cases, so p is rather too small."
     )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from nnunet_ext.evaluation.comparison import compare_scores
 from nnunet_ext.label_overlap import Overlap
 from nnunet_ext.report.pairs import MEAN, compare
 from nnunet_ext.report.scores import Scores
@@ -72,3 +73,20 @@ def test_equal_models_and_models_without_common_cases_have_no_p():
     base = scores("base", WORSE)
     assert compare([scores("same", WORSE)], base, ["x"])[0].p is None
     assert compare([scores("none", [])], base, ["x"]) == []
+
+
+def test_the_mean_of_labels_is_that_of_a_comparison_of_evaluations():
+    """Liver in ten cases and a tumour in two of them: each label counts alike, not each case."""
+
+    def with_tumour(name: str, common: int) -> Scores:
+        liver, none = Overlap(100, 100, 80), Overlap(0, 0, 0)
+        tumours = [Overlap(100, 100, common)] * 2 + [none] * 8
+        return Scores(name, {f"case_{i}": {"liver": liver, "tumour": one} for i, one in enumerate(tumours)})
+
+    base, other = with_tumour("base", 20), with_tumour("other", 60)
+    mean = compare([other], base, ["liver", "tumour"])[-1]
+    theirs = compare_scores(base.cases, other.cases)
+    assert mean.label == MEAN and mean.difference == pytest.approx(0.2) == theirs.overall.mean
+    assert mean.interval == pytest.approx((theirs.overall.low, theirs.overall.high))
+    assert (mean.n_better, mean.n_worse) == (2, 0)
+    assert other.mean - base.mean == pytest.approx(0.2)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnunet_ext.evaluation.intervals import NO_INTERVAL, bootstrap
+from nnunet_ext.metrics.intervals import NO_INTERVAL, bootstrap
 
 NAN = np.nan
 
