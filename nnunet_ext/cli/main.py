@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import importlib
 import io
 import logging
@@ -162,6 +163,8 @@ def _in_words(error: Exception) -> str:
         return f"{type(error).__name__}: {error}"
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     said = error.strerror or str(error)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        said += "; use fewer processes (-np), or raise the limit (ulimit -n)"
     return f"{type(error).__name__}: {' and '.join(names)}{': ' if names else ''}{said}"
 
 

@@ -44,8 +44,10 @@ def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) ->
     try:
         content = torch.load(str(path), map_location=device, weights_only=False, mmap=mapped or None)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        is_empty = path.is_file() and path.stat().st_size == 0
+        reason = "it is empty (0 bytes)" if is_empty else error
         raise NnunetExtError(
-            f"{path} cannot be read as a checkpoint: {error}. Move it away to go on without it, "
+            f"{path} cannot be read as a checkpoint: {reason}. Move it away to go on without it, "
             "or choose another."
         ) from error
     return dict(content)
