@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.files import written_whole
+from nnunet_ext.files import kept_beside, move, written_whole
 
 KEY = "nnunet_ext"  # of what this package records, in plain values
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; an older good one survives a process that is killed meanwhile."""
+    """Write a checkpoint; an older good one survives a process that is killed meanwhile.
+
+    Raises:
+        NotReplaced: another program holds the older one open; this one is kept beside it, until
+            `replace_by_kept` gives it its name or a later one is written.
+    """
     with written_whole(path) as part:
         torch.save(content, part)
+    with suppress(OSError):
+        kept_beside(path).unlink(missing_ok=True)  # older than what was just written
+
+
+def replace_by_kept(path: Path) -> None:
+    """Give a newer checkpoint that had to be kept beside this one its name, where that can be done now."""
+    kept = kept_beside(path)
+    if kept.is_file():
+        with suppress(PermissionError):
+            move(kept, path)
 
 
 def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:

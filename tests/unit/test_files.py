@@ -2,11 +2,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nnunet_ext import files
+from nnunet_ext.documents import read_json
+from nnunet_ext.errors import CannotReadNow, NotReplaced
 from nnunet_ext.files import (
+    check_name,
     is_junk,
     move,
     remove_leftovers,
@@ -111,6 +115,60 @@ def test_a_file_that_is_held_open_on_windows_is_tried_again_and_then_told(tmp_pa
     monkeypatch.setattr(files, "IS_WINDOWS", True)
     move(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text(encoding="utf-8") == "new"
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Windows, where files named here are not replaced the next so many times."""
+    times = {}
+    replace = os.replace
+
+    def refuse(source, target):
+        if times.get(Path(target).name, 0) > 0:
+            times[Path(target).name] -= 1
+            raise PermissionError(13, "Access is denied", str(source), 5, str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files, "WINDOWS_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    return times
+
+
+def test_a_file_that_is_held_for_a_moment_is_replaced_when_it_is_let_go(tmp_path, held):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 2
+    write_json([2], tmp_path / "a.json")
+    assert (held["a.json"], read_json(tmp_path / "a.json")) == (0, [2])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_replaced_is_kept_beside_under_a_name_that_is_told(tmp_path, held):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 100
+    with pytest.raises(NotReplaced) as caught:
+        write_json([2], tmp_path / "a.json")
+    kept = tmp_path / "a.json.nnunet_ext-new"
+    assert "close it in other programs" in str(caught.value) and str(kept) in caught.value.strerror
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert (read_json(tmp_path / "a.json"), read_json(kept)) == ([1], [2])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_read_only_file_is_named_as_such(tmp_path, held, monkeypatch):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 100
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    with pytest.raises(NotReplaced, match="read-only"):
+        write_json([2], tmp_path / "a.json")
+
+
+def test_a_path_too_long_for_windows_is_no_damage(tmp_path, monkeypatch):
+    path = tmp_path.joinpath(*["folder" * 4] * 12, "case.nii.gz")
+    check_name(path)
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    with pytest.raises(CannotReadNow, match="LongPathsEnabled"):
+        check_name(path)
 
 
 def test_files_that_may_not_be_written_and_folders_are_synced(tmp_path):
