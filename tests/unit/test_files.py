@@ -56,10 +56,18 @@ def test_json_is_utf8_and_the_hash_is_that_of_the_bytes(tmp_path):
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+@pytest.fixture
+def living():
+    """The number of another process, which runs."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield child.pid
+        child.stdin.close()
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, living):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left, alive = (tmp_path / f".part-{pid}-a[1].txt" for pid in (dead.pid, os.getppid()))
+    left, alive = (tmp_path / f".part-{pid}-a[1].txt" for pid in (dead.pid, living))
     other = tmp_path / f".part-{dead.pid}-b.txt"
     for path in (left, alive, other):
         path.touch()
@@ -76,15 +84,15 @@ def dead_pid():
     return dead.pid
 
 
-def test_parts_of_parts_and_scratch_folders_of_killed_writers_are_removed(tmp_path):
+def test_parts_of_parts_and_scratch_folders_of_killed_writers_are_removed(tmp_path, living):
     pid = dead_pid()
     (tmp_path / f".part-{pid}-.part-{pid}-a.b2nd").touch()
     (tmp_path / f".part-{pid}-a.b2nd.files").mkdir()
     (tmp_path / f".part-{pid}-a.b2nd.files" / "x.nii.gz").touch()
-    (tmp_path / f".part-{os.getppid()}-a.b2nd.files").mkdir()
+    (tmp_path / f".part-{living}-a.b2nd.files").mkdir()
     (tmp_path / f".part-{pid}-b.b2nd.files").mkdir()
     remove_leftovers(tmp_path, "a.b2nd")
-    left = {f".part-{os.getppid()}-a.b2nd.files", f".part-{pid}-b.b2nd.files"}
+    left = {f".part-{living}-a.b2nd.files", f".part-{pid}-b.b2nd.files"}
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
@@ -109,6 +117,7 @@ def test_a_file_that_is_held_open_on_windows_is_tried_again_and_then_told(tmp_pa
 
     monkeypatch.setattr(files.os, "replace", held)
     monkeypatch.setattr(files, "WINDOWS_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "IS_WINDOWS", False)
     with pytest.raises(PermissionError, match="used by another process"):
         move(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text(encoding="utf-8") == "old"
