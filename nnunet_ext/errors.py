@@ -79,6 +79,9 @@ class CannotReadNow(OSError):
 class NotReplaced(PermissionError):
     """A finished file that could not take the place of an older one, and is kept beside it."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 class RegistrationError(NnunetExtError):
     """The start-up file cannot be written or removed, or this Python does not read it."""

@@ -5,6 +5,7 @@ The policies live beside this file and know no torch; the classes here only conn
 
 from __future__ import annotations
 
+import locale
 import math
 import sys
 import threading
@@ -127,6 +128,12 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self.num_val_iterations_per_epoch = resolved.values.n_val_iterations
         self.initial_lr = resolved.values.initial_lr
         self.save_every = resolved.values.save_every
+
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """Log as nnU-Net does, with letters by their number that its log's encoding lacks, as on Windows."""
+        encoding = locale.getpreferredencoding(False)
+        told = (str(one).encode(encoding, "backslashreplace").decode(encoding) for one in args)
+        super().print_to_log_file(*told, **options)
 
     def initialize(self) -> None:
         """Make the network and its optimizer."""
