@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nnunet_ext.report.finding import FoldFolder, is_dataset
@@ -160,7 +161,7 @@ def find_processes() -> Processes:
         training = parse_command(command)
         if training is not None:
             trainings.append(TrainingProcess(training, began, n_children[pid]))
-        elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
+        elif PYTHON.match(process.info["name"] or Path(command[0]).name) and not _is_known(command):
             others.append(OtherProcess(began, _is_likely(process, command)))
     return Processes(socket.gethostname(), tuple(trainings), tuple(others), started)
 

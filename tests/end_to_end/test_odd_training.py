@@ -48,9 +48,13 @@ def train(root, *more, **settings):
     return python(root, *line.split(), *more, **settings)
 
 
+def printed(root):
+    return (root / "printed.txt").read_text(encoding="utf-8", errors="replace")
+
+
 def ended(root, child):
     code = child.wait(LONGEST_S)
-    return code, (root / "printed.txt").read_text(encoding="utf-8", errors="replace")
+    return code, printed(root)
 
 
 PREPARE = """\
@@ -117,7 +121,7 @@ def test_a_training_stops_goes_on_and_predicts(root, fold):
     child = train(root, n_epochs="500")
     until = time.monotonic() + LONGEST_S
     while not (fold / "history.csv").is_file():
-        assert child.poll() is None and time.monotonic() < until, (root / "printed.txt").read_text("utf-8")
+        assert child.poll() is None and time.monotonic() < until, printed(root)
         time.sleep(0.5)
     (fold / "STOP").touch()
     code, text = ended(root, child)

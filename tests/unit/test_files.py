@@ -174,6 +174,7 @@ def test_a_read_only_file_is_named_as_such(tmp_path, held, monkeypatch):
 
 def test_a_path_too_long_for_windows_is_no_damage(tmp_path, monkeypatch):
     path = tmp_path.joinpath(*["folder" * 4] * 12, "case.nii.gz")
+    monkeypatch.setattr(files, "IS_WINDOWS", False)
     check_name(path)
     monkeypatch.setattr(files, "IS_WINDOWS", True)
     with pytest.raises(CannotReadNow, match="LongPathsEnabled"):

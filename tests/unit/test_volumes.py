@@ -136,7 +136,7 @@ def test_a_label_that_is_nan_is_not_read_as_background(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".tif"])
-def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
+def test_what_a_full_disk_cuts_off_gets_no_name(tiff_folder, monkeypatch, ending):
     write = sitk.WriteImage
 
     def on_a_full_disk(image, name, *more):
@@ -144,12 +144,12 @@ def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
         os.truncate(name, Path(name).stat().st_size * 3 // 4)
 
     monkeypatch.setattr(sitk, "WriteImage", on_a_full_disk)
-    path = tmp_path / f"a{ending}"
+    path = tiff_folder / f"a{ending}"
     path.write_bytes(b"an older one")
     with pytest.raises(OSError, match=r"not written whole .* is the disk full\? \d+ bytes are free"):
         write_segmentation(LABELS, Geometry.of_array(LABELS.shape), path)
     assert path.read_bytes() == b"an older one"
-    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".part")]
+    assert not [one for one in tiff_folder.iterdir() if one.name.startswith(".part")]
 
 
 @pytest.mark.parametrize("name", ["a.nii.nii.gz", "b.nii.gz.nii.gz", "c.hdr.nii.gz", "d.nii.nii"])

@@ -15,6 +15,7 @@ def room(monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=gib * GIB))
 
     leave(500)
+    monkeypatch.setattr(folders, "IS_WINDOWS", False)
     return leave
 
 

@@ -133,11 +133,6 @@ def test_a_python_with_nnunets_variables_is_a_likely_training(variables, is_like
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env={**environment, **variables}, **pipes) as process:
         process.stdout.readline()
-        try:
-            psutil.Process(process.pid).environ()
-        except psutil.AccessDenied:  # as under wine
-            process.stdin.close()
-            pytest.skip("the system does not tell the variables of processes")
         began = psutil.Process(process.pid).create_time()
         mine = [one.is_likely for one in find_processes().others if one.began == began]
         process.stdin.close()
