@@ -23,6 +23,7 @@ folder=$(CDPATH= cd -- "$folder" && pwd)
 . "$folder/env.sh"
 cd -- "$checkout" || exit
 export PYTHONPATH="Z:${checkout//\//\\}"
+export PYTHONPYCACHEPREFIX='C:\pycache' # its modules are no others of a Python 3.13 here
 echo "== Windows' Python is made: $((SECONDS - began)) s, $(du -sh -- "$folder" | cut -f1) in $folder" >&2
 
 failed=()
