@@ -172,7 +172,7 @@ def _is_likely(process: psutil.Process, command: Sequence[str]) -> bool:
     if any(NOTEBOOK.search(word) for word in command):
         return True  # they often set nnU-Net's variables in a cell
     try:
-        return any(name.startswith("nnUNet_") for name in process.environ())
+        return any(name.lower().startswith("nnunet_") for name in process.environ())  # Windows: capitals
     except (psutil.Error, OSError):
         return True
 
