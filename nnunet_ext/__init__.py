@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import locale
+import sys
+from contextlib import suppress
 from typing import Any
 
 __version__ = "0.1.0"
@@ -27,6 +30,12 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
+
+if sys.platform == "win32":
+    # Blosc2 and ITK give paths to the C library, which knows the letters of one code page alone unless told
+    # otherwise. Every worker process of ours and of nnU-Net's that runs our code imports this, too.
+    with suppress(locale.Error):  # Windows before 2018 has no such locale
+        locale.setlocale(locale.LC_CTYPE, ".UTF8")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Sequence
+
+IS_WINDOWS = os.name == "nt"
+LONGEST_ON_WINDOWS = 260
+HELD_ON_WINDOWS = (32, 33)  # ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
+CLOSE_IT = "close it in other programs, such as Excel, a viewer or a folder that is synchronised"
+FEWER_HANDLES = " (use fewer processes, -np, or raise the limit, ulimit -n)"
 
 
 class NnunetExtError(Exception):
@@ -69,6 +77,13 @@ class CannotReadNow(OSError):
         return type(self), (str(self), self.advice)
 
 
+class NotReplaced(PermissionError):
+    """A finished file that could not take the place of an older one, and is kept beside it."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class RegistrationError(NnunetExtError):
     """The start-up file cannot be written or removed, or this Python does not read it."""
 
@@ -87,6 +102,48 @@ def is_of_the_system(error: BaseException) -> bool:
     Libraries raise `OSError` for damaged bytes too; that of the system has a number.
     """
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def in_words(error: BaseException) -> str:
+    """What the system did not let us do, or a file did not allow, on one line, with what to do about it."""
+    if isinstance(error, MemoryError):
+        return "MemoryError: there is too little memory; use fewer processes (-np)"
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    told = " and ".join(names) + (": " if names else "")
+    advice = FEWER_HANDLES if error.errno in (errno.EMFILE, errno.ENFILE) else _windows_advice(error, names)
+    return f"{type(error).__name__}: {told}{error.strerror or error}{advice}"
+
+
+def _windows_advice(error: OSError, names: Sequence[str]) -> str:
+    """What Windows' own words do not tell: that a path is too long, a file held open or read-only."""
+    if not IS_WINDOWS or isinstance(error, NotReplaced):
+        return ""
+    longest = max((len(os.path.abspath(name)) for name in names), default=0)  # noqa: PTH100
+    if longest >= LONGEST_ON_WINDOWS and error.errno in (errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG):
+        return f" ({too_long(longest)})"
+    if getattr(error, "winerror", None) in HELD_ON_WINDOWS:
+        return f" ({CLOSE_IT})"
+    if error.errno == errno.EACCES and (reason := why_not_written(names)):
+        return f" ({reason})"
+    return ""
+
+
+def too_long(n_letters: int) -> str:
+    """Why Windows does not find a path of so many letters."""
+    return (
+        f"the path has {n_letters} letters, and Windows opens {LONGEST_ON_WINDOWS - 1} at most: use shorter "
+        "names of folders, or switch on its LongPathsEnabled"
+    )
+
+
+def why_not_written(names: Iterable[str]) -> str:
+    """What lets Windows write or remove files that are there; empty where none of them is."""
+    there = [name for name in names if os.path.isfile(name)]  # noqa: PTH113
+    if any(not os.access(name, os.W_OK) for name in there):
+        return "it is read-only: take that away in its properties"
+    return CLOSE_IT if there else ""
 
 
 def joined_faults(head: str, faults: Iterable[str]) -> str:

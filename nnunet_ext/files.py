@@ -14,11 +14,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.errors import CannotReadNow, DamagedFile, UsageError
+from nnunet_ext.errors import (
+    IS_WINDOWS,
+    LONGEST_ON_WINDOWS,
+    CannotReadNow,
+    DamagedFile,
+    NotReplaced,
+    UsageError,
+    too_long,
+    why_not_written,
+)
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 PART_MARK = ".part-"
 SCRATCH_ENDING = ".files"
+TIF_ENDINGS = (".tif", ".tiff")
+KEPT_ENDING = ".nnunet_ext-new"  # which no reader takes for data
 LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
 CHUNK_BYTES = 1 << 20
 GIT_LFS, POINTER_BYTES = b"version https://git-lfs", 1024  # a pointer has fewer
@@ -28,7 +39,6 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-IS_WINDOWS = os.name == "nt"
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
 WINDOWS_WAIT_S = 0.05
 
@@ -74,11 +84,19 @@ def other_kind(path: Path) -> str | None:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8, at which libraries in C++ end the whole process.
+    """Refuse a name that libraries in C++ do not open, or end the whole process at.
 
     Raises:
-        CannotReadNow: it is not, such as those that old archives leave behind.
+        CannotReadNow: it is not UTF-8, such as those that old archives leave behind, or too long for Windows.
     """
+    n_letters = len(os.path.abspath(path))  # noqa: PTH100, asks no disk
+    if IS_WINDOWS and n_letters >= LONGEST_ON_WINDOWS:
+        raise CannotReadNow(f"{path} is not opened: {too_long(n_letters)}.", "Use shorter names of folders")
+    if IS_WINDOWS and path.name.lower().endswith(TIF_ENDINGS) and not os.path.abspath(path).isascii():  # noqa: PTH100
+        raise CannotReadNow(
+            f"{path} is not opened: on Windows the library for TIFF files takes plain letters alone.",
+            "Use names and folders of plain letters, or another format",
+        )
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -112,13 +130,18 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to. After an error it is removed and an older `target` is untouched.
+
+    Raises:
+        NotReplaced: as `place`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.parent, target.name)
     part = _part_of(target)
     try:
         yield part
-        move(part, target)
+        place(part, target)
+    except NotReplaced:
+        raise
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(part), part):
             raise type(error)(error.errno, error.strerror, str(target)) from error  # of a name that is known
@@ -209,6 +232,34 @@ def move(source: Path, target: Path) -> None:
     os.replace(source, target)  # noqa: PTH105
 
 
+def place(part: Path, target: Path) -> None:
+    """Give a finished file its name; where an older one of that name cannot be replaced, keep it beside.
+
+    Raises:
+        NotReplaced: another program holds the older file open, or it is read-only; the message names
+            the kept file.
+        OSError: as `move`.
+    """
+    try:
+        move(part, target)
+    except PermissionError as error:
+        if not target.is_file():
+            raise
+        kept = kept_beside(target)
+        move(part, kept)
+        advice = why_not_written([str(target)]) if IS_WINDOWS else error.strerror
+        raise NotReplaced(
+            error.errno,
+            f"it could not be replaced: {advice}. What was written is kept as {kept}",
+            str(target),
+        ) from error
+
+
+def kept_beside(target: Path) -> Path:
+    """Where a finished file is kept that could not be given its name."""
+    return target.with_name(target.name + KEPT_ENDING)
+
+
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names where the system knows how, are on the disk.
 
@@ -220,7 +271,7 @@ def sync(path: Path) -> None:
             _sync(path, os.O_RDONLY)
     elif not IS_WINDOWS:
         _sync(path, os.O_RDONLY)
-    elif os.access(path, os.W_OK):  # Windows syncs no file that may not be written
+    elif path.stat().st_mode & stat.S_IWRITE:  # Windows syncs no file that may not be written
         _sync(path, os.O_RDWR)
 
 

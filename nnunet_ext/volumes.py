@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from nnunet_ext.errors import CannotReadNow, DamagedFile, GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.files import (
+    TIF_ENDINGS,
     check_fetched,
     check_name,
     check_regular,
     is_junk,
-    move,
     not_written_whole,
+    place,
     scratch_folder,
 )
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.voxels.nifti import NIFTI_ENDINGS, check_whole
-from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, TIF_ENDINGS, is_plain, plain_grid, write_spacing
+from nnunet_ext.voxels.plain_images import CHANNEL_SUFFIX, is_plain, plain_grid, write_spacing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -270,6 +271,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
     ending = next((one for one in NIFTI_ENDINGS if path.name.endswith(one)), path.suffix)
     with scratch_folder(path) as folder:
         part = folder / f"image{ending}"  # ITK writes `a.nii.nii.gz` under another name
+        check_name(part)
         try:
             sitk.WriteImage(image, str(part), True)
             is_whole = _is_written(image, part)
@@ -278,7 +280,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
             raise not_written_whole(path, reason) from error
         if not is_whole:
             raise not_written_whole(path, "other voxels were read back")
-        move(part, path)
+        place(part, path)
 
 
 def _is_written(image: sitk.Image, part: Path) -> bool:

@@ -4,10 +4,20 @@ So a busy machine fails nothing, and trainings in processes of their own leave e
 """
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, here or in a process
 
 settings.register_profile("house", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("house")
+
+
+@pytest.fixture
+def tiff_folder(tmp_path: Path) -> Path:
+    """A folder in which ITK opens TIFF files."""
+    if os.name == "nt" and not str(tmp_path).isascii():
+        pytest.skip("ITK opens TIFF files only in folders of plain letters on Windows")
+    return tmp_path

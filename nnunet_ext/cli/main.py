@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import errno
 import importlib
 import io
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError, is_of_the_system
+from nnunet_ext.errors import NnunetExtError, in_words, is_of_the_system
 from nnunet_ext.escaping import printable_lines, say
 
 VERBS = {
@@ -115,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if getattr(error, "filename", None) is None:
             _write_no_more()  # it may be standard output that is full
-        say(f"{_in_words(error)}. What was finished before is kept.", file=sys.stderr)
+        say(f"{in_words(error)}. What was finished before is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         say("Interrupted; what was finished is kept.", file=sys.stderr)
@@ -153,19 +152,6 @@ def _set_up_output() -> None:
     handler.setFormatter(_Printable("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
-
-
-def _in_words(error: Exception) -> str:
-    """What the system did not let us do, or a file did not allow, on one line."""
-    if isinstance(error, MemoryError):
-        return "MemoryError: there is too little memory; use fewer processes (-np)"
-    if not isinstance(error, OSError):
-        return f"{type(error).__name__}: {error}"
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    said = error.strerror or str(error)
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        said += "; use fewer processes (-np), or raise the limit (ulimit -n)"
-    return f"{type(error).__name__}: {' and '.join(names)}{': ' if names else ''}{said}"
 
 
 def _write_no_more() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.errors import StepFailed
+from nnunet_ext.installation.child import end_family
 
 POLL_S = 0.5
 N_LAST_LINES = 15
@@ -70,7 +71,7 @@ def run_command(
         try:
             code = _follow(child, log, re.compile(command.counted, re.MULTILINE), on_count)
         finally:
-            _end_family(child)
+            end_family(child)
     if code != 0:
         raise StepFailed(
             f"{step}: exit code {code} of {command.typed()}\nAll that it printed is in {log}; run the demo "
@@ -86,25 +87,6 @@ def _follow(
             return child.wait(POLL_S)
         except subprocess.TimeoutExpired:
             on_count(len(counted.findall(_text(log))))
-
-
-def _end_family(child: subprocess.Popen[bytes]) -> None:
-    """End a child that still runs, as after Ctrl-C, with the workers that it started."""
-    if child.poll() is not None:
-        return
-    import psutil
-
-    try:
-        family = psutil.Process(child.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    child.kill()
-    for one in family:
-        try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
-    child.wait()
 
 
 def _last_lines(log: Path) -> str:

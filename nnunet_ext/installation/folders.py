@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from nnunet_ext.errors import IS_WINDOWS
 from nnunet_ext.installation.findings import Finding
 from nnunet_ext.installation.machine import GIB
 from nnunet_ext.paths import FOLDER_VARIABLES
@@ -18,8 +19,19 @@ READ_ONLY_IS_FINE = "nnUNet_raw"
 
 
 def check_folders(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """How nnU-Net's three folders stand, a finding each."""
-    return [check_folder(name, environment.get(name)) for name in FOLDER_VARIABLES]
+    """How nnU-Net's three folders stand, a finding each, and one for those that Windows makes difficult."""
+    found = [check_folder(name, environment.get(name)) for name in FOLDER_VARIABLES]
+    return [*found, *(_check_letters(environment) if IS_WINDOWS else [])]
+
+
+def _check_letters(environment: Mapping[str, str]) -> list[Finding]:
+    """A warning of the folders whose names hold letters that libraries of nnU-Net do not open on Windows."""
+    odd = [name for name in FOLDER_VARIABLES if not environment.get(name, "").isascii()]
+    if not odd:
+        return []
+    seen = f"{environment[odd[0]]} holds letters outside of ASCII, at which nnU-Net's own commands fail here"
+    advice = "Use folders of plain letters, such as C:\\nnunet; the verbs of nnunet_ext work in these, too."
+    return [Finding(" and ".join(odd), "warning", seen, advice)]
 
 
 def check_folder(name: str, value: str | None) -> Finding:

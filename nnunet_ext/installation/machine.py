@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from nnunet_ext.errors import IS_WINDOWS
 from nnunet_ext.installation.findings import Finding
 
 GIB = 1 << 30
@@ -43,8 +44,11 @@ def check_memory(cgroup: Path = CGROUP) -> Finding:
 
 
 def check_shared_memory(folder: Path = SHARED_MEMORY) -> list[Finding]:
-    """Room in the memory through which workers hand over batches; nothing where there is no such folder."""
-    if not folder.is_dir():
+    """Room in the memory through which workers hand over batches; nothing where there is no such folder.
+
+    A folder of that name on Windows is none: its workers hand over batches in another way.
+    """
+    if IS_WINDOWS or not folder.is_dir():
         return []
     size_mib = shutil.disk_usage(folder).total / MIB
     seen = f"{size_mib:.0f} MiB"
@@ -99,7 +103,7 @@ def busy_cpus() -> float | None:
 
     try:
         return float(psutil.getloadavg()[0])
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, RuntimeError):  # on Windows without its performance counters
         return None
 
 

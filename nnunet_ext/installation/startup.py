@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import site
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -20,9 +19,11 @@ from typing import Literal
 
 from nnunet_ext.errors import RegistrationError, UsageError
 from nnunet_ext.files import written_whole
+from nnunet_ext.installation.child import run_child
 from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
 
 FILE_NAME = "nnunet_ext_trainers.pth"
+LONGEST_PROOF_S = 120.0
 
 # Whatever goes wrong here would greet every start of Python, so it only looks whether the folder is
 # there: one that an uninstalled package left behind is passed over. The names are handed to a function
@@ -138,25 +139,18 @@ def _prove(registration: Registration) -> None:
     """See that a fresh Python finds the package and the variable; without, the file does harm or nothing."""
     environment = {name: value for name, value in os.environ.items() if name != TRAINER_VARIABLE}
     with tempfile.TemporaryDirectory() as elsewhere:
-        child = subprocess.run(
-            [sys.executable, "-c", PROOF],
-            cwd=elsewhere,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    if child.returncode == 0 and ascii(str(registration.folder)) in child.stdout:
+        child = run_child([sys.executable, "-c", PROOF], environment, LONGEST_PROOF_S, Path(elsewhere))
+    named = "".join(child.out).strip()
+    if child.exit_code == 0 and ascii(str(registration.folder)) in named:
         return
     registration.file.unlink(missing_ok=True)
-    if child.returncode:
-        reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    if child.exit_code != 0:
         raise UsageError(
-            f"{sys.executable} does not import nnunet_ext outside its checkout ({reason}). Install it with "
+            f"{sys.executable} does not import nnunet_ext outside its checkout (exit code {child.exit_code}: "
+            f"{child.last_words}). Install it with "
             "`pip install` first, so that nnU-Net can import the trainers it finds."
         )
     raise RegistrationError(
         f"{registration.file} was written, but {sys.executable} did not run it: {TRAINER_VARIABLE} named "
-        f"{child.stdout.strip()} in a fresh process. The file is removed; use `nnunet_ext env` instead."
+        f"{named} in a fresh process. The file is removed; use `nnunet_ext env` instead."
     )

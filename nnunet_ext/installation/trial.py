@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.installation.child import run_child
 from nnunet_ext.installation.findings import Finding
 from nnunet_ext.installation.machine import GIB
 from nnunet_ext.installation.startup import find_startup_files
@@ -38,22 +38,9 @@ class Trial:
 
 
 def run_probe(environment: Mapping[str, str] = os.environ, timeout_s: float = TIMEOUT_S) -> Trial:
-    """Run the probe in a fresh Python; `exit_code` is None where it took too long."""
-    command = [sys.executable, "-c", PROGRAM]
-    pipes: dict[str, Any] = {
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-        "errors": "replace",
-    }
-    with subprocess.Popen(command, env=dict(environment), **pipes) as child:
-        try:
-            out, err = child.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            out, err = child.communicate()
-            return Trial(_parse(out), None, _last_line(err))
-    return Trial(_parse(out), child.returncode, _last_line(err))
+    """Run the probe in a fresh Python; `exit_code` is None where it took too long. What it said is kept."""
+    done = run_child([sys.executable, "-c", PROGRAM], environment, timeout_s)
+    return Trial(_parse(done.out), done.exit_code, done.last_words)
 
 
 def check_trial(trial: Trial, environment: Mapping[str, str] = os.environ) -> list[Finding]:
@@ -154,10 +141,7 @@ def _lost_trainer(name: str, error: str, environment: Mapping[str, str]) -> Find
     return Finding(name, "error", f"nnU-Net does not find it, though {by} names our folder: {error}", advice)
 
 
-def _parse(out: str) -> tuple[Answer, ...]:
+def _parse(lines: Sequence[str]) -> tuple[Answer, ...]:
     """The whole lines of JSON; a child that was killed may leave half of one."""
-    return tuple(json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}"))
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+    whole = (line.strip() for line in lines)
+    return tuple(json.loads(line) for line in whole if line.startswith("{") and line.endswith("}"))

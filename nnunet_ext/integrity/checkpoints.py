@@ -113,9 +113,12 @@ def _check_all_there(path: Path, places: Iterable[str], there: set[str]) -> None
 def _not_finite(
     path: Path, entries: Iterable[zipfile.ZipInfo], places: dict[str, tuple[str, Storage]]
 ) -> Iterator[tuple[str, int]]:
-    """Read every entry, and yield the tensors with numbers that are not finite."""
-    with path.open("rb") as file:
-        for entry in entries:
+    """Read every entry, and yield the tensors with numbers that are not finite.
+
+    The file is closed between two of them: a training may want to replace it.
+    """
+    for entry in entries:
+        with path.open("rb") as file:
             blocks = entry_blocks(file, entry, path)
             name, storage = places.get(PurePosixPath(entry.filename).name, ("", None))
             kind = FLOATS.get(storage.kind) if storage else None

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.documents import read_json
-from nnunet_ext.files import PART_MARK, is_junk, runs
-from nnunet_ext.voxels.plain_images import TIF_ENDINGS, spacing_files
+from nnunet_ext.files import PART_MARK, TIF_ENDINGS, is_junk, runs
+from nnunet_ext.voxels.plain_images import spacing_files
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 LABEL_FOLDERS = ("labelsTr", "labelsTs")

@@ -9,9 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.errors import CannotReadNow
+from nnunet_ext.errors import LONGEST_ON_WINDOWS, CannotReadNow
 from nnunet_ext.files import CHUNK_BYTES
-from nnunet_ext.voxels.image import LONGEST_ON_WINDOWS
 
 ADVICE = {
     errno.EACCES: "Give yourself the right to read it, or close the program that holds it",

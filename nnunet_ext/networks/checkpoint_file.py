@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.files import not_written_whole, written_whole
+from nnunet_ext.files import kept_beside, move, not_written_whole, written_whole
 
 TORCH_WRITER = "inline_container"  # the source file of torch that its errors in writing name
 KEY = "nnunet_ext"  # of what this package records, in plain values
@@ -20,6 +21,8 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
 
     Raises:
         OSError: the disk does not take it; of a full one torch raises a RuntimeError that does not say so.
+        NotReplaced: another program holds the older one open; this one is kept beside it, until
+            `replace_by_kept` gives it its name or a later one is written.
     """
     with written_whole(path) as part:
         try:
@@ -28,6 +31,16 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
             if TORCH_WRITER not in str(error):
                 raise
             raise not_written_whole(path, str(error).splitlines()[0]) from error
+    with suppress(OSError):
+        kept_beside(path).unlink(missing_ok=True)  # older than what was just written
+
+
+def replace_by_kept(path: Path) -> None:
+    """Give a newer checkpoint that had to be kept beside this one its name, where that can be done now."""
+    kept = kept_beside(path)
+    if kept.is_file():
+        with suppress(PermissionError):
+            move(kept, path)
 
 
 def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:

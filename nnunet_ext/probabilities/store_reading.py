@@ -12,7 +12,7 @@ import numpy as np
 from isal import isal_zlib
 
 from nnunet_ext.errors import is_of_the_system
-from nnunet_ext.files import CHUNK_BYTES, sha256_of
+from nnunet_ext.files import CHUNK_BYTES, check_name, sha256_of
 from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import Fixed, dequantise
@@ -163,6 +163,7 @@ class StoredProbabilities:
     def _array(self) -> blosc2.NDArray:
         import blosc2  # half a second, which those who only look at a file's end need not wait
 
+        check_name(self.path)
         with self._damage_named("array"):
             array = blosc2.open(str(self.path), mode="r", dparams=blosc2.DParams(nthreads=1))
             if not isinstance(array, blosc2.NDArray):

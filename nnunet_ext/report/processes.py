@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nnunet_ext.report.finding import FoldFolder, is_dataset
@@ -160,7 +161,7 @@ def find_processes() -> Processes:
         training = parse_command(command)
         if training is not None:
             trainings.append(TrainingProcess(training, began, n_children[pid]))
-        elif PYTHON.match(process.info["name"] or "") and not _is_known(command):
+        elif PYTHON.match(process.info["name"] or Path(command[0]).name) and not _is_known(command):
             others.append(OtherProcess(began, _is_likely(process, command)))
     return Processes(socket.gethostname(), tuple(trainings), tuple(others), started)
 
@@ -171,7 +172,7 @@ def _is_likely(process: psutil.Process, command: Sequence[str]) -> bool:
     if any(NOTEBOOK.search(word) for word in command):
         return True  # they often set nnU-Net's variables in a cell
     try:
-        return any(name.startswith("nnUNet_") for name in process.environ())
+        return any(name.lower().startswith("nnunet_") for name in process.environ())  # Windows: capitals
     except (psutil.Error, OSError):
         return True
 

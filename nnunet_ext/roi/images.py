@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.files import TIF_ENDINGS
 from nnunet_ext.labels import BACKGROUND
 from nnunet_ext.roi.boxes import Box
 from nnunet_ext.volumes import check_image, write_image
-from nnunet_ext.voxels.plain_images import TIF_ENDINGS
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -11,6 +11,7 @@ import numpy as np
 from nnunet_ext.errors import (
     GeometryMismatch,
     NnunetExtError,
+    NotReplaced,
     SegmentationError,
     SubmissionError,
     joined_faults,
@@ -107,6 +108,8 @@ def _told(target: Path) -> Iterator[None]:
     """Turn what the system says of a disk that is full, or may not be written, into an error of ours."""
     try:
         yield
+    except NotReplaced:
+        raise
     except OSError as error:
         raise SubmissionError(
             f"{target} was not written: {error}. Choose a folder with space that may be written."

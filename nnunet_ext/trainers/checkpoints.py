@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.files import written_whole
-from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint
+from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, replace_by_kept
 
 WEIGHTS = "trained_weights"  # beside the averaged ones, in what this package records
 
@@ -54,9 +54,12 @@ class Summary:
 def read_summary(path: Path) -> Summary | None:
     """What a checkpoint says beside its tensors; None where there is no such file.
 
+    Where a newer one could not be given its name and was kept beside it, that is done first.
+
     Raises:
         NnunetExtError: the file is damaged.
     """
+    replace_by_kept(path)
     if not path.is_file():
         return None
     content = read_checkpoint(path, mapped=True)

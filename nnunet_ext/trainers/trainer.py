@@ -5,11 +5,12 @@ The policies live beside this file and know no torch; the classes here only conn
 
 from __future__ import annotations
 
+import locale
 import math
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from torch import distributed
 from torch._dynamo import OptimizedModule
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.errors import NnunetExtError, NotReplaced, in_words
 from nnunet_ext.files import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
 from nnunet_ext.networks.predictor import Predictor
@@ -128,6 +129,12 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
         self.initial_lr = resolved.values.initial_lr
         self.save_every = resolved.values.save_every
 
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """Log as nnU-Net does, with letters by their number that its log's encoding lacks, as on Windows."""
+        encoding = locale.getpreferredencoding(False)
+        told = (str(one).encode(encoding, "backslashreplace").decode(encoding) for one in args)
+        super().print_to_log_file(*told, **options)
+
     def initialize(self) -> None:
         """Make the network and its optimizer."""
         with wrapped_for(self.device):
@@ -229,7 +236,10 @@ class nnUNetTrainerCustomEpochs(nnUNetTrainer):
             "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
             KEY: self._record(),
         }
-        write_checkpoint(checkpoint, Path(filename))
+        try:
+            write_checkpoint(checkpoint, Path(filename))
+        except NotReplaced as error:  # a later one takes its place, or `--c` goes on from what is kept
+            self.print_to_log_file(f"{filename}: {error.strerror}. The training goes on.")
 
     def _logged(self) -> dict[str, list[Any]]:
         """What is logged of the epochs that the checkpoint counts, and of none begun since."""
@@ -403,8 +413,10 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
 
     def on_train_end(self) -> None:
         """End as nnU-Net does, but keep a stopped run's checkpoint_latest, from which it can go on."""
-        if self.stop_reason is None or self.local_rank != 0:
-            super().on_train_end()
-            return
-        with kept(self._path(LATEST)):
-            super().on_train_end()
+        is_kept = self.stop_reason is not None and self.local_rank == 0
+        try:
+            with kept(self._path(LATEST)) if is_kept else nullcontext():
+                super().on_train_end()
+        except PermissionError as error:  # nnU-Net removes checkpoint_latest, which may be held open
+            self.print_to_log_file(f"{in_words(error)}.")
+            self.print_to_log_file("Training done.")

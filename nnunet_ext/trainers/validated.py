@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_ext.files import written_whole
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.trainers.early_stopping import is_new_best
 from nnunet_ext.trainers.loaders import Drawn
@@ -129,10 +127,7 @@ class Validated(Drawn):
         risen = {label: one[-1] for label, one in bests.items() if is_new_best(one, LEAST_LABEL_DICE)}
         if not risen:
             return
-        first, *others = (self._bests[label] for label in risen)
-        self._save_state(first.name)
-        for other in others:
-            with written_whole(other) as part:
-                shutil.copyfile(first, part)
+        for label in risen:
+            self._save_state(self._bests[label].name)
         told = ", ".join(f"{label} {dice:.4f}" for label, dice in risen.items())
         self.print_to_log_file(f"New best of single labels: {told}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from nnunet_ext.voxels.plain_images import is_plain, plain_grid
 
 CHUNK_VOXELS = 1 << 20
 OF_SEVERAL_FILES = (".mhd", ".nhdr", ".hdr")
-LONGEST_ON_WINDOWS = 260
 NOT_OF_ITS_BYTES = ("unable to open", "could not open", "does not exist", "doesn't exist", "alloc", "memory")
 
 
@@ -130,6 +130,10 @@ def _fault_of(path: Path, error: RuntimeError) -> DamagedFile | CannotReadNow:
 
 
 def _is_name_for_itk(path: Path) -> bool:
-    """Whether ITK can open a file of that name: on Windows it may fail at long ones and at other letters."""
-    name = str(path)
-    return sys.platform != "win32" or (name.isascii() and len(name) < LONGEST_ON_WINDOWS)
+    """Whether ITK can open a file of that name: on Windows it may fail at letters outside ASCII."""
+    return sys.platform != "win32" or str(path).isascii() or _c_library_takes_utf8()
+
+
+def _c_library_takes_utf8() -> bool:
+    """Whether paths may hold all letters, as they may where this package could choose the locale."""
+    return locale.setlocale(locale.LC_CTYPE).lower().endswith((".utf8", ".utf-8"))

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from nnunet_ext.documents import read_json
 from nnunet_ext.errors import DamagedFile
-from nnunet_ext.files import write_json
+from nnunet_ext.files import TIF_ENDINGS, write_json
 from nnunet_ext.geometry import Geometry
 
-TIF_ENDINGS = (".tif", ".tiff")
 PLAIN_ENDINGS = (".png", ".bmp", *TIF_ENDINGS)
 CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 

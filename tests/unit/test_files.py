@@ -2,13 +2,16 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nnunet_ext import files
-from nnunet_ext.errors import CannotReadNow
+from nnunet_ext.documents import read_json
+from nnunet_ext.errors import CannotReadNow, NotReplaced
 from nnunet_ext.files import (
     check_fetched,
+    check_name,
     is_junk,
     move,
     remove_leftovers,
@@ -54,10 +57,18 @@ def test_json_is_utf8_and_the_hash_is_that_of_the_bytes(tmp_path):
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+@pytest.fixture
+def living():
+    """The number of another process, which runs."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield child.pid
+        child.stdin.close()
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, living):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left, alive = (tmp_path / f".part-{pid}-a[1].txt" for pid in (dead.pid, os.getppid()))
+    left, alive = (tmp_path / f".part-{pid}-a[1].txt" for pid in (dead.pid, living))
     other = tmp_path / f".part-{dead.pid}-b.txt"
     for path in (left, alive, other):
         path.touch()
@@ -74,15 +85,15 @@ def dead_pid():
     return dead.pid
 
 
-def test_parts_of_parts_and_scratch_folders_of_killed_writers_are_removed(tmp_path):
+def test_parts_of_parts_and_scratch_folders_of_killed_writers_are_removed(tmp_path, living):
     pid = dead_pid()
     (tmp_path / f".part-{pid}-.part-{pid}-a.b2nd").touch()
     (tmp_path / f".part-{pid}-a.b2nd.files").mkdir()
     (tmp_path / f".part-{pid}-a.b2nd.files" / "x.nii.gz").touch()
-    (tmp_path / f".part-{os.getppid()}-a.b2nd.files").mkdir()
+    (tmp_path / f".part-{living}-a.b2nd.files").mkdir()
     (tmp_path / f".part-{pid}-b.b2nd.files").mkdir()
     remove_leftovers(tmp_path, "a.b2nd")
-    left = {f".part-{os.getppid()}-a.b2nd.files", f".part-{pid}-b.b2nd.files"}
+    left = {f".part-{living}-a.b2nd.files", f".part-{pid}-b.b2nd.files"}
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
@@ -107,12 +118,68 @@ def test_a_file_that_is_held_open_on_windows_is_tried_again_and_then_told(tmp_pa
 
     monkeypatch.setattr(files.os, "replace", held)
     monkeypatch.setattr(files, "WINDOWS_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "IS_WINDOWS", False)
     with pytest.raises(PermissionError, match="used by another process"):
         move(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text(encoding="utf-8") == "old"
     monkeypatch.setattr(files, "IS_WINDOWS", True)
     move(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text(encoding="utf-8") == "new"
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Windows, where files named here are not replaced the next so many times."""
+    times = {}
+    replace = os.replace
+
+    def refuse(source, target):
+        if times.get(Path(target).name, 0) > 0:
+            times[Path(target).name] -= 1
+            raise PermissionError(13, "Access is denied", str(source), 5, str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files, "WINDOWS_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    return times
+
+
+def test_a_file_that_is_held_for_a_moment_is_replaced_when_it_is_let_go(tmp_path, held):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 2
+    write_json([2], tmp_path / "a.json")
+    assert (held["a.json"], read_json(tmp_path / "a.json")) == (0, [2])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_replaced_is_kept_beside_under_a_name_that_is_told(tmp_path, held):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 100
+    with pytest.raises(NotReplaced) as caught:
+        write_json([2], tmp_path / "a.json")
+    kept = tmp_path / "a.json.nnunet_ext-new"
+    assert "close it in other programs" in str(caught.value) and str(kept) in caught.value.strerror
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert (read_json(tmp_path / "a.json"), read_json(kept)) == ([1], [2])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_read_only_file_is_named_as_such(tmp_path, held, monkeypatch):
+    write_json([1], tmp_path / "a.json")
+    held["a.json"] = 100
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    with pytest.raises(NotReplaced, match="read-only"):
+        write_json([2], tmp_path / "a.json")
+
+
+def test_a_path_too_long_for_windows_is_no_damage(tmp_path, monkeypatch):
+    path = tmp_path.joinpath(*["folder" * 4] * 12, "case.nii.gz")
+    monkeypatch.setattr(files, "IS_WINDOWS", False)
+    check_name(path)
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    with pytest.raises(CannotReadNow, match="LongPathsEnabled"):
+        check_name(path)
 
 
 def test_files_that_may_not_be_written_and_folders_are_synced(tmp_path):

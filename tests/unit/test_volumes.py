@@ -136,7 +136,7 @@ def test_a_label_that_is_nan_is_not_read_as_background(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".tif"])
-def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
+def test_what_a_full_disk_cuts_off_gets_no_name(tiff_folder, monkeypatch, ending):
     write = sitk.WriteImage
 
     def on_a_full_disk(image, name, *more):
@@ -144,12 +144,12 @@ def test_what_a_full_disk_cuts_off_gets_no_name(tmp_path, monkeypatch, ending):
         os.truncate(name, Path(name).stat().st_size * 3 // 4)
 
     monkeypatch.setattr(sitk, "WriteImage", on_a_full_disk)
-    path = tmp_path / f"a{ending}"
+    path = tiff_folder / f"a{ending}"
     path.write_bytes(b"an older one")
     with pytest.raises(OSError, match=r"not written whole .* is the disk full\? \d+ bytes are free"):
         write_segmentation(LABELS, Geometry.of_array(LABELS.shape), path)
     assert path.read_bytes() == b"an older one"
-    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".part")]
+    assert not [one for one in tiff_folder.iterdir() if one.name.startswith(".part")]
 
 
 @pytest.mark.parametrize("name", ["a.nii.nii.gz", "b.nii.gz.nii.gz", "c.hdr.nii.gz", "d.nii.nii"])
@@ -159,23 +159,23 @@ def test_a_case_whose_name_ends_like_an_image_is_written_under_its_own(tmp_path,
     np.testing.assert_array_equal(read_segmentation(tmp_path / name)[0], LABELS)
 
 
-def test_a_tif_volume_has_its_spacing_in_a_file_beside_it(tmp_path):
+def test_a_tif_volume_has_its_spacing_in_a_file_beside_it(tiff_folder):
     grid = Geometry.of_array((5, 7, 9), (3.0, 0.5, 0.25))
-    write_segmentation(LABELS, grid, tmp_path / "a.tif")
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"spacing": [3.0, 0.5, 0.25]}
-    back, found = read_segmentation(tmp_path / "a.tif")
+    write_segmentation(LABELS, grid, tiff_folder / "a.tif")
+    assert json.loads((tiff_folder / "a.json").read_text(encoding="utf-8")) == {"spacing": [3.0, 0.5, 0.25]}
+    back, found = read_segmentation(tiff_folder / "a.tif")
     np.testing.assert_array_equal(back, LABELS)
     assert found == grid
-    (tmp_path / "a.tif").rename(tmp_path / "a_0000.tif")  # as a channel of a scan has it
-    assert read_geometry(tmp_path / "a_0000.tif") == grid
-    (tmp_path / "a.json").unlink()
-    assert read_geometry(tmp_path / "a_0000.tif") == Geometry.of_array((5, 7, 9))
+    (tiff_folder / "a.tif").rename(tiff_folder / "a_0000.tif")  # as a channel of a scan has it
+    assert read_geometry(tiff_folder / "a_0000.tif") == grid
+    (tiff_folder / "a.json").unlink()
+    assert read_geometry(tiff_folder / "a_0000.tif") == Geometry.of_array((5, 7, 9))
 
 
-def test_a_tif_volume_of_one_slice_stays_a_volume(tmp_path):
+def test_a_tif_volume_of_one_slice_stays_a_volume(tiff_folder):
     grid = Geometry.of_array((1, 7, 9), (3.0, 0.5, 0.25))
-    write_segmentation(LABELS[:1], grid, tmp_path / "a.tif")
-    back, found = read_segmentation(tmp_path / "a.tif")
+    write_segmentation(LABELS[:1], grid, tiff_folder / "a.tif")
+    back, found = read_segmentation(tiff_folder / "a.tif")
     np.testing.assert_array_equal(back, LABELS[:1])
     assert found == grid
 
@@ -183,11 +183,11 @@ def test_a_tif_volume_of_one_slice_stays_a_volume(tmp_path):
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": 1}']
 )
-def test_a_file_beside_a_tif_volume_that_holds_no_spacing_is_named(tmp_path, content):
-    write_segmentation(LABELS, Geometry.of_array((5, 7, 9)), tmp_path / "a.tif")
-    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+def test_a_file_beside_a_tif_volume_that_holds_no_spacing_is_named(tiff_folder, content):
+    write_segmentation(LABELS, Geometry.of_array((5, 7, 9)), tiff_folder / "a.tif")
+    (tiff_folder / "a.json").write_text(content, encoding="utf-8")
     with pytest.raises(SegmentationError, match=r"a\.json holds"):
-        read_geometry(tmp_path / "a.tif")
+        read_geometry(tiff_folder / "a.tif")
 
 
 def test_channels_are_counted_as_nnunet_counts_them(tmp_path):

@@ -174,6 +174,10 @@ def test_on_windows_a_name_that_itk_may_not_open_is_no_damage(folders, monkeypat
     with pytest.raises(DamagedFile):
         image_module.read_image_facts(path, is_label=False)
     monkeypatch.setattr(image_module.sys, "platform", "win32")
+    monkeypatch.setattr(image_module, "_c_library_takes_utf8", lambda: True)
+    with pytest.raises(DamagedFile):
+        image_module.read_image_facts(path, is_label=False)
+    monkeypatch.setattr(image_module, "_c_library_takes_utf8", lambda: False)
     with pytest.raises(CannotReadNow, match="Unable to determine"):
         image_module.read_image_facts(path, is_label=False)
     with pytest.raises(DamagedFile):

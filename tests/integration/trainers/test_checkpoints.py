@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import pytest
 
-from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.errors import NnunetExtError, NotReplaced
 
 torch = pytest.importorskip("torch", reason="torch cannot be imported")
 checkpoints = pytest.importorskip("nnunet_ext.trainers.checkpoints")
@@ -103,3 +105,52 @@ def test_keeping_no_file_makes_none(tmp_path):
     with checkpoints.kept(tmp_path / "none.pth"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Windows, where checkpoint_latest.pth is held open until the list is emptied."""
+    names, replace = ["checkpoint_latest.pth"], os.replace
+
+    def refuse(source, target):
+        if Path(target).name in names:
+            raise PermissionError(13, "Access is denied", str(source), 5, str(target))
+        replace(source, target)
+
+    monkeypatch.setattr("nnunet_ext.files.os.replace", refuse)
+    return names
+
+
+def test_a_checkpoint_that_is_held_open_keeps_the_newer_one_beside_it_until_it_is_read(tmp_path, held):
+    path = tmp_path / "checkpoint_latest.pth"
+    held.clear()
+    files.write_checkpoint(content(3), path)
+    held.append(path.name)
+    with pytest.raises(NotReplaced):
+        files.write_checkpoint(content(4), path)
+    assert checkpoints.read_summary(path).progress.epoch == 3
+    held.clear()
+    assert checkpoints.read_summary(path).progress.epoch == 4
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_later_checkpoint_replaces_the_one_that_was_kept_beside(tmp_path, held):
+    path = tmp_path / "checkpoint_latest.pth"
+    path.touch()
+    with pytest.raises(NotReplaced):
+        files.write_checkpoint(content(3), path)
+    held.clear()
+    files.write_checkpoint(content(4), path)
+    assert checkpoints.read_summary(path).progress.epoch == 4
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_goes_on_where_its_checkpoint_is_held_open(lab, held):
+    lab.variables(n_epochs=2, save_every=1)
+    fold = lab.fold("nnUNetTrainerCustomEpochs")
+    fold.mkdir(parents=True)
+    (fold / "checkpoint_latest.pth").write_bytes(b"of another program")
+    lab.train()
+    log = lab.log("nnUNetTrainerCustomEpochs")
+    assert "The training goes on." in log and "Training done." in log
+    assert files.read_checkpoint(fold / "checkpoint_final.pth")["current_epoch"] == 2

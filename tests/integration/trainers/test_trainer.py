@@ -408,3 +408,11 @@ def test_the_validation_of_a_stopped_run_uses_its_best_weights(lab, read):
     trainer = stop_by_patience(lab, validate=True)
     assert (lab.fold(STOPPING) / "validation" / "summary.json").is_file()
     assert same(trainer.network.state_dict(), read(lab.fold(STOPPING) / FINAL)["network_weights"])
+
+
+def test_letters_that_the_log_cannot_hold_end_no_training(lab, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "cp1252")
+    lab.variables(n_epochs=1)
+    trainer = lab.train()
+    trainer.print_to_log_file("Übung", "測試", add_timestamp=False)
+    assert "Übung \\u6e2c\\u8a66" in lab.log("nnUNetTrainerCustomEpochs")

@@ -143,3 +143,12 @@ def test_a_standard_output_that_is_full_or_closed_gives_no_traceback(redirection
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
     assert ended.returncode == (0 if redirection == ">&-" else 1)
+
+
+def test_spawned_processes_of_others_import_the_package_too(monkeypatch):
+    from multiprocessing import spawn
+
+    from nnunet_ext import __main__ as started
+
+    monkeypatch.setitem(sys.modules, "__main__", started)
+    assert spawn.get_preparation_data("worker")["init_main_from_path"] == started.__file__

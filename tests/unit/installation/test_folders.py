@@ -15,6 +15,7 @@ def room(monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=gib * GIB))
 
     leave(500)
+    monkeypatch.setattr(folders, "IS_WINDOWS", False)
     return leave
 
 
@@ -61,3 +62,13 @@ def test_little_room_is_a_warning_and_none_an_error(gib, severity, tmp_path, roo
     room(gib)
     assert check_folder("nnUNet_preprocessed", str(tmp_path)).severity == severity
     assert check_folder("nnUNet_raw", str(tmp_path)).severity == "ok"
+
+
+def test_windows_is_warned_of_letters_at_which_nnunet_fails(monkeypatch):
+    odd = {"nnUNet_raw": "C:\\Müller\\raw", "nnUNet_results": "C:\\plain", "nnUNet_preprocessed": "D:\\é"}
+    assert len(check_folders(odd)) == 3
+    monkeypatch.setattr(folders, "IS_WINDOWS", True)
+    *_, finding = check_folders(odd)
+    assert (finding.subject, finding.severity) == ("nnUNet_raw and nnUNet_preprocessed", "warning")
+    assert "Müller" in finding.seen
+    assert len(check_folders({"nnUNet_raw": "C:\\plain"})) == 3

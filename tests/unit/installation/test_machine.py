@@ -80,7 +80,10 @@ class TestWorkers:
 @pytest.mark.parametrize(("mib", "severity"), [(64, "error"), (1024, "warning"), (8192, "ok")])
 def test_little_shared_memory_is_said(mib, severity, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=mib * MIB))
+    monkeypatch.setattr(machine, "IS_WINDOWS", False)
     assert [finding.severity for finding in check_shared_memory(tmp_path)] == [severity]
+    monkeypatch.setattr(machine, "IS_WINDOWS", True)
+    assert check_shared_memory(tmp_path) == []
 
 
 def test_systems_without_shared_memory_folders_are_passed_over(tmp_path):

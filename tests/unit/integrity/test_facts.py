@@ -20,13 +20,13 @@ def test_a_name_that_is_not_utf8_tells_nothing_of_the_bytes(tmp_path, ending, ro
     assert "has a name that is not UTF-8" in facts.refusal.reason and "Rename it" in facts.refusal.advice
 
 
-def test_the_spacing_beside_a_tif_volume_is_read_and_no_stranger(tmp_path):
-    write_dataset_json(tmp_path, ending=".tif")
+def test_the_spacing_beside_a_tif_volume_is_read_and_no_stranger(tiff_folder):
+    write_dataset_json(tiff_folder, ending=".tif")
     for folder, name in (("imagesTr", "a_0000"), ("labelsTr", "a")):
-        write_image(tmp_path / folder / f"{name}.tif", np.zeros((5, 7, 9), np.uint8))
-        (tmp_path / folder / "a.json").write_text(json.dumps({"spacing": [3, 0.5, 0.5]}), encoding="utf-8")
-        (tmp_path / folder / "b.json").write_text("{}", encoding="utf-8")
-    raw = survey_raw(tmp_path)
+        write_image(tiff_folder / folder / f"{name}.tif", np.zeros((5, 7, 9), np.uint8))
+        (tiff_folder / folder / "a.json").write_text(json.dumps({"spacing": [3, 0.5, 0.5]}), encoding="utf-8")
+        (tiff_folder / folder / "b.json").write_text("{}", encoding="utf-8")
+    raw = survey_raw(tiff_folder)
     assert [path.name for path in raw.strangers] == ["b.json", "b.json"]
     (case,) = raw.training
     for path in case.files:

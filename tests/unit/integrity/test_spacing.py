@@ -7,6 +7,7 @@ import pytest
 from factories import write_image
 
 from nnunet_ext.cli.main import main
+from nnunet_ext.escaping import shell_quoted
 from nnunet_ext.geometry import Geometry
 from nnunet_ext.integrity.check import Check
 from nnunet_ext.paths import DatasetFolders
@@ -63,7 +64,7 @@ def test_a_spacing_that_can_hardly_be_true_is_noted_with_the_extent(tmp_path, sp
 def test_the_command_that_sets_it_is_told(tmp_path, capsys):
     folder = write_raw(tmp_path, [(1, 1, 1)])
     assert main(["check", "-i", str(folder), "-np", "0"]) == 0
-    said = f"or nnunet_ext check -i {folder} --set_spacing Z Y X --cases case_0"
+    said = f"or nnunet_ext check -i {shell_quoted(folder)} --set_spacing Z Y X --cases case_0"
     assert said in capsys.readouterr().out
 
 

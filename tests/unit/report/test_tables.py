@@ -1,4 +1,5 @@
 import io
+import os
 import re
 
 import pytest
@@ -87,7 +88,7 @@ def test_on_a_narrow_terminal_names_are_broken_and_numbers_are_not(monkeypatch):
 
 
 def test_columns_that_do_not_fit_follow_below_beside_the_names(monkeypatch):
-    lines = drawn(WIDE, monkeypatch, 36)
+    lines = drawn(WIDE, monkeypatch, 37 if os.name == "nt" else 36)  # rich leaves one free on Windows
     first, second = (next(i for i, line in enumerate(lines) if text in line) for text in ("+-", "false"))
     assert first < second
     assert all(lines[i].startswith("nnUNetTrainerExt_") for i in (first, second))
