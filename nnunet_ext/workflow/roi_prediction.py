@@ -79,7 +79,9 @@ def run_roi_predict(
     if device is not None:
         check_device(device)
     channels = find_channels(scans, dataset.file_ending)
-    check_segmentations(output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite)
+    ours = check_segmentations(
+        output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite
+    )
     dataset_file = fine_model.folder / "dataset.json"
     check_dataset_json(dataset_file, output, overwrite=overwrite)
     described = describe_run(dataset_file, dataset.labels, ())
@@ -89,7 +91,7 @@ def run_roi_predict(
         "boxes": settings.as_json(),
         "scans": str(scans),
         "device": device,
-    }
+    } | ours
     report = Report(output / ROI_REPORT, described, ())
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
