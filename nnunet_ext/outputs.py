@@ -16,6 +16,7 @@ from nnunet_ext.documents import read_json
 from nnunet_ext.errors import UsageError
 
 REPORTS = ("ensemble_report", "postprocess_report", "predict_report", "roi_report")
+SEGMENTATIONS = "segmentations"  # in a report: names of the files beside it that are ours
 HEAD_BYTES = 4096
 N_SHOWN = 5
 PNG_AUTHOR = {"Software": "nnunet_ext"}  # by which a picture of ours is known
@@ -41,27 +42,43 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"Nothing can be written to {folder}: {said}. Choose another folder.") from error
 
 
-def check_segmentations(folder: Path, names: Iterable[str], *, overwrite: bool) -> None:
+def check_segmentations(folder: Path, names: Iterable[str], *, overwrite: bool) -> dict[str, list[str]]:
     """Make the folder of a run's segmentations, and refuse to replace those that no run of ours wrote.
 
     Args:
-        folder: for the segmentations; one with a report of a run is ours.
+        folder: for the segmentations; the reports of runs in it name those that are ours.
         names: of the files that will be written.
         overwrite: replace any.
+
+    Returns:
+        What the run's report must hold, for later runs to know: the names of all segmentations that are ours.
 
     Raises:
         UsageError: nothing can be written there, or there are others' files of these names.
     """
     make_folder(folder)
-    if overwrite or any(path.stem.startswith(REPORTS) for path in folder.glob("*_report*.json")):
-        return
-    taken = [name for name in names if os.path.lexists(folder / name)]
-    if taken:
+    names = list(names)
+    reports = [path for path in folder.glob("*_report*.json") if path.stem.startswith(REPORTS)]
+    lists = [_listed(path) for path in reports]
+    known = {name for listed in lists for name in listed or ()}
+    taken = [name for name in names if name not in known and os.path.lexists(folder / name)]
+    if taken and not overwrite and None not in lists:
         shown = ", ".join(taken[:N_SHOWN]) + (" …" if len(taken) > N_SHOWN else "")
         raise UsageError(
             f"{folder} holds {len(taken)} files of these names, and no report of a run that wrote them: "
             f"{shown}. Choose another folder with -o, or replace them with --overwrite."
         )
+    return {SEGMENTATIONS: sorted(known.union(names))} if None not in lists else {}
+
+
+def _listed(report: Path) -> list[str] | None:
+    """The segmentations that a report names as ours; None for all, as in older versions' reports."""
+    try:
+        content = read_json(report)
+    except (OSError, ValueError):
+        return None
+    listed = content.get(SEGMENTATIONS) if isinstance(content, dict) else None
+    return [str(name) for name in listed] if isinstance(listed, list) else None
 
 
 def check_file(target: Path, is_ours: IsOurs, kind: str, *, overwrite: bool = False) -> None:

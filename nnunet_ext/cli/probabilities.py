@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_processes, add_where, where
+from nnunet_ext.cli.options import add_overwrite, add_processes, add_where, where
 from nnunet_ext.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.placement import Turn
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="remove each source, and the pkl of an npz, once its result was compared",
     )
+    add_overwrite(convert, "files there that hold other probabilities")
     add_processes(convert)
     add_where(convert)
     info = what.add_parser(
@@ -64,6 +65,7 @@ def _convert(args: argparse.Namespace) -> int:
             to=args.to,
             dataset=args.d,
             remove_source=args.remove_source,
+            overwrite=args.overwrite,
             n_processes=args.np,
             **here,
         )

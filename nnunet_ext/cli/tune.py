@@ -83,10 +83,11 @@ def run(args: argparse.Namespace) -> int:
     for table in tables(tuning):
         print_table(table)
         say()
+    code = _tell_rest(tuning, args.o)  # before what may be refused: the work is not lost
     if args.candidates:
         written = write_candidates(tuning, args.candidates, overwrite=args.overwrite)
         say(f"candidates: {len(written)} plans in {args.candidates}")
-    return _tell_rest(tuning, args.o)
+    return code
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:

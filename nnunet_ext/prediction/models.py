@@ -15,6 +15,8 @@ from nnunet_ext.errors import DatasetError
 from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.trained import ModelFiles
 
+SAID_LETTERS = 400  # of what torch says, which may be the name of every weight
+
 Weights = dict[str, Any]
 
 
@@ -57,8 +59,10 @@ class LoadedModel:
                     str(files.folder), model.folds, model.checkpoint
                 )
         except Exception as error:  # a damaged file, or a trainer that is no more, raises almost anything
+            said = " ".join(str(error).split())
+            said = said if len(said) <= SAID_LETTERS else f"{said[:SAID_LETTERS]} …"
             raise DatasetError(
-                f"The model {files.folder} cannot be loaded ({type(error).__name__}: {error}). "
+                f"The model {files.folder} cannot be loaded ({type(error).__name__}: {said}). "
                 f"Its checkpoints are {', '.join(map(str, files.checkpoints))}."
             ) from error
         self._weights: list[Weights] = self.predictor.list_of_parameters

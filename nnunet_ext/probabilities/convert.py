@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from nnunet_ext.labels import Labels
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
+from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import straight_geometry
 from nnunet_ext.probabilities.properties import read_properties
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
@@ -36,6 +38,7 @@ class Conversion:
         target: the file to write.
         labels: what the channels of an npz stand for; a stored file knows its own.
         remove_source: remove source and properties once the target was written and compared.
+        overwrite: replace a target that holds anything but these probabilities.
     """
 
     source: Path
@@ -43,6 +46,7 @@ class Conversion:
     target: Path
     labels: Labels | None
     remove_source: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ def convert(job: Conversion) -> Converted:
 
     Raises:
         ProbabilitiesError: the source is damaged or holds no probabilities, its labels are others,
-            or what was read back differs.
+            what was read back differs, or the target is there with other probabilities.
         OSError: the system does not let a file be read or written, or its name is not UTF-8.
     """
     check_name(job.target)
     source_bytes = job.source.stat().st_size
+    if not job.overwrite and os.path.lexists(job.target):
+        _check_is_mine(job)
     sha256 = _to_npz(job) if job.target.name.endswith(".npz") else _to_store(job)
     if job.remove_source:
         sync(job.target.parent)
@@ -74,6 +80,34 @@ def convert(job: Conversion) -> Converted:
         if job.properties is not None:
             job.properties.unlink()  # a kill before it leaves it, for `is_left_over` to know
     return Converted(sha256, source_bytes, job.target.stat().st_size)
+
+
+def _check_is_mine(job: Conversion) -> None:
+    """Refuse to replace a target that holds anything but what the source holds.
+
+    Raises:
+        ProbabilitiesError: it does, or one of the two cannot be read.
+    """
+    layout = _layout_of(open_probabilities(job.source))
+    bound = 0.0 if job.target.name.endswith(".npz") else ERROR_BOUND  # an npz may be exacter than its store
+    try:
+        there = open_probabilities(job.target)
+        is_mine = _layout_of(there) == layout and _difference(job.source, job.target) <= bound
+    except (OSError, ProbabilitiesError):
+        is_mine = False
+    if not is_mine:
+        raise ProbabilitiesError(
+            f"{job.target} is there and holds other probabilities than {job.source}: nothing was replaced. "
+            "Choose another folder with -o, or replace it with --overwrite."
+        )
+
+
+def _difference(one: Path, other: Path) -> float:
+    """The largest difference of two files of the same shape."""
+    first, second = open_probabilities(one), open_probabilities(other)
+    layout = _layout_of(first)
+    blocks = zip(first.blocks(layout), second.blocks(layout), strict=True)
+    return max((float(np.abs(a - b).max(initial=0)) for a, b in blocks), default=0.0)
 
 
 def is_left_over(properties: Path, target: Path) -> bool:

@@ -6,7 +6,7 @@ import shutil
 import time
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_ext.errors import ProbabilitiesError, UsageError
@@ -43,6 +43,7 @@ def convert_folder(
     to: Kind = "store",
     dataset: Path | None = None,
     remove_source: bool = False,
+    overwrite: bool = False,
     n_processes: int | None = None,
     part: Part | None = None,
     executor: Executor | None = None,
@@ -57,6 +58,7 @@ def convert_folder(
         dataset: the dataset.json; found in the folder, or in the model folder of a validation
             folder, where it is not given. Not needed on the way back.
         remove_source: remove each source, and the pickle beside an npz, once its result was compared.
+        overwrite: replace files in `output` that hold other probabilities than the source.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
         part: of the cases, sorted by name, to convert alone.
         executor: to run the cases on instead of worker processes here, such as that of a cluster.
@@ -79,6 +81,7 @@ def convert_folder(
     if remove_source and _finish_killed_run(folder, output, to, data):
         return ()
     jobs = _jobs(folder, output, to, data, remove_source)
+    jobs = [replace(job, overwrite=overwrite) for job in jobs]
     jobs = part.select(jobs) if part else jobs
     try:
         _copy_companions(folder, output, dataset)

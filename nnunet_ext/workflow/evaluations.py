@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from nnunet_ext.overlap import foreground_names
 from nnunet_ext.subjects import find_subjects, units_of
 from nnunet_ext.volumes import find_ending, find_images
 from nnunet_ext.workers import default_processes, run_jobs
-from nnunet_ext.workflow.outcomes import keep_dataset_json
+from nnunet_ext.workflow.outcomes import check_dataset_json, keep_dataset_json
 
 CASES = "cases.csv"
 EVALUATION = "evaluation.json"
@@ -92,7 +92,8 @@ def run_evaluation(
         tolerance_mm: of the surface Dice; None compares no surfaces.
         missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
         n_processes: workers side by side; 0 is none but this process; None is one a processor.
-        overwrite: replace a `summary.json` in `output` that no evaluation of ours wrote.
+        overwrite: replace files in `output` that no evaluation of ours wrote, and a dataset.json of other
+            labels.
         on_pair: called with each case, why it failed or None, and the number of cases.
 
     Returns:
@@ -108,13 +109,17 @@ def run_evaluation(
     predicted = find_images(predictions, data.file_ending, scans=False)
     expected = find_images(references, data.file_ending, scans=False)
     _check_output(output, overwrite=overwrite)
+    if dataset:
+        check_dataset_json(dataset, output, overwrite=overwrite)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
     both = {case: (path, expected[case]) for case, path in predicted.items() if case in expected}
     values, compared = None, data
     if dataset is None:
         if not labels:
-            paths = [path for two in both.values() for path in two]
-            data = replace(data, labels=labels_of_values(_all_values(paths, n_processes)))
+            found, unread = _all_values(both, n_processes)
+            failed |= unread
+            both = {case: two for case, two in both.items() if case not in unread}
+            data = replace(data, labels=labels_of_values(found))
         values = data.labels.values[1:]
         compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
     pairs = [Pair(case, *two, compared, tolerance_mm, values) for case, two in both.items()]
@@ -148,7 +153,7 @@ def run_evaluation(
     )
     try:
         if dataset:
-            keep_dataset_json(dataset, output)
+            keep_dataset_json(dataset, output, overwrite=overwrite)
         _write(evaluation, data)
     except OSError as error:
         fault = f"{error.filename or output} was not written: {error.strerror or error}"
@@ -156,25 +161,41 @@ def run_evaluation(
     return evaluation
 
 
-def _all_values(paths: Sequence[Path], n_processes: int) -> set[int]:
-    """Every value of these files; those of a file that cannot be read are told when it is compared."""
-    outcomes = run_jobs(values_of, paths, n_processes)
-    found = {value for outcome in outcomes for value in outcome.result or ()} - {BACKGROUND}
+def _all_values(files: Mapping[str, tuple[Path, Path]], n_processes: int) -> tuple[set[int], dict[str, str]]:
+    """Every value of these files by case, and why the values of a case are not known."""
+    cases = {path: case for case, two in files.items() for path in two}
+    found: set[int] = set()
+    unread: dict[str, str] = {}
+    for outcome in run_jobs(values_of, list(cases), n_processes):
+        if outcome.result is None:
+            unread[cases[outcome.job]] = outcome.reason or "no reason"
+        else:
+            found.update(outcome.result)
+    found -= {BACKGROUND}
     if not found:
-        raise UsageError("None of the files holds a label: all voxels are 0, or no file can be read.")
-    return found
+        raise UsageError(
+            joined_faults(
+                "None of the files holds a label: all voxels are 0, or no file can be read.",
+                (f"{case}: {unread[case]}" for case in sorted(unread)),
+            )
+        )
+    return found, unread
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
-    """Make the folder, and refuse to replace nnU-Net's summary.json."""
+    """Make the folder, and refuse to replace nnU-Net's summary.json, or another's cases.csv."""
     make_folder(output)
     ours = has_keys("labels", "mean_over_labels", "cases")
     check_file(output / EVALUATION, ours, "an evaluation", overwrite=overwrite)
-    if not overwrite and (output / SUMMARY).exists() and not (output / EVALUATION).exists():
-        raise UsageError(
-            f"{output / SUMMARY} is there, and is of no evaluation of nnunet_ext but perhaps nnU-Net's. "
-            "Choose another folder with -o, or replace it with --overwrite."
-        )
+    if overwrite or (output / EVALUATION).exists():
+        return
+    for name in (SUMMARY, CASES):
+        if (output / name).exists():
+            perhaps = " but perhaps nnU-Net's" if name == SUMMARY else ""
+            raise UsageError(
+                f"{output / name} is there, and is of no evaluation of nnunet_ext{perhaps}. "
+                "Choose another folder with -o, or replace it with --overwrite."
+            )
 
 
 def run_comparison(
@@ -229,8 +250,6 @@ def _dataset_json_beside(*places: Path) -> Path | None:
 
 def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     names = foreground_names(dataset.labels)
-    _write_cases(evaluation, names, evaluation.folder / CASES)
-    write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
     content = {
         "labels": [asdict(label) for label in evaluation.labels],
         "mean_over_labels": {name: asdict(one) for name, one in evaluation.overall.items()},
@@ -242,7 +261,9 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
         "references_without_prediction": evaluation.unpredicted,
         "intervals_resample": evaluation.resampled,
     }
-    write_json(content, evaluation.folder / EVALUATION)
+    write_json(content, evaluation.folder / EVALUATION)  # first: it tells whose the others are after a kill
+    _write_cases(evaluation, names, evaluation.folder / CASES)
+    write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
 
 
 def _rows(case: PairScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:

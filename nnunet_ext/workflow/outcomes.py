@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nnunet_ext.errors import SubmissionError, UsageError
+from nnunet_ext.errors import DatasetError, SubmissionError, UsageError
 from nnunet_ext.files import written_whole
-from nnunet_ext.labels import Dataset
+from nnunet_ext.labels import Dataset, read_dataset
 from nnunet_ext.outputs import check_file, is_zip_of
 from nnunet_ext.parts import Part
 from nnunet_ext.workers import Outcome, run_jobs, run_jobs_on
@@ -94,10 +94,32 @@ def check_zip(zip_path: Path | None, dataset: Dataset, *, overwrite: bool) -> No
         check_file(zip_path, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
 
 
-def keep_dataset_json(dataset_file: Path, output: Path) -> None:
+def check_dataset_json(dataset_file: Path, output: Path, *, overwrite: bool) -> None:
+    """Refuse to write beside a dataset.json of other labels, by which later verbs would read the results.
+
+    Raises:
+        UsageError: there is one.
+    """
+    target = output / "dataset.json"
+    if overwrite or not target.exists():
+        return
+    try:
+        there = read_dataset(target).labels
+    except DatasetError:
+        return
+    wanted = read_dataset(dataset_file).labels
+    if there != wanted:
+        raise UsageError(
+            f"{target} has the labels {there.describe()}, but {dataset_file} has {wanted.describe()}, and "
+            "later verbs read what is beside them. Choose another folder with -o, or replace it with "
+            "--overwrite."
+        )
+
+
+def keep_dataset_json(dataset_file: Path, output: Path, *, overwrite: bool = False) -> None:
     """Copy the dataset.json beside the segmentations, where later verbs and nnU-Net's look for it."""
     target = output / "dataset.json"
-    if not target.exists():
+    if not target.exists() or (overwrite and not target.samefile(dataset_file)):
         with written_whole(target) as part:
             part.write_bytes(dataset_file.read_bytes())
 

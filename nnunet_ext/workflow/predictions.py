@@ -31,6 +31,7 @@ from nnunet_ext.workflow.cases import CaseRecord
 from nnunet_ext.workflow.cost import describe_cost, measured
 from nnunet_ext.workflow.outcomes import (
     OnCase,
+    check_dataset_json,
     check_no_zip_of_a_part,
     check_zip,
     collect,
@@ -121,14 +122,15 @@ def run_predict(
         PredictJob(data, steps, output, wide, case, channels[case], setup, digest, save) for case in chosen
     ]
     faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
-    check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
     check_zip(zip_path, data, overwrite=overwrite)
     finished, jobs = _without_finished(jobs)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
-    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)}
+    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)} | ours
     report = Report(output / report_name(PREDICT_REPORT, part), settings, ())
     report.begin()
-    keep_dataset_json(dataset_file, output)
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
     with measured() as cost:
         outcomes = _outcomes(jobs, setup, n_processes, executor)
         records = collect(outcomes, len(jobs), faulty, on_case)

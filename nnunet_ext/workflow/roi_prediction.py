@@ -17,7 +17,7 @@ from nnunet_ext.roi.settings import MARGIN_MM, BoxSettings, settings_of_model, v
 from nnunet_ext.trained import ModelFiles, find_model
 from nnunet_ext.volumes import find_channels
 from nnunet_ext.workflow.cost import describe_cost, measured
-from nnunet_ext.workflow.outcomes import keep_dataset_json, sorted_by_case
+from nnunet_ext.workflow.outcomes import check_dataset_json, keep_dataset_json, sorted_by_case
 from nnunet_ext.workflow.record import Report, describe_plan, describe_run
 from nnunet_ext.workflow.roi_stages import COARSE, Progress, Stages, in_silence
 from nnunet_ext.workflow.runs import check_apart
@@ -79,8 +79,11 @@ def run_roi_predict(
     if device is not None:
         check_device(device)
     channels = find_channels(scans, dataset.file_ending)
-    check_segmentations(output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite)
+    ours = check_segmentations(
+        output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite
+    )
     dataset_file = fine_model.folder / "dataset.json"
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
     described = describe_run(dataset_file, dataset.labels, ())
     described |= {
         "coarse": _described(coarse, coarse_labels),
@@ -88,10 +91,10 @@ def run_roi_predict(
         "boxes": settings.as_json(),
         "scans": str(scans),
         "device": device,
-    }
+    } | ours
     report = Report(output / ROI_REPORT, described, ())
     report.begin()
-    keep_dataset_json(dataset_file, output)
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
     stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
     with measured() as cost:
         cases = stages.draw(coarse, scans, channels, region)

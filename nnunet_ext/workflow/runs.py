@@ -29,6 +29,7 @@ from nnunet_ext.workflow.cases import (
 )
 from nnunet_ext.workflow.outcomes import (
     OnCase,
+    check_dataset_json,
     check_no_zip_of_a_part,
     check_zip,
     collect,
@@ -104,13 +105,18 @@ def run_ensemble(
             f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
         )
     chosen = part.select(found.cases) if part else found.cases
-    check_segmentations(output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite)
+    ours = check_segmentations(
+        output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite
+    )
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
     check_zip(zip_path, data, overwrite=overwrite)
-    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
+    settings = (
+        describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights) | ours
+    )
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
     report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, (), warnings)
     report.begin()
-    keep_dataset_json(dataset_file, output)
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
     n_processes = default_processes() if n_processes is None else n_processes
     share = Share(0, 1)
     if executor is None:
@@ -173,12 +179,15 @@ def run_postprocess(
     check_apart(output, [folder])
     jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
     jobs = part.select(jobs) if part else jobs
-    check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    check_dataset_json(dataset, output, overwrite=overwrite)
     report = Report(
-        output / report_name(POSTPROCESS_REPORT, part), describe_run(dataset, data.labels, resolved), ()
+        output / report_name(POSTPROCESS_REPORT, part),
+        describe_run(dataset, data.labels, resolved) | ours,
+        (),
     )
     report.begin()
-    keep_dataset_json(dataset, output)
+    keep_dataset_json(dataset, output, overwrite=overwrite)
     n_processes = default_processes() if n_processes is None else n_processes
     cases = collect(run_somewhere(postprocess_case, jobs, n_processes, executor), len(jobs), [], on_case)
     return replace(report, cases=cases).written()

@@ -44,9 +44,15 @@ def write_tuning(tuning: Tuning, plan_file: Path) -> None:
 
 def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, Row]:
     """The file of each candidate's plan: `equal_weights_post_processing.yaml`."""
-    return {
-        folder / f"{re.sub(r'[^a-z0-9]+', '_', row.name.lower()).strip('_')}.yaml": row for row in tuning.rows
-    }
+    files: dict[Path, Row] = {}
+    for row in tuning.rows:
+        stem = re.sub(r"[^a-z0-9]+", "_", row.name.lower()).strip("_") or "candidate"
+        path, number = folder / f"{stem}.yaml", 1
+        while path in files:  # members called `a-1` and `a_1`
+            number += 1
+            path = folder / f"{stem}_{number}.yaml"
+        files[path] = row
+    return files
 
 
 def write_candidates(tuning: Tuning, folder: Path, *, overwrite: bool = False) -> list[Path]:

@@ -37,8 +37,22 @@ def test_segmentations_of_others_are_not_replaced(tmp_path):
     with pytest.raises(UsageError, match=r"holds 1 files .*: b.nii.gz. .* --overwrite"):
         check_segmentations(tmp_path, ["a.nii.gz", "b.nii.gz"], overwrite=False)
     check_segmentations(tmp_path, ["b.nii.gz"], overwrite=True)
-    (tmp_path / "ensemble_report_1_of_2.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "ensemble_report_1_of_2.json").write_text("{}", encoding="utf-8")  # of an older version
     check_segmentations(tmp_path, ["b.nii.gz"], overwrite=False)
+
+
+def test_a_run_makes_only_its_own_segmentations_ours(tmp_path):
+    (tmp_path / "b.nii.gz").write_bytes(b"a prediction of nnU-Net")
+    first = check_segmentations(tmp_path, ["a.nii.gz"], overwrite=False)
+    (tmp_path / "a.nii.gz").write_bytes(b"ours")
+    (tmp_path / "ensemble_report_1of2.json").write_text(json.dumps(first), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds 1 files .*: b\.nii\.gz\. "):
+        check_segmentations(tmp_path, ["a.nii.gz", "b.nii.gz"], overwrite=False)
+    second = check_segmentations(tmp_path, ["c.nii.gz"], overwrite=False)
+    (tmp_path / "ensemble_report_1of2.json").write_text(json.dumps(second), encoding="utf-8")
+    (tmp_path / "c.nii.gz").write_bytes(b"ours")
+    check_segmentations(tmp_path, ["a.nii.gz", "c.nii.gz"], overwrite=False)
+    check_segmentations(tmp_path, ["b.nii.gz"], overwrite=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a link")

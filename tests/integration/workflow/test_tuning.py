@@ -127,8 +127,21 @@ def test_the_plan_of_every_candidate_is_written_on_request(tmp_path, capsys):
     names = {member.name for path in written for member in read_plan(path).members}
     assert names == set(models)
     (written[0]).write_text("members: {mine: x}", encoding="utf-8")
+    (tmp_path / "plan.yaml").unlink()
     assert main(command) == 2
     assert written[0].read_text(encoding="utf-8") == "members: {mine: x}"
+    assert (tmp_path / "plan.yaml").is_file()  # what took its time is not lost
+
+
+def test_members_of_nearly_the_same_name_have_a_candidate_each(tmp_path):
+    first, second = planted.write_models(tmp_path, NOISES, n_cases=4).values()
+    members = [f"a-1={first}", f"a_1={second}"]
+    plans = ["-o", str(tmp_path / "plan.yaml"), "--candidates", str(tmp_path / "all")]
+    assert main(["tune", "-m", *members, "-r", str(tmp_path / "ref"), *plans, "-np", "0"]) == 0
+    report = json.loads((tmp_path / "plan_tuning_report.json").read_text(encoding="utf-8"))
+    written = [path.name for path in (tmp_path / "all").iterdir()]
+    assert len(written) == len(report["candidates"])
+    assert {"a_1.yaml", "a_1_2.yaml"} <= set(written)
 
 
 def test_report_and_picture_lie_beside_the_plan(tuned):

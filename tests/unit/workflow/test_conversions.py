@@ -227,3 +227,28 @@ def test_no_part_of_a_part_is_written(tmp_path, predictions, monkeypatch):
     )
     convert_folder(predictions, tmp_path / "store", n_processes=0)
     assert seen and not [name for found in seen for name in found if name.count(".part-") > 1]
+
+
+def test_probabilities_of_others_are_not_replaced(tmp_path, predictions):
+    store, theirs = tmp_path / "store", tmp_path / "theirs"
+    convert_folder(predictions, store, n_processes=0)
+    assert not any(one.reason for one in convert_folder(predictions, store, n_processes=0))  # its own
+    write_dataset_json(theirs)
+    write_prediction(theirs, "a", softmax(3))
+    before = (theirs / "a.npz").read_bytes()
+    a, b = convert_folder(store, theirs, to="npz", n_processes=0)
+    assert "holds other probabilities" in a.reason
+    assert b.reason is None
+    assert (theirs / "a.npz").read_bytes() == before
+    a, _ = convert_folder(theirs, store, n_processes=0)
+    assert "holds other probabilities" in a.reason
+    done = convert_folder(store, theirs, to="npz", overwrite=True, n_processes=0)
+    assert not any(one.reason for one in done)
+
+
+def test_the_way_back_does_not_replace_an_npz_that_is_exacter(tmp_path, predictions):
+    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    before = (predictions / "a.npz").read_bytes()
+    a, _ = convert_folder(tmp_path / "store", predictions, to="npz", n_processes=0)
+    assert "holds other probabilities" in a.reason
+    assert (predictions / "a.npz").read_bytes() == before

@@ -10,7 +10,7 @@ import pytest
 from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.errors import SegmentationError
+from nnunet_ext.errors import SegmentationError, UsageError
 from nnunet_ext.subjects import Subjects, write_subjects
 from nnunet_ext.workflow.evaluations import run_evaluation
 
@@ -154,3 +154,37 @@ def test_intervals_resample_the_subjects_that_splits_was_told(folders, monkeypat
     assert said in " ".join(capsys.readouterr().out.split())
     evaluation = json.loads((root / "one" / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["intervals_resample"].startswith("3 subjects")
+
+
+def test_a_table_of_somebody_else_is_not_replaced(folders):
+    theirs = folders[0] / "out" / "cases.csv"
+    theirs.parent.mkdir()
+    theirs.write_text("my,notes", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"cases\.csv is there.*--overwrite"):
+        evaluate(folders)
+    assert theirs.read_text(encoding="utf-8") == "my,notes"
+    evaluate(folders, overwrite=True)
+    evaluate(folders)  # now ours
+
+
+def test_a_case_whose_values_are_no_labels_fails_where_all_values_count(folders):
+    root, _ = folders
+    reference = np.zeros(SHAPE, np.int16)
+    reference[0, 0, :2] = -1, 43
+    write_image(root / "ref" / "c.nii.gz", reference)
+    found = run_evaluation(root / "pred", root / "ref", root / "out", n_processes=0)
+    assert [case.case_id for case in found.cases] == ["a", "b"]
+    assert "c.nii.gz holds -1" in found.failed["c"]
+
+
+def test_a_dataset_json_of_other_labels_is_not_left_beside_the_scores(folders):
+    root, dataset = folders
+    evaluate(folders)
+    content = json.loads(dataset.read_text(encoding="utf-8"))
+    labels = content["labels"]
+    labels["left_ventricle"], labels["myocardium"] = labels["myocardium"], labels["left_ventricle"]
+    dataset.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"dataset\.json has the labels .* --overwrite"):
+        evaluate(folders)
+    evaluate(folders, overwrite=True)
+    assert json.loads((root / "out" / "dataset.json").read_text(encoding="utf-8")) == content

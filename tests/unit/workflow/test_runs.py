@@ -296,3 +296,18 @@ def test_a_pipe_in_place_of_properties_is_passed_over(tmp_path):
     os.mkfifo(tmp_path / "m0" / "a.pkl")
     report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
     assert report.ok and "is a named pipe" in report.cases[0].notes[0]
+
+
+def test_results_do_not_get_under_a_dataset_json_of_other_labels(tmp_path):
+    dataset = write_dataset_json(tmp_path)
+    write_image(tmp_path / "in" / "a.nii.gz", np.zeros((3, 4, 5), np.uint8))
+    write_dataset_json(tmp_path / "out", {"background": 0, "tumour": 1})
+    before = (tmp_path / "out" / "dataset.json").read_bytes()
+    with pytest.raises(UsageError, match=r"has the labels .* --overwrite"):
+        run_postprocess(tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0)
+    assert (tmp_path / "out" / "dataset.json").read_bytes() == before
+    assert not list((tmp_path / "out").glob("*report*"))
+    run_postprocess(
+        tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0, overwrite=True
+    )
+    assert (tmp_path / "out" / "dataset.json").read_bytes() == dataset.read_bytes()
