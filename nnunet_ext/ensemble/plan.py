@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def expand_folder(pattern: str, base: Path) -> list[Path]:
     path = at_home(Path(pattern))
     path = path if path.is_absolute() else base / path
     if "*" not in pattern:
-        return [path] if path.is_dir() else []
+        return [path] if os.path.isdir(path) else []  # noqa: PTH112, a name that is too long is none
     anchor = Path(path.anchor)
     return sorted(match for match in anchor.glob(str(path.relative_to(anchor))) if match.is_dir())
 

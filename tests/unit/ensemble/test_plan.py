@@ -206,3 +206,7 @@ def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path
 def test_a_trained_model_that_is_not_one_is_refused(tmp_path, member, part):
     with pytest.raises(PlanError, match=part):
         read_plan(write(tmp_path, f"members: {{m: {member}}}"))
+
+
+def test_a_name_that_no_disk_takes_is_no_folder(tmp_path):
+    assert expand_folder("é" * 300, tmp_path) == []
