@@ -77,12 +77,20 @@ def test_a_gpu_is_fine_busy_or_small():
     assert "gpu_memory_target" in found[2].advice
 
 
-def test_no_gpu_is_a_warning_that_tells_the_driver_from_the_build():
+def test_no_gpu_is_a_warning_that_tells_the_driver_from_the_build(monkeypatch):
+    monkeypatch.setattr(trial.shutil, "which", lambda name: None)
     (driver,) = findings(answer("device", answer={"devices": [], "built_for": "CUDA 12.8"}))
     (build,) = findings(answer("device", answer={"devices": [], "built_for": None}))
     assert (driver.severity, build.severity) == ("warning", "warning")
     assert "nvidia-smi" in driver.advice
     assert "built for CPUs alone" in build.seen
+
+
+def test_a_torch_for_cpus_beside_a_driver_is_an_error_with_what_to_type(monkeypatch):
+    monkeypatch.setattr(trial.shutil, "which", lambda name: f"/usr/bin/{name}")
+    (found,) = findings(answer("device", answer={"devices": [], "built_for": None}))
+    assert found.severity == "error" and "NVIDIA driver" in found.seen
+    assert f"{sys.executable} -m pip install" in found.advice and "--index-url" in found.advice
 
 
 @pytest.mark.parametrize(("code", "how"), [(-11, "ended with code -11"), (None, "took too long")])
