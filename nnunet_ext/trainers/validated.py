@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from nnunet_ext.errors import NotReplaced
+from nnunet_ext.files import kept_beside, written_whole
 from nnunet_ext.overlap import foreground_names
 from nnunet_ext.trainers.early_stopping import is_new_best
 from nnunet_ext.trainers.loaders import Drawn
@@ -127,7 +130,14 @@ class Validated(Drawn):
         risen = {label: one[-1] for label, one in bests.items() if is_new_best(one, LEAST_LABEL_DICE)}
         if not risen:
             return
-        for label in risen:
-            self._save_state(self._bests[label].name)
+        first, *others = (self._bests[label] for label in risen)
+        self._save_state(first.name)
+        newest = kept_beside(first) if kept_beside(first).is_file() else first  # where it is held open
+        for other in others:
+            try:
+                with written_whole(other) as part:
+                    shutil.copyfile(newest, part)
+            except NotReplaced as error:
+                self.print_to_log_file(f"{other}: {error.strerror}. The training goes on.")
         told = ", ".join(f"{label} {dice:.4f}" for label, dice in risen.items())
         self.print_to_log_file(f"New best of single labels: {told}")

@@ -48,6 +48,7 @@ class Checkout:
         path = str(self.commands).replace("'", "''")
         before = f"Set-StrictMode -Version Latest\n$env:PATH = '{path}'\n$global:LASTEXITCODE = 0"
         line = f"{before}\n{command}\nexit $LASTEXITCODE"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
         return subprocess.run(
             [PWSH, "-NoProfile", "-NonInteractive", "-Command", line],
             capture_output=True,
@@ -55,7 +56,7 @@ class Checkout:
             encoding="utf-8",
             cwd=self.root,
             check=False,
-            env={**os.environ, "TERM": "dumb", "NO_COLOR": "1", **variables},
+            env={**inherited, "TERM": "dumb", "NO_COLOR": "1", **variables},
         )
 
 

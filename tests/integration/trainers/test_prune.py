@@ -165,7 +165,9 @@ def test_a_pyramid_is_refused(model, tmp_path):
 
 
 def test_a_folder_without_model_is_told_from_one_with(tmp_path):
-    with pytest.raises(DatasetError, match=r"plans\.json cannot be read: .* Name a trained model's folder"):
+    with pytest.raises(
+        DatasetError, match=r"plans\.json cannot be read now: .* Name a trained model's folder"
+    ):
         export(tmp_path, 1, tmp_path / "out")
 
 
