@@ -1,4 +1,4 @@
-"""The files of nnU-Net that are JSON: each read and checked in one place, before any of it is used.
+"""nnU-Net's JSON files, and the metadata of our store: each checked in one place, before any of it is used.
 
 Entries that nnU-Net or this package read must be of their type; others may be anything.
 
@@ -12,7 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+)
 
 from nnunet_ext.documents import check_content, read_json
 
@@ -103,6 +113,39 @@ class FingerprintJson(_Form):
     foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
 
 
+Sizes = Annotated[list[Size], Field(min_length=1, max_length=4)]
+Finite = Annotated[float, BeforeValidator(_whole), Field(allow_inf_nan=False)]
+
+
+class _StoredLabels(_Form):
+    names: list[StrictStr]
+    values: list[Number]
+    covered: list[Values]
+    is_regions: StrictBool
+
+
+class _StoredGeometry(_Form):
+    shape: Sizes
+    spacing: list[Length]
+    origin: list[Finite]
+    direction: list[Finite]
+
+
+class StoreMetadata(_Form):
+    """What a file of the compact store tells of its array."""
+
+    version: StrictInt
+    shape: Annotated[list[Size], Field(min_length=3, max_length=4)]
+    slab: Sizes
+    block: Sizes
+    summed: StrictBool
+    crc32: Annotated[list[list[Annotated[StrictInt, Field(ge=0)]]], Field(min_length=1)]
+    labels: _StoredLabels
+    geometry: _StoredGeometry | None
+    properties: dict[str, Any]
+    model: dict[str, Any] | None
+
+
 class Split(BaseModel):
     """A fold: the cases that it is trained on and validated on."""
 
@@ -188,6 +231,15 @@ def read_fingerprint_json(path: Path) -> dict[str, Any]:
         OSError: it does not exist, or cannot be opened now.
     """
     return _checked(path, lambda content: check_content(_adapter(FingerprintJson), content))
+
+
+def check_store_metadata(content: Any) -> None:
+    """Refuse what is no metadata of a file of the store.
+
+    Raises:
+        ValueError: it is not; says of each fault where it is and what was found.
+    """
+    check_content(_adapter(StoreMetadata), content)
 
 
 def read_splits_json(path: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,8 +41,9 @@ from factories import (
 from training_logs import LogWriter, epochs, write_checkpoint, write_fold, write_history_csv, write_summary
 
 from nnunet_ext.ensemble.plan_file import read_plan
-from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.evaluation.summary import read_summary
+from nnunet_ext.formats import read_fingerprint_json
 from nnunet_ext.integrity.facts import FileJob, read_facts
 from nnunet_ext.integrity.journal import read_journal
 from nnunet_ext.labels import labels_of, read_dataset
@@ -50,8 +52,10 @@ from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import placement_of_properties
 from nnunet_ext.probabilities.properties import read_properties
+from nnunet_ext.probabilities.store_format import END
 from nnunet_ext.probabilities.store_writing import write_array
-from nnunet_ext.report.finding import find_folds
+from nnunet_ext.report.finding import FoldFolder, find_folds
+from nnunet_ext.report.hiding import hidden_for
 from nnunet_ext.report.processes import Processes
 from nnunet_ext.report.runs import RunReader
 from nnunet_ext.report.sources import read_checkpoint, read_history_csv
@@ -66,6 +70,7 @@ from nnunet_ext.submission.verify import verify_archive
 from nnunet_ext.trained import read_plans
 from nnunet_ext.trainers.resolution import resolve_settings
 from nnunet_ext.trainers.settings import ExtSettings
+from nnunet_ext.training_process import read_process
 from nnunet_ext.volumes import read_geometry, read_segmentation
 
 LIMIT_S, LIMIT_BYTES = 10.0, 1 << 30
@@ -229,6 +234,14 @@ def _probabilities(whole: np.ndarray) -> Callable[[Path], None]:
     return read
 
 
+def _metadata(path: Path) -> None:
+    """Who has made up the check sums, too, may tell other numbers; the read must end."""
+    file = open_probabilities(path)
+    assert file.placement is None or len(file.placement.shape) == 3
+    for block in file.blocks(file.layout()):
+        assert np.isfinite(block).all()
+
+
 def _properties(path: Path) -> None:
     properties = read_properties(path)
     place = placement_of_properties(properties, (5, 7, 9))
@@ -260,6 +273,18 @@ def _fold(path: Path) -> None:
         assert all(value is None or math.isfinite(value) for value in values)
 
 
+def _hidden(path: Path) -> None:
+    fold = FoldFolder(path.parent, "Dataset001_A", "T", "P", "2d", "0")
+    assert isinstance(hidden_for(fold), str)
+
+
+def _fingerprint(path: Path) -> None:
+    try:
+        read_fingerprint_json(path)
+    except ValueError as error:  # which planning tells as an error of ours
+        raise DatasetError(str(error)) from error
+
+
 def _scores(path: Path) -> None:
     for read in (lambda one: read_summary(one).cases, lambda one: read_validation(one).cases):
         for labels in read(path).values():
@@ -288,6 +313,7 @@ def targets(folder: Path) -> dict[str, Target]:
     store = folder / "store" / "a.b2nd"
     write_array(store, probabilities, About(labels_of({"labels": LABELS}), geometry(), {}))
     add("store", store, _probabilities(probabilities))
+    add("store's metadata", store, _metadata, _changed_metadata)
     add("store of check", store, _facts("array"))
     for ending in (".nii", ".nii.gz", ".nrrd", ".mha"):
         image = write_image(folder / ending.strip(".") / f"a{ending}", labels)
@@ -354,6 +380,14 @@ def targets(folder: Path) -> dict[str, Target]:
         lambda p: read_boxes(p.parent),
     )
     document("tuning_report.json", _tuning(), read_tuning)
+    document("process.json", {"pid": 1, "began": 1.5, "host": "here", "log": "a.txt"}, read_process)
+    document("hidden.json", {"reason": "a trial"}, _hidden)
+    fingerprint = {
+        "spacings": [[1.0, 1.0, 1.0]] * 2,
+        "shapes_after_crop": [[4, 5, 6]] * 2,
+        "foreground_intensity_properties_per_channel": {"0": {"mean": 1.0, "std": 1.0}},
+    }
+    document("dataset_fingerprint.json", fingerprint, _fingerprint)
     members = {"m": {"folders": [str(npz.parent)], "weights": [1.0]}, "n": str(npz.parent)}
     plan = {"members": members, "weights": {"default": {"m": 1, "n": 0.5}}, "postprocess": ["keep_largest"]}
     document("plan.yaml", plan, _plan)
@@ -398,6 +432,15 @@ def _changed_member(data: bytes, chance: random.Random) -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(name, changed_bytes(inner, chance))
     return out.getvalue()
+
+
+def _changed_metadata(data: bytes, chance: random.Random) -> bytes:
+    """Change what a store tells of itself, and write it with its right check sums."""
+    n_text, _, mark, _ = END.unpack(data[-END.size :])
+    start = len(data) - END.size - n_text
+    text = changed_json(data[start : start + n_text], chance)
+    before = data[:start] + text + END.pack(len(text), zlib.crc32(text), mark, 0)[:-4]
+    return before + zlib.crc32(before).to_bytes(4, "little")
 
 
 def _plan(path: Path) -> None:

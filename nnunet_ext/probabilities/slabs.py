@@ -56,6 +56,11 @@ class Slabs:
             yield slice(first * plane, (first + planes) * plane)
 
     @property
+    def n_slabs(self) -> int:
+        """How many slabs a label is cut into."""
+        return math.prod(math.ceil(n / step) for n, step in zip(self.shape, self.size, strict=True))
+
+    @property
     def n_stored(self) -> int:
         """Voxels that one slab takes, those included that fill its last block."""
         return math.prod(math.ceil(n / step) * step for n, step in zip(self.size, self.block, strict=True))

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
+from nnunet_ext.documents import parse_json
 from nnunet_ext.errors import CannotReadNow, DamagedFile, ProbabilitiesError
 from nnunet_ext.files import check_name, check_regular
 
@@ -57,8 +58,9 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
             n_bytes = file.seek(0, 2)
             file.seek(max(0, n_bytes - END.size))
             n_text, crc, mark, crc_of_all = END.unpack(file.read().rjust(END.size))
-            file.seek(max(0, n_bytes - END.size - n_text))
-            text = file.read(n_text) if mark == MARK else b""
+            is_within = mark == MARK and n_text <= n_bytes - END.size
+            file.seek(n_bytes - END.size - n_text if is_within else 0)
+            text = file.read(n_text) if is_within else b""
     except FileNotFoundError:
         raise ProbabilitiesError(f"{path} does not exist.") from None
     except (CannotReadNow, DamagedFile) as error:
@@ -67,9 +69,16 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
         early = mark == FIRST_MARK
         what = "is of the store's first version" if early else "is truncated or none of this package's store"
         raise ProbabilitiesError(f"{path} ({n_bytes} bytes) {what}. Convert or predict that case again.")
+    if not is_within:
+        raise damaged(path, f"its metadata would have {n_text} bytes, and the file has {n_bytes}")
     if isal_zlib.crc32(text) != crc:
         raise damaged(path, "the CRC of its metadata differs")
-    content: dict[str, Any] = json.loads(text)
+    try:
+        content = parse_json(text.decode("utf-8"))
+    except ValueError as error:
+        raise damaged(path, f"its metadata: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+        raise damaged(path, "its metadata tell no version")
     if content["version"] > FORMAT_VERSION:
         raise ProbabilitiesError(
             f"{path} is of version {content['version']} of the store; this nnunet_ext reads versions up to "

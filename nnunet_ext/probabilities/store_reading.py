@@ -45,16 +45,19 @@ class StoredProbabilities:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256: str | None = None
+        from nnunet_ext.formats import check_store_metadata  # pydantic, only where a file is read
+
         content, self._crc = read_end(path)
         with self._damage_named():
+            check_store_metadata(content)
             self.about = About.from_json(content)
             self.shape = tuple(content["shape"])
             self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
-            self._voxels = list(self._slabs.voxels())
             self._summed: bool = content["summed"]
             self._checksums: list[list[int]] = content["crc32"]
-            if [len(row) for row in self._checksums] != [len(self._voxels)] * self.shape[0]:
+            if [len(row) for row in self._checksums] != [self._slabs.n_slabs] * self.shape[0]:
                 raise ValueError("checksums of other slabs")
+            self._voxels = list(self._slabs.voxels())
 
     @property
     def labels(self) -> Labels:

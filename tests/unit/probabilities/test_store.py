@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zlib
 
 import blosc2
 import numpy as np
@@ -14,7 +15,7 @@ from nnunet_ext.probabilities.about import About, Model
 from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.store_format import END, FIRST_MARK
+from nnunet_ext.probabilities.store_format import END, FIRST_MARK, pack_end
 from nnunet_ext.probabilities.store_reading import StoredProbabilities
 from nnunet_ext.probabilities.store_writing import write_array, write_store
 from nnunet_ext.probabilities.stream import Layout
@@ -293,3 +294,32 @@ def test_slabs_cover_every_voxel_once_in_order(shape):
 def test_slabs_whose_voxels_do_not_follow_each_other_are_refused(size):
     with pytest.raises(ValueError, match="do not cut"):
         Slabs((3, 4, 5), size, size)
+
+
+def test_metadata_that_claim_more_than_the_file_holds_are_damage(tmp_path):
+    path = tmp_path / "a.b2nd"
+    write_array(path, softmax(1), About(labels()))
+    data = path.read_bytes()
+    _, crc, mark, crc_of_all = END.unpack(data[-END.size :])
+    for claimed in (2**64 - 1, len(data)):
+        path.write_bytes(data[: -END.size] + END.pack(claimed, crc, mark, crc_of_all))
+        with pytest.raises(ProbabilitiesError, match=f"would have {claimed} bytes"):
+            StoredProbabilities(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"version": None}, {"shape": [4, 10**12, 7, 9]}, {"crc32": []}, {"labels": 3}, {"slab": [0, 7, 9]}],
+    ids=str,
+)
+def test_metadata_that_were_made_up_are_damage(tmp_path, changes):
+    path = tmp_path / "a.b2nd"
+    write_array(path, softmax(1), About(labels()))
+    data = path.read_bytes()
+    n_text, *_ = END.unpack(data[-END.size :])
+    start = len(data) - END.size - n_text
+    content = {**json.loads(data[start : start + n_text]), **changes}
+    body = data[:start] + pack_end(content)
+    path.write_bytes(body + zlib.crc32(body).to_bytes(4, "little"))
+    with pytest.raises(ProbabilitiesError, match="damaged"):
+        list(StoredProbabilities(path).blocks())
