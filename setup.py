@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["nnunet_ext", "nnunet_ext.*"]),
-    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py", "report/pages/templates/*"]},
+    package_data={"nnunet_ext": ["py.typed", "trainers/discovery/*.py", "report/templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "nnunetv2>=2.8,<3",
@@ -46,6 +46,7 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.6",
             "mypy>=1.11",
+            "import-linter>=2.17",
             "types-PyYAML",
             "types-psutil",
             "build",

@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 from scipy.ndimage import gaussian_filter
 
-from nnunet_ext.integrity.check import Check
-from nnunet_ext.paths import DatasetFolders
+from nnunet_ext.check.run import Check
+from nnunet_ext.nnunet.folders import DatasetFolders
 
 SHAPE = (96, 256, 256)
 MB = 1e6

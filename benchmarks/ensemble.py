@@ -28,8 +28,8 @@ import psutil
 from measure import Cost, ratios, run_measured, summary
 from scipy.ndimage import zoom
 
-from nnunet_ext.volumes import read_segmentation
-from nnunet_ext.workflow.conversions import convert_folder
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.probabilities.convert_folder import convert_folder
 
 SPACING = (2.0, 1.0, 1.0)
 

@@ -23,8 +23,8 @@ import psutil
 from measure import Cost, ratios, run_measured, summary
 from scipy.ndimage import zoom
 
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.volumes import write_segmentation
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import write_segmentation
 
 SPACING = (2.0, 1.0, 1.0)
 

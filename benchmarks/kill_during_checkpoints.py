@@ -29,7 +29,7 @@ import psutil
 import torch
 from dataset import CONFIGURATION, DATASET, prepare
 
-from nnunet_ext.files import PART_MARK
+from nnunet_ext.files.whole import PART_MARK
 from nnunet_ext.networks.checkpoint_file import read_checkpoint
 
 TRAINER = "nnUNetTrainerExt"

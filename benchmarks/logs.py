@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nnunet_ext.report.logs import LogParser, parse_log
-from nnunet_ext.report.sources import read_history_csv
+from nnunet_ext.monitoring.history_sources import read_history_csv
+from nnunet_ext.nnunet.training_log import LogParser, parse_log
 
 LABELS = ("myocardium", "left_ventricle", "right_ventricle")
 LOG_NAME = "training_log_2026_11_21_23_25_50.txt"

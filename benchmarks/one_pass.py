@@ -26,11 +26,10 @@ import numpy as np
 import psutil
 from measure import Cost, ratios, run_measured, summary
 
-from nnunet_ext.demo.dataset import DATASET_ID, FOLDS, cases_to_predict
-from nnunet_ext.demo.folder import PLANS, TRAINER, DemoFolder
+from nnunet_ext.demo.dataset import DATASET_ID, FOLDS, PLANS, TRAINER, DemoFolder, cases_to_predict
 from nnunet_ext.demo.steps import Training, model_steps
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
-from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 KEPT = (1, 2, 3)

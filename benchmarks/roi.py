@@ -32,12 +32,12 @@ import psutil
 from measure import Cost, run_measured
 from numpy.typing import NDArray
 
-from nnunet_ext.configurations.memory import estimate_gb
-from nnunet_ext.configurations.plans import read_plans
-from nnunet_ext.files import write_json, written_whole
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
-from nnunet_ext.volumes import write_segmentation
+from nnunet_ext.files.whole import write_json, written_whole
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import write_segmentation
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.nnunet.plans import read_plans
+from nnunet_ext.planning.memory import estimate_gb
 
 SHAPE, SPACING = (48, 72, 72), (2.5, 2.0, 2.0)
 LABELS = {"background": 0, "organ": 1, "lesion": 2}

@@ -24,11 +24,10 @@ import numpy as np
 import psutil
 from scipy.ndimage import zoom
 
-from nnunet_ext.labels import Labels
+from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.fixed_point import ERROR_BOUND, STEP
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
-from nnunet_ext.probabilities.store_writing import write_array
+from nnunet_ext.probabilities.store import StoredProbabilities, write_array
+from nnunet_ext.probabilities.store_format import ERROR_BOUND, STEP
 
 
 def main() -> int:

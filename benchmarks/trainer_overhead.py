@@ -29,7 +29,7 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 PLAIN, EXT = "nnUNetTrainer", "nnUNetTrainerExt"
 SEED = 20

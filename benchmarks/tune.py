@@ -23,15 +23,15 @@ from ensemble import Size, generate
 from measure import run_measured
 
 from nnunet_ext.ensemble.plan import Plan
-from nnunet_ext.ensemble.scoring import Scorer
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import read_dataset
-from nnunet_ext.overlap import joint_histogram, label_counts, n_values_of
+from nnunet_ext.ensemble.run import run_ensemble
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import read_segmentation, write_segmentation
+from nnunet_ext.metrics.overlap import joint_histogram, label_counts, n_values_of
+from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.probabilities.npz import NpzProbabilities
-from nnunet_ext.volumes import read_segmentation, write_segmentation
-from nnunet_ext.workflow.runs import run_ensemble
-from nnunet_ext.workflow.tuning_desk import read_cases
-from nnunet_ext.workflow.validation import find_validation
+from nnunet_ext.tuning.cases import read_cases
+from nnunet_ext.tuning.scoring import Scorer
+from nnunet_ext.tuning.validation import find_validation
 
 SPACING = (2.0, 1.0, 1.0)
 

@@ -29,7 +29,7 @@ import psutil
 import torch
 from unet_plus_plus_dice import PLANS, copy_raw, run
 
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 FOLDS = ("0", "1")

@@ -30,7 +30,7 @@ import psutil
 import torch
 from measure import Cost, run_measured
 
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 PLANS, CONFIGURATION = "nnUNetPlans", "3d_fullres"
 TRAINERS = {"PlainConvUNet": "nnUNetTrainerExt", "UNet++": "nnUNetTrainerUNetPlusPlus"}

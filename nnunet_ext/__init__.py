@@ -11,20 +11,20 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Geometry": "nnunet_ext.geometry",
-    "Labels": "nnunet_ext.labels",
+    "Geometry": "nnunet_ext.images.geometry",
+    "Labels": "nnunet_ext.nnunet.dataset_json",
     "Plan": "nnunet_ext.ensemble.plan",
     "equal_plan": "nnunet_ext.ensemble.plan",
     "fill_holes": "nnunet_ext.postprocess.holes",
     "keep_largest": "nnunet_ext.postprocess.components",
-    "read_dataset": "nnunet_ext.labels",
+    "read_dataset": "nnunet_ext.nnunet.dataset_json",
     "read_plan": "nnunet_ext.ensemble.plan_file",
     "remove_small": "nnunet_ext.postprocess.components",
-    "run_comparison": "nnunet_ext.workflow.evaluations",
-    "run_ensemble": "nnunet_ext.workflow.runs",
-    "run_evaluation": "nnunet_ext.workflow.evaluations",
-    "run_postprocess": "nnunet_ext.workflow.runs",
-    "run_tuning": "nnunet_ext.workflow.tuning",
+    "run_comparison": "nnunet_ext.metrics.evaluate",
+    "run_ensemble": "nnunet_ext.ensemble.run",
+    "run_evaluation": "nnunet_ext.metrics.evaluate",
+    "run_postprocess": "nnunet_ext.ensemble.run",
+    "run_tuning": "nnunet_ext.tuning.run",
     "submit_folder": "nnunet_ext.submission.submit",
     "verify_archive": "nnunet_ext.submission.verify",
 }

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from factories import geometry, write_image
 
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.paths import DatasetFolders
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.nnunet.folders import DatasetFolders
 
 NAME = "Dataset903_Damaged"
 SHAPE = (6, 11, 9)
@@ -529,7 +529,7 @@ def an_old_fold_beside_a_fold(folders):
 
 def main() -> int:
     """Damage a data set in each way and print what is found."""
-    from nnunet_ext.integrity.check import Check
+    from nnunet_ext.check.run import Check
 
     for name, one in DAMAGES.items():
         base = Path(sys.argv[1]) / name

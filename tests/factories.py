@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import Labels, labels_of
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 
 SHAPE = (5, 7, 9)
 LABELS = {"background": 0, "myocardium": 1, "left_ventricle": 2, "right_ventricle": 3}

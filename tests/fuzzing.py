@@ -40,38 +40,35 @@ from factories import (
 )
 from training_logs import LogWriter, epochs, write_checkpoint, write_fold, write_history_csv, write_summary
 
+from nnunet_ext.check.facts import FileJob, read_facts
+from nnunet_ext.check.quarantine.journal import read_journal
 from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.errors import DatasetError, NnunetExtError
-from nnunet_ext.evaluation.summary import read_summary
-from nnunet_ext.formats import read_fingerprint_json
-from nnunet_ext.integrity.facts import FileJob, read_facts
-from nnunet_ext.integrity.journal import read_journal
-from nnunet_ext.labels import labels_of, read_dataset
-from nnunet_ext.postprocess.step_list import resolve_steps
+from nnunet_ext.images.image import read_geometry, read_segmentation
+from nnunet_ext.metrics.summary import read_summary, read_validation
+from nnunet_ext.monitoring.hiding import hidden_for
+from nnunet_ext.monitoring.history_sources import read_checkpoint, read_history_csv
+from nnunet_ext.monitoring.processes import Processes
+from nnunet_ext.monitoring.run import RunReader
+from nnunet_ext.nnunet.dataset_json import labels_of, read_dataset
+from nnunet_ext.nnunet.forms import read_fingerprint_json
+from nnunet_ext.nnunet.model_folder import FoldFolder, find_folds, read_plans_content
+from nnunet_ext.nnunet.properties import read_properties
+from nnunet_ext.nnunet.splits import read_splits
+from nnunet_ext.nnunet.subjects import read_subjects
+from nnunet_ext.postprocess.steps import resolve_steps
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import placement_of_properties
-from nnunet_ext.probabilities.properties import read_properties
+from nnunet_ext.probabilities.store import write_array
 from nnunet_ext.probabilities.store_format import END
-from nnunet_ext.probabilities.store_writing import write_array
-from nnunet_ext.report.finding import FoldFolder, find_folds
-from nnunet_ext.report.hiding import hidden_for
-from nnunet_ext.report.processes import Processes
-from nnunet_ext.report.runs import RunReader
-from nnunet_ext.report.sources import read_checkpoint, read_history_csv
-from nnunet_ext.report.tunings import read_tuning
-from nnunet_ext.report.validation import read_validation
-from nnunet_ext.roi.folders import read_boxes
-from nnunet_ext.roi.settings import settings_of_model
-from nnunet_ext.splits.files import read_splits
+from nnunet_ext.roi.dataset import read_boxes, settings_of_model
 from nnunet_ext.splits.origins import subjects_by_table
-from nnunet_ext.subjects import read_subjects
 from nnunet_ext.submission.verify import verify_archive
-from nnunet_ext.trained import read_plans
-from nnunet_ext.trainers.resolution import resolve_settings
-from nnunet_ext.trainers.settings import ExtSettings
-from nnunet_ext.training_process import read_process
-from nnunet_ext.volumes import read_geometry, read_segmentation
+from nnunet_ext.trainers.record.process import read_process
+from nnunet_ext.trainers.settings.definition import ExtSettings
+from nnunet_ext.trainers.settings.resolution import resolve_settings
+from nnunet_ext.tuning.read_report import read_tuning
 
 LIMIT_S, LIMIT_BYTES = 10.0, 1 << 30
 WEIRD = (
@@ -372,7 +369,7 @@ def targets(folder: Path) -> dict[str, Target]:
     two = {"patch_size": [8, 8], "batch_size": 2, "spacing": [1.0, 1.0], "architecture": {
         "network_class_name": "a.B", "arch_kwargs": {"n_stages": 2}}}  # fmt: skip
     plans = {"plans_name": "nnUNetPlans", "configurations": {"2d": two, "2d_b4": {"inherits_from": "2d"}}}
-    document("plans.json", plans, read_plans)
+    document("plans.json", plans, read_plans_content)
     document("splits_final.json", [{"train": ["a", "b"], "val": ["c"]}] * 2, read_splits)
     document(
         "roi_boxes.json",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.paths import with_discovery
+from nnunet_ext.nnunet.folders import with_discovery
 
 DATA = Path(os.environ.get("NNUNET_EXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SOURCE = DATA / "hippocampus" / "Dataset004_Hippocampus"

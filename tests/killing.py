@@ -175,15 +175,6 @@ def _warm_up() -> None:
     import blosc2  # noqa: F401
     import SimpleITK  # noqa: F401
 
-    import nnunet_ext.cli.check
-    import nnunet_ext.cli.probabilities
-    import nnunet_ext.cli.splits
-    import nnunet_ext.cli.submit
-    import nnunet_ext.integrity.repair
-    import nnunet_ext.splits.audit
-    import nnunet_ext.submission.submit
-    import nnunet_ext.workflow.conversions  # noqa: F401
-
 
 def main(arguments: Sequence[str]) -> int:
     if arguments[0] == "--child":

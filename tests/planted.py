@@ -10,11 +10,11 @@ from factories import LABELS, geometry, write_dataset_json, write_image, write_p
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunet_ext.ensemble.contested import find_contested
-from nnunet_ext.ensemble.scoring import ScoredCase, Scorer
-from nnunet_ext.labels import Labels
-from nnunet_ext.overlap import joint_histogram, n_values_of
+from nnunet_ext.metrics.overlap import joint_histogram, n_values_of
+from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Layout, blocks_of
+from nnunet_ext.tuning.contested import find_contested
+from nnunet_ext.tuning.scoring import ScoredCase, Scorer
 
 SHAPE = (6, 22, 27)
 SIZES = {1: 4.5, 2: 3.5, 3: 3.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch  # before the child is there, so that it begins at once
 from nnunetv2.inference import predict_from_raw_data  # noqa: F401
 
-from nnunet_ext.workflow.predictions import run_predict
+from nnunet_ext.prediction.run import run_predict
 
 
 def predict(root: str, output: str) -> None:

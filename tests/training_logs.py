@@ -14,7 +14,7 @@ from typing import Any
 
 from factories import write_dataset_json
 
-from nnunet_ext.report.history import Epoch
+from nnunet_ext.nnunet.history import Epoch
 
 HEAD = """
 #######################################################################

@@ -24,7 +24,7 @@ def prepare(work: Path, device: str, *, is_small: bool, threads: int | None) -> 
     os.environ.setdefault("MPLCONFIGDIR", str(work / "matplotlib"))
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str(work / name)
-    from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
+    from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
     os.environ[TRAINER_VARIABLE] = with_discovery()
     import torch

@@ -129,7 +129,7 @@ def _plan(bench: Bench, models: Sequence[str], *, mirroring: bool) -> Path:
 def _ours(
     bench: Bench, plan: Path, scans: Path, name: str, on_case: Callable[..., None] = lambda *_: None
 ) -> Path:
-    from nnunet_ext.workflow.predictions import run_predict
+    from nnunet_ext.prediction.run import run_predict
 
     output = bench.work / "predict" / f"{name}_{time.monotonic_ns()}"
     run_predict(plan, scans, output, device=bench.device, on_case=on_case)

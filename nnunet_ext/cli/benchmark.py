@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
-from nnunet_ext.escaping import say
-from nnunet_ext.trainers.speed import Operator
+from nnunet_ext.files.escaping import say
+from nnunet_ext.trainers.benchmark.speed import Operator
 
 REQUIRED = ("dataset", "configuration")
 COUNTED = "n_iterations"  # here the steps to measure, whatever an epoch's are
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.errors import UsageError
-    from nnunet_ext.trainers.benchmark import BenchmarkOrder, check_order, run_benchmark
-    from nnunet_ext.workflow.trainings import check_training
+    from nnunet_ext.trainers.benchmark.run import BenchmarkOrder, check_order, run_benchmark
+    from nnunet_ext.trainers.run import check_training
 
     missing = [f"-{name[0]}" for name in REQUIRED if getattr(args, name) is None]
     if missing:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_operators(operators: Sequence[Operator]) -> None:
-    from nnunet_ext.report.tables import Table, print_table
+    from nnunet_ext.display.tables import Table, print_table
 
     rows = ((one.name, f"{one.own_s * 1000:.2f}", f"{one.share:.1%}", str(one.n_calls)) for one in operators)
     print_table(Table(("operator", "own ms", "share", "calls"), tuple(rows), "Costliest operators"))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_processes
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import printable, say, shell_quoted
+from nnunet_ext.files.escaping import printable, say, shell_quoted
 
 if TYPE_CHECKING:
-    from nnunet_ext.integrity.check import Check
-    from nnunet_ext.integrity.facts import FileJob
-    from nnunet_ext.integrity.findings import CheckReport, Finding
-    from nnunet_ext.integrity.repair import RepairReport
-    from nnunet_ext.paths import DatasetFolders
+    from nnunet_ext.check.facts import FileJob
+    from nnunet_ext.check.findings import CheckReport, Finding
+    from nnunet_ext.check.repair.run import RepairReport
+    from nnunet_ext.check.run import Check
+    from nnunet_ext.nnunet.folders import DatasetFolders
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 MAX_OF_A_KIND = 8
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb; exit code 1 where something would break a training."""
     if args.undo:
         return _undo(args.undo)
-    from nnunet_ext.files import write_json
-    from nnunet_ext.outputs import check_file, has_keys
+    from nnunet_ext.files.outputs import check_file, has_keys
+    from nnunet_ext.files.whole import write_json
 
     _check_usage(args)
     if args.json:
@@ -110,7 +110,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
-    from nnunet_ext.paths import DatasetFolders, find_dataset
+    from nnunet_ext.nnunet.folders import DatasetFolders, find_dataset
 
     if args.d:
         return [(find_dataset(dataset), f"-d {dataset}") for dataset in args.d]
@@ -124,8 +124,8 @@ def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
 
 def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport, bool]:
     """Check a data set, and repair it if told: scope, findings in the end, and whether all was done."""
+    from nnunet_ext.check.run import Check
     from nnunet_ext.errors import RepairError
-    from nnunet_ext.integrity.check import Check
 
     was_done = _settle(folders, only_tell=args.dry_run)
     with _progress() as on_file:
@@ -151,9 +151,8 @@ def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tup
 
 def _settle(folders: DatasetFolders, *, only_tell: bool) -> bool:
     """Name repairs that were killed, and end them; whether none is left halfway."""
+    from nnunet_ext.check.quarantine.settling import settle, sweep, unfinished
     from nnunet_ext.errors import RepairError
-    from nnunet_ext.integrity.leftovers import sweep
-    from nnunet_ext.integrity.settling import settle, unfinished
 
     was_done = True
     for journal in unfinished(folders):
@@ -183,8 +182,8 @@ def _repair(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
 ) -> tuple[CheckReport, bool]:
     """Repair, or tell what would be: the findings in the end, and whether no repair failed."""
-    from nnunet_ext.integrity.repair import planned, repair_dataset
-    from nnunet_ext.integrity.repairs import describe
+    from nnunet_ext.check.repair.run import planned, repair_dataset
+    from nnunet_ext.check.repairs import describe
 
     if args.dry_run:
         for repair in planned(report, raw=args.fix_raw):
@@ -200,10 +199,10 @@ def _set_spacing(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
 ) -> tuple[CheckReport, bool]:
     """Give cases another spacing, or tell what would be done."""
-    from nnunet_ext.integrity.repair import repair_as_told
-    from nnunet_ext.integrity.repairs import describe
-    from nnunet_ext.integrity.spacing import spacing_repairs
-    from nnunet_ext.integrity.survey import survey
+    from nnunet_ext.check.repair.run import repair_as_told
+    from nnunet_ext.check.repairs import describe
+    from nnunet_ext.check.rules.spacing import spacing_repairs
+    from nnunet_ext.check.survey import survey
 
     raw = survey(folders).raw
     if raw is None:
@@ -242,7 +241,7 @@ def _tell_repaired(repaired: RepairReport, folders: DatasetFolders) -> tuple[Che
 
 
 def _undo(journal: Path) -> int:
-    from nnunet_ext.integrity.quarantine import undo
+    from nnunet_ext.check.quarantine.quarantine import undo
 
     undone = undo(journal)
     say(f"{len(undone.restored)} files are back where they were.")

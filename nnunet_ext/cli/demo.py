@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.demo.steps import Training
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.demo.pipeline import run_demo
     from nnunet_ext.demo.progress import teller_for_stderr
-    from nnunet_ext.report.tables import dice_table, print_table
+    from nnunet_ext.display.tables import dice_table, print_table
 
     device = None if args.device == "auto" else args.device
     training = Training(args.epochs, args.iterations, device=device)

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from nnunet_ext.escaping import printable, say
+from nnunet_ext.files.escaping import printable, say
 from nnunet_ext.installation.doctor import examine
 from nnunet_ext.installation.findings import Diagnosis
 

@@ -15,8 +15,8 @@ from nnunet_ext.cli.options import (
     where,
 )
 from nnunet_ext.ensemble.plan import Plan, equal_plan
+from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import UsageError
-from nnunet_ext.workflow.runs import run_ensemble
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
-from nnunet_ext.installation.environment import environment_lines
-from nnunet_ext.installation.shells import SHELLS, Shell
+from nnunet_ext.files.escaping import say
+from nnunet_ext.installation.environment import SHELLS, Shell, environment_lines
 
 ON_WINDOWS = os.name == "nt"
 

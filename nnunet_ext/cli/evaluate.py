@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, named_progress
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 if TYPE_CHECKING:
-    from nnunet_ext.evaluation.comparison import Comparison
+    from nnunet_ext.display.tables import Table
+    from nnunet_ext.metrics.compare import Comparison
+    from nnunet_ext.metrics.evaluate import Evaluation
     from nnunet_ext.metrics.intervals import Interval
-    from nnunet_ext.report.tables import Table
-    from nnunet_ext.workflow.evaluations import Evaluation
 
 HEADINGS = {
     "dice": "Dice",
@@ -87,8 +87,8 @@ def _millimetres(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.report.tables import print_table
-    from nnunet_ext.workflow.evaluations import run_comparison, run_evaluation
+    from nnunet_ext.display.tables import print_table
+    from nnunet_ext.metrics.evaluate import run_comparison, run_evaluation
 
     if args.compare:
         if args.i or args.r:
@@ -143,7 +143,7 @@ def _tell_rest(evaluation: Evaluation) -> int:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """A row a label: how many cases hold it, the measures over those, and false alarms in the others."""
-    from nnunet_ext.report.tables import Table
+    from nnunet_ext.display.tables import Table
 
     measures = list(evaluation.overall)
     header = ("", "in reference", "in prediction", "missed", "false alarms", *map(HEADINGS.get, measures))
@@ -169,7 +169,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 
 def comparison_table(comparison: Comparison, a: str, b: str) -> Table:
     """A row a label: both means of Dice, the paired difference, and false alarms."""
-    from nnunet_ext.report.tables import NOTHING, Table
+    from nnunet_ext.display.tables import NOTHING, Table
 
     def number(value: float | None) -> str:
         return NOTHING if value is None else f"{value:.4f}"
@@ -197,7 +197,7 @@ def comparison_table(comparison: Comparison, a: str, b: str) -> Table:
 
 
 def _shown(one: Interval, signed: bool = False) -> str:
-    from nnunet_ext.report.tables import NOTHING
+    from nnunet_ext.display.tables import NOTHING
 
     if one.mean is None:
         return NOTHING

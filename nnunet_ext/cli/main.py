@@ -16,7 +16,7 @@ from typing import Any
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError, in_words, is_of_the_system
-from nnunet_ext.escaping import printable_lines, say
+from nnunet_ext.files.escaping import printable_lines, say
 
 VERBS = {
     "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from nnunet_ext.cli.results import FILTERS, add_choice, folder_of
-from nnunet_ext.escaping import say
-from nnunet_ext.report.monitor import Monitor, Snapshot, snapshot_record
-from nnunet_ext.report.results import chosen
+from nnunet_ext.files.escaping import say
+from nnunet_ext.monitoring.monitor import Monitor, Snapshot, snapshot_record
+from nnunet_ext.monitoring.results import chosen
 
 LOOKS_A_SECOND = 1
 
@@ -58,8 +58,8 @@ def _print_json(snapshot: Snapshot) -> None:
 
 def _print_once(snapshot: Snapshot, folder: Path) -> None:
     """What the screen shows; plain text where it goes to a file or another program."""
-    from nnunet_ext.report.screen import foot, plain_table, print_screen, remarks
-    from nnunet_ext.report.tables import as_text
+    from nnunet_ext.display.tables import as_text
+    from nnunet_ext.monitoring.screen import foot, plain_table, print_screen, remarks
 
     if sys.stdout.isatty():
         print_screen(snapshot, folder)
@@ -76,7 +76,7 @@ def _watch(monitor: Monitor, snapshot: Snapshot, every_s: float) -> Snapshot:
     from rich.console import Console
     from rich.live import Live
 
-    from nnunet_ext.report.screen import drawn, print_screen
+    from nnunet_ext.monitoring.screen import drawn, print_screen
 
     console = Console()
     with Live(console=console, screen=True, refresh_per_second=LOOKS_A_SECOND) as live:

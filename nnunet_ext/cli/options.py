@@ -14,10 +14,9 @@ from typing import TypedDict
 
 from nnunet_ext.ensemble.plan import expand_folder
 from nnunet_ext.errors import PlanError
-from nnunet_ext.escaping import printable, say
-from nnunet_ext.parts import Part
-from nnunet_ext.workflow.cases import CaseRecord
-from nnunet_ext.workflow.record import Report
+from nnunet_ext.files.escaping import printable, say
+from nnunet_ext.jobs.execution import Part
+from nnunet_ext.jobs.report import CaseRecord, Report
 
 SLOW_VERBS = ("predict",)
 
@@ -74,7 +73,7 @@ def _executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
     if not args.scheduler:
         yield None
         return
-    from nnunet_ext.cluster import connected
+    from nnunet_ext.jobs.execution import connected
 
     for name, value in vars(args).items():
         if isinstance(value, Path):
@@ -148,7 +147,7 @@ def named_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[st
     if not sys.stderr.isatty():
         yield _case_lines(verb) if is_slow else lambda case_id, reason, n_cases: None
         return
-    from nnunet_ext.progress import CaseBar
+    from nnunet_ext.jobs.progress import CaseBar
 
     bar = CaseBar(verb)
     try:

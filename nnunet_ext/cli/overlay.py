@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.workers import default_processes
-    from nnunet_ext.workflow.overlays import draw_jobs, overlay_jobs
+    from nnunet_ext.jobs.pool import default_processes
+    from nnunet_ext.report.case_overlays import draw_jobs, overlay_jobs
 
     jobs = overlay_jobs(args.i, args.s, args.r, args.o, args.d, overwrite=args.overwrite)
     n_processes = default_processes() if args.np is None else args.np

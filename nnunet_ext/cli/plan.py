@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from nnunet_ext.display.tables import Table, print_table
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS
-from nnunet_ext.report.tables import Table, print_table
 
 if TYPE_CHECKING:
     from nnunet_ext.planning.plan import Planned, PlannedConfiguration
@@ -76,7 +76,7 @@ def _stages(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; a data set that cannot be planned leaves the others to be."""
-    from nnunet_ext.planning.needs import find_plannable
+    from nnunet_ext.planning.choices import find_plannable
 
     if len(args.datasets) == 1:
         find_plannable(args.datasets[0])  # before seconds pass with the import of what follows

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_ext.documents import parse_yaml
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
+from nnunet_ext.files.documents import parse_yaml
+from nnunet_ext.files.escaping import say
 
 if TYPE_CHECKING:
-    from nnunet_ext.configurations.derive import Derived
-    from nnunet_ext.configurations.plans import Plans
+    from nnunet_ext.nnunet.plans import Plans
+    from nnunet_ext.planning.derive import Derived
 
 LISTED = ("configuration", "inherits from", "batch", "patch", "spacing in mm", "stages", "data")
 
@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.configurations.derive import Changes, derive
-    from nnunet_ext.configurations.plans import read_plans
-    from nnunet_ext.paths import find_dataset
+    from nnunet_ext.nnunet.folders import find_dataset
+    from nnunet_ext.nnunet.plans import read_plans
+    from nnunet_ext.planning.derive import Changes, derive
 
     folders = find_dataset(args.d)
     if folders.preprocessed is None:
@@ -103,8 +103,8 @@ def _no_value(text: str) -> Any:
 
 def _list(folder: Path) -> int:
     """List all plans; exit code 1 where one of them, or a configuration, cannot be read."""
-    from nnunet_ext.configurations.plans import find_plans
-    from nnunet_ext.report.tables import Table, print_table
+    from nnunet_ext.display.tables import Table, print_table
+    from nnunet_ext.nnunet.plans import find_plans
 
     found, faults = find_plans(folder)
     for plans in found:
@@ -139,8 +139,8 @@ def _row(plans: Plans, name: str) -> tuple[str, ...]:
 
 
 def _diff(folder: Path, args: argparse.Namespace) -> int:
-    from nnunet_ext.configurations.plans import compare, read_plans
-    from nnunet_ext.report.tables import Table, print_table
+    from nnunet_ext.display.tables import Table, print_table
+    from nnunet_ext.nnunet.plans import compare, read_plans
 
     resolved = []
     for text in args.diff:
@@ -155,7 +155,7 @@ def _diff(folder: Path, args: argparse.Namespace) -> int:
 
 
 def _show(plans: Plans, derived: Derived, parent: str) -> None:
-    from nnunet_ext.configurations.plans import compare
+    from nnunet_ext.nnunet.plans import compare
 
     say(f"{derived.name}, derived from {parent} of {plans.name}:")
     for key, old, new in compare(plans.resolve(parent), derived.resolved):
@@ -167,8 +167,8 @@ def _show(plans: Plans, derived: Derived, parent: str) -> None:
 
 def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
     """nnU-Net's estimate for parent and child; where torch or the network is missing, why there is none."""
-    from nnunet_ext.configurations.memory import estimate_gb
-    from nnunet_ext.labels import read_dataset
+    from nnunet_ext.nnunet.dataset_json import read_dataset
+    from nnunet_ext.planning.memory import estimate_gb
 
     path = plans.path.parent / "dataset.json"
     n_labels = len(read_dataset(path).labels)
@@ -186,7 +186,7 @@ def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
 
 
 def _write(plans: Plans, derived: Derived) -> None:
-    from nnunet_ext.files import write_json
+    from nnunet_ext.files.whole import write_json
 
     content = dict(plans.content)
     content["configurations"] = {**plans.configurations, derived.name: derived.entry}
@@ -195,7 +195,7 @@ def _write(plans: Plans, derived: Derived) -> None:
 
 
 def _print_commands(args: argparse.Namespace, derived: Derived, folder: Path) -> None:
-    from nnunet_ext.configurations.plans import needed_trainer
+    from nnunet_ext.nnunet.plans import needed_trainer
 
     plans = "" if args.p == "nnUNetPlans" else f" -p {args.p}"
     trainer = needed_trainer(derived.resolved)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, add_where, print_report, where
 from nnunet_ext.errors import PlanError
-from nnunet_ext.workflow.runs import run_postprocess
+from nnunet_ext.postprocess.run import run_postprocess
 
 
 class _AddStep(argparse.Action):

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.workflow.predictions import run_predict
+    from nnunet_ext.prediction.run import run_predict
 
     with where(args, "predict") as here:
         report = run_predict(

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, add_where, where
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.placement import Turn
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 MIB = 1 << 20
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from nnunet_ext.workflow.conversions import convert_folder
+    from nnunet_ext.probabilities.convert_folder import convert_folder
 
     with where(args, "convert") as here:
         records = convert_folder(

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.escaping import say
+from nnunet_ext.display.tables import Table, dice_table, print_table
+from nnunet_ext.files.escaping import say
 from nnunet_ext.pruning.choice import TOLERANCE
-from nnunet_ext.report.tables import Table, dice_table, print_table
 
 if TYPE_CHECKING:
+    from nnunet_ext.pruning.compare import BranchResult, Comparison
     from nnunet_ext.pruning.model import Model
-    from nnunet_ext.workflow.pruning import BranchResult, Comparison
 
 N_DIGITS = 4  # the tolerance has three
 MIB = 2**20
@@ -66,8 +66,8 @@ def _tolerance(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.devices import check_device
     from nnunet_ext.errors import UsageError
+    from nnunet_ext.networks.devices import check_device
 
     if args.o is None and not args.auto:
         raise UsageError("-o must name a new folder for the pruned model.")
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _compare(model: Model, args: argparse.Namespace) -> Comparison:
     from nnunet_ext.cli.options import case_progress
-    from nnunet_ext.workflow.pruning import compare_branches
+    from nnunet_ext.pruning.compare import compare_branches
 
     with case_progress("prune", is_slow=True) as on_case:
         comparison = compare_branches(model, args.device, args.tolerance, on_case)

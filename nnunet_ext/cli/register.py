@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 from nnunet_ext.installation.startup import register
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
 from nnunet_ext.cli.results import FILTERS, PATTERN_HELP
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.workers import default_processes
-    from nnunet_ext.workflow.reports import ReportRequest, write_report
+    from nnunet_ext.jobs.pool import default_processes
+    from nnunet_ext.report.run import ReportRequest, write_report
 
     request = ReportRequest(
         args.o,

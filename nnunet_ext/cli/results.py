@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import get_args
 
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
-from nnunet_ext.report.results import SortKey, chosen, model_record, models, ordered, run_record, write_csv
-from nnunet_ext.report.runs import Run, read_runs
-from nnunet_ext.report.states import State
+from nnunet_ext.files.escaping import say
+from nnunet_ext.monitoring.results import (
+    SortKey,
+    chosen,
+    model_record,
+    models,
+    ordered,
+    run_record,
+    write_csv,
+)
+from nnunet_ext.monitoring.run import Run, read_runs
+from nnunet_ext.monitoring.states import State
 
 PATTERN_HELP = "only those; * stands for any letters"
 FILTERS = (("-tr", "trainer"), ("-p", "plans"), ("-c", "configuration"), ("-f", "fold"))
@@ -74,7 +82,7 @@ def folder_of(args: argparse.Namespace) -> Path:
     Raises:
         UsageError: there is none.
     """
-    from nnunet_ext.report.finding import results_folder
+    from nnunet_ext.nnunet.folders import results_folder
 
     if args.i is None:
         return results_folder(args.d)
@@ -108,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_targets(args: argparse.Namespace) -> None:
     if not args.csv and (not args.json or str(args.json) == "-"):
         return
-    from nnunet_ext.outputs import begins_with, check_file, has_keys
+    from nnunet_ext.files.outputs import begins_with, check_file, has_keys
 
     if args.csv:
         ours = begins_with("dataset,trainer,plans,configuration")
@@ -118,7 +126,7 @@ def _check_targets(args: argparse.Namespace) -> None:
 
 
 def _mark(args: argparse.Namespace, folder: Path) -> int:
-    from nnunet_ext.report.hiding import find_marked, hide, unhide
+    from nnunet_ext.monitoring.hiding import find_marked, hide, unhide
 
     if args.hide and not (args.reason or "").strip():
         raise UsageError("--hide wants a --reason, which --show_hidden tells.")
@@ -134,8 +142,8 @@ def _mark(args: argparse.Namespace, folder: Path) -> int:
 
 def _hidden(folder: Path) -> dict[str, str]:
     """The reasons of hidden runs, by name."""
-    from nnunet_ext.report.finding import find_folds
-    from nnunet_ext.report.hiding import hidden_for
+    from nnunet_ext.monitoring.hiding import hidden_for
+    from nnunet_ext.nnunet.model_folder import find_folds
 
     reasons = {f"{fold.dataset} {fold.name}": hidden_for(fold) for fold in find_folds(folder)}
     return {name: reason for name, reason in reasons.items() if reason is not None}
@@ -153,7 +161,7 @@ def _tell_hidden(folder: Path, with_reasons: bool) -> None:
 def _write_json(runs: Sequence[Run], target: Path) -> None:
     import json
 
-    from nnunet_ext.files import write_json
+    from nnunet_ext.files.whole import write_json
 
     content = {
         "runs": [run_record(one) for one in runs],
@@ -166,8 +174,8 @@ def _write_json(runs: Sequence[Run], target: Path) -> None:
 
 
 def _print(runs: Sequence[Run], every: int | None) -> None:
-    from nnunet_ext.report.result_tables import evolution_table, result_tables
-    from nnunet_ext.report.tables import print_table
+    from nnunet_ext.display.tables import print_table
+    from nnunet_ext.monitoring.result_tables import evolution_table, result_tables
 
     tables = result_tables(runs) if every is None else [evolution_table(one, every) for one in runs]
     for i, table in enumerate(tables):

@@ -1,4 +1,4 @@
-"""`nnunet_ext roi build`, `predict` and `evaluate`: a coarse model says where, a fine one what."""
+"""`nnunet_ext roi build`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,159 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.evaluate import comparison_table
 from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, case_progress, print_report
-from nnunet_ext.cli.roi_build import add_build, add_region, run_build
-from nnunet_ext.escaping import say
+from nnunet_ext.errors import UsageError
+from nnunet_ext.files.escaping import say
 
 if TYPE_CHECKING:
-    from nnunet_ext.workflow.roi_evaluation import StageCost
+    from nnunet_ext.roi.build import Built
+    from nnunet_ext.roi.coarse import Coarse
+    from nnunet_ext.roi.evaluate import StageCost
+
+
+def add_build(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of `build`."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("-d", metavar="ID", help="data set to crop, by number or name")
+    source.add_argument("-i", type=Path, metavar="FOLDER", help="raw data set to crop, anywhere")
+    parser.add_argument(
+        "-o", required=True, metavar="ID", help="the new data set: a number, Dataset103_Name, or a folder"
+    )
+    around = parser.add_argument_group("what boxes are drawn around; the references unless given")
+    around.add_argument(
+        "--coarse",
+        type=Path,
+        metavar="FOLDER",
+        help="a trained model, whose validation segmentations are taken, or a folder of segmentations",
+    )
+    around.add_argument(
+        "-c", metavar="CONFIGURATION", help="that model by its configuration, such as 3d_lowres, with -d"
+    )
+    around.add_argument("-tr", default="nnUNetTrainer", metavar="TRAINER", help="its trainer")
+    around.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="its plans")
+    around.add_argument("-f", nargs="+", metavar="FOLD", help="its folds (default: all there are)")
+    around.add_argument("--whole", action="store_true", help="crop nothing: merge labels for a coarse model")
+    add_region(parser, "20 mm")
+    parser.add_argument(
+        "--jitter",
+        type=float,
+        default=10.0,
+        metavar="MM",
+        help="each face moves so far at most, at random, in mm; the organ stays inside",
+    )
+    parser.add_argument("--seed", type=int, default=12345, metavar="N", help="of that")
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        metavar="NEW=A,B",
+        help="labels that become one, as in liver=liver,tumour",
+    )
+    add_processes(parser)
+
+
+def add_region(parser: argparse.ArgumentParser, default_margin: str) -> None:
+    """Add what makes a box, which `build` and `predict` share."""
+    parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="MM",
+        help=f"around the region on every side, in mm (default: {default_margin})",
+    )
+    parser.add_argument(
+        "--roi_labels", nargs="+", metavar="LABEL", help="that make the region (default: all)"
+    )
+    parser.add_argument(
+        "--components",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many of a segmentation's largest components count, such as 2 for kidneys",
+    )
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Make the data set; 1 where cases are missing in it."""
+    from nnunet_ext.roi.build import run_roi_build
+    from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, target_folder
+    from nnunet_ext.roi.merging import parse_merges
+
+    source = _source(args)
+    n_done = 0
+
+    def tell(case_id: str, reason: str | None, n_cases: int) -> None:
+        nonlocal n_done
+        n_done += 1
+        say(f"[{n_done}/{n_cases}] {case_id}{': FAILED' if reason else ''}", file=sys.stderr)
+
+    built = run_roi_build(
+        source,
+        target_folder(args.o, source, "Merged" if args.whole else "ROI"),
+        coarse=_coarse(args, source),
+        settings=BoxSettings(
+            MARGIN_MM if args.margin is None else args.margin, tuple(args.roi_labels or ()), args.components
+        ),
+        jitter_mm=args.jitter,
+        seed=args.seed,
+        merges=parse_merges(args.merge or ()),
+        whole=args.whole,
+        n_processes=args.np,
+        on_case=tell,
+    )
+    return _tell_built(built)
+
+
+def _source(args: argparse.Namespace) -> Path:
+    from nnunet_ext.nnunet.folders import find_dataset
+
+    if args.i:
+        if not args.i.is_dir():
+            raise UsageError(f"-i {args.i} is no folder. Name that of a raw data set.")
+        return Path(args.i)
+    raw = find_dataset(args.d).raw
+    if raw is None:
+        raise UsageError(f"-d {args.d}: there is no raw data of it below nnUNet_raw, which is to be cropped.")
+    return raw
+
+
+def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
+    from nnunet_ext.nnunet.dataset_json import read_dataset
+    from nnunet_ext.roi.coarse import find_coarse, model_folder
+
+    if sum(map(bool, (args.coarse, args.c, args.whole))) > 1:
+        raise UsageError("--coarse, -c and --whole exclude each other: name one, or none for the references.")
+    if args.c and not args.d:
+        raise UsageError(
+            "-c names a model of the data set that -d names. With -i, name its folder: --coarse."
+        )
+    if not args.coarse and not args.c:
+        return None
+    place = args.coarse or model_folder(args.d, args.tr, args.p, args.c)
+    return find_coarse(place, read_dataset(source / "dataset.json"), args.f or ())
+
+
+def _tell_built(built: Built) -> int:
+    from nnunet_ext.roi.build import shares_of_scans
+
+    for warning in built.warnings:
+        say(f"warning: {warning}", file=sys.stderr)
+    for case, reason in built.missing.items():
+        say(f"FAILED {case}: {reason}")
+    n_cases = len(built.cases) + len(built.missing)
+    before = f", {built.n_done_before} of them by an earlier run" if built.n_done_before else ""
+    say(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
+    for sentence in built.taken_along:
+        say(sentence)
+    if built.split_fault:
+        say(f"FAILED folds: {built.split_fault}")
+    shares = shares_of_scans(list(built.cases.values()))
+    if shares:
+        low, median, high = (f"{share:.1%}" for share in shares)
+        say(f"boxes hold {median} of their scans in the median, {low} to {high}: roi_boxes.json")
+    return 0 if built.ok else 1
+
 
 MIB = 1 << 20
+
+
 MODEL_HELP = "trained model's folder, from here or below nnUNet_results, or a YAML plan of trained models"
 
 
@@ -84,8 +230,7 @@ _PARTS = {
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from nnunet_ext.workflow.roi_models import plan_of_model
-    from nnunet_ext.workflow.roi_prediction import run_roi_predict
+    from nnunet_ext.roi.predict import plan_of_model, run_roi_predict
 
     report = run_roi_predict(
         plan_of_model(args.coarse, "--coarse"),
@@ -105,8 +250,8 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from nnunet_ext.report.tables import print_table
-    from nnunet_ext.workflow.roi_evaluation import run_roi_evaluation
+    from nnunet_ext.display.tables import print_table
+    from nnunet_ext.roi.evaluate import run_roi_evaluation
 
     evaluation = run_roi_evaluation(
         args.i, args.one_stage, args.r, args.o, dataset=args.d, n_processes=args.np, overwrite=args.overwrite

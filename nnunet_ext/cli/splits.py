@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_processes
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 if TYPE_CHECKING:
-    from nnunet_ext.paths import DatasetFolders
+    from nnunet_ext.nnunet.folders import DatasetFolders
+    from nnunet_ext.nnunet.splits import Split
+    from nnunet_ext.nnunet.subjects import Subjects
     from nnunet_ext.splits.audit import Audit
-    from nnunet_ext.splits.making import Split
-    from nnunet_ext.subjects import Subjects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; exit code 1 where the splits that are there have errors."""
-    from nnunet_ext.paths import find_dataset
+    from nnunet_ext.nnunet.folders import find_dataset
+    from nnunet_ext.nnunet.splits import read_splits
     from nnunet_ext.splits.audit import audit
     from nnunet_ext.splits.contents import foreground_of, read_contents
-    from nnunet_ext.splits.files import find_cases, read_splits
+    from nnunet_ext.splits.files import find_cases
 
     folders = find_dataset(args.d)
     path = args.s or _usual_place(folders)
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if subjects.path:
         say(f"subjects are those of {subjects.path}: {len({one.subject for one in origins})}")
     if args.picture:
-        from nnunet_ext.splits.picture import draw_audit
+        from nnunet_ext.splits.audit import draw_audit
 
         draw_audit(judged, args.picture)
         say(f"picture: {args.picture}")
@@ -100,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
 def _usual_place(folders: DatasetFolders) -> Path:
     import os
 
-    from nnunet_ext.paths import FOLDER_VARIABLES
-    from nnunet_ext.splits.files import SPLITS
+    from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+    from nnunet_ext.nnunet.splits import SPLITS
 
     if folders.preprocessed:
         return folders.preprocessed / SPLITS
@@ -121,8 +122,8 @@ def _subjects(
     Raises:
         UsageError: they are none, or splits are to be made and nothing is known of some cases.
     """
+    from nnunet_ext.nnunet.subjects import Subjects, find_subjects
     from nnunet_ext.splits.origins import SHOWN, subjects_by_pattern, subjects_by_table
-    from nnunet_ext.subjects import Subjects, find_subjects
 
     if args.subject_pattern:
         return subjects_by_pattern(cases, args.subject_pattern)
@@ -140,8 +141,8 @@ def _subjects(
 
 
 def _remember(subjects: Subjects, path: Path, n_subjects: int) -> None:
+    from nnunet_ext.nnunet.subjects import SUBJECTS
     from nnunet_ext.splits.files import remember_subjects
-    from nnunet_ext.subjects import SUBJECTS
 
     file = path.with_name(SUBJECTS)
     kept = remember_subjects(subjects, file)
@@ -167,7 +168,7 @@ def _write(splits: list[Split], path: Path, folders: DatasetFolders) -> None:
 
 
 def _print(judged: Audit, path: Path) -> None:
-    from nnunet_ext.report.tables import Table, print_table
+    from nnunet_ext.display.tables import Table, print_table
 
     rows = [("training cases", *map(str, judged.n_train)), ("validation cases", *map(str, judged.n_val))]
     for name, counts in judged.holding.items():

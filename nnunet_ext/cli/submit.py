@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_uint16
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.labels import read_dataset
+    from nnunet_ext.nnunet.dataset_json import read_dataset
+    from nnunet_ext.nnunet.raw import find_images
     from nnunet_ext.submission.submit import submit_folder
-    from nnunet_ext.volumes import find_images
 
     dataset = read_dataset(args.d)
     scans = find_images(args.r, dataset.file_ending)

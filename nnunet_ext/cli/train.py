@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 REQUIRED = ("dataset", "configuration", "fold")
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"{', '.join(missing)} must be given to train; --show needs none of them.")
     fields = {name: given[name] for name in Launch.__dataclass_fields__ if name in given}
-    from nnunet_ext.workflow.trainings import run_train
+    from nnunet_ext.trainers.run import run_train
 
     run_train(Launch(**fields, options=options))
     return 0

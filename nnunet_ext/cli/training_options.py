@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 
-from nnunet_ext.trainers.recipe_names import CODES
-from nnunet_ext.trainers.settings import ExtSettings, allowed
+from nnunet_ext.trainers.settings.definition import ExtSettings, allowed
+from nnunet_ext.trainers.settings.recipe_names import CODES
 
 
 def add_training(parser: argparse.ArgumentParser, default_fold: str | None = None) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, member_folders, named_progress
 from nnunet_ext.errors import UsageError
-from nnunet_ext.escaping import say
-from nnunet_ext.objective import ABSENT, OVER
+from nnunet_ext.files.escaping import say
+from nnunet_ext.metrics.objective import ABSENT, OVER
 
 if TYPE_CHECKING:
-    from nnunet_ext.report.tables import Table
-    from nnunet_ext.workflow.tuned import Tuning
+    from nnunet_ext.display.tables import Table
+    from nnunet_ext.tuning.result import Tuning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.objective import Objective
-    from nnunet_ext.outputs import check_file, make_folder
-    from nnunet_ext.report.finding import RESULTS_VARIABLE
-    from nnunet_ext.report.tables import print_table
-    from nnunet_ext.workflow.tuning import run_tuning
-    from nnunet_ext.workflow.tuning_report import is_tuned_plan, write_candidates
+    from nnunet_ext.display.tables import print_table
+    from nnunet_ext.files.outputs import check_file, make_folder
+    from nnunet_ext.metrics.objective import Objective
+    from nnunet_ext.nnunet.folders import RESULTS_VARIABLE
+    from nnunet_ext.tuning.report import is_tuned_plan, write_candidates
+    from nnunet_ext.tuning.run import run_tuning
 
     if args.candidates:
         make_folder(args.candidates)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.workflow.tuning_report import for_new_cases, picture_of, report_of, verdict, write_tuning
+    from nnunet_ext.tuning.report import for_new_cases, picture_of, report_of, verdict, write_tuning
 
     for sentence in verdict(tuning):
         say(sentence)
@@ -112,9 +112,9 @@ def _tell_rest(tuning: Tuning, plan: Path) -> int:
 
 def tables(tuning: Tuning) -> list[Table]:
     """Scores of all candidates; and each label's held-out Dice, over the cases that hold it."""
-    from nnunet_ext.overlap import foreground_names
-    from nnunet_ext.report.tables import Table, dice_table
-    from nnunet_ext.workflow.tuning_report import label_summaries
+    from nnunet_ext.display.tables import Table, dice_table
+    from nnunet_ext.metrics.overlap import foreground_names
+    from nnunet_ext.tuning.report import label_summaries
 
     header = ("", "held out", "SE", "fitted", "behind best", "may be chance")
     rows = [
@@ -143,7 +143,7 @@ def tables(tuning: Tuning) -> list[Table]:
 
 
 def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
-    from nnunet_ext.paths import dataset_folder
+    from nnunet_ext.nnunet.folders import dataset_folder
 
     if args.d and Path(args.d).is_file():
         return Path(args.d)
@@ -158,7 +158,7 @@ def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> P
 
 
 def _references(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
-    from nnunet_ext.workflow.validation import find_references
+    from nnunet_ext.tuning.validation import find_references
 
     if args.r:
         return Path(args.r)

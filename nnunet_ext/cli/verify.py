@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.escaping import say
+from nnunet_ext.files.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from nnunet_ext.labels import read_dataset
+    from nnunet_ext.nnunet.dataset_json import read_dataset
+    from nnunet_ext.nnunet.raw import find_images
     from nnunet_ext.submission.verify import verify_archive
-    from nnunet_ext.volumes import find_images
 
     dataset = read_dataset(args.d)
     verification = verify_archive(args.archive, dataset, find_images(args.r, dataset.file_ending))

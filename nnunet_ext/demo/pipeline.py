@@ -7,21 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ext.demo.dataset import FILE_ENDING, FOLDS, N_TEST, cases_to_predict
-from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
+from nnunet_ext.demo.dataset import CONFIGURATIONS, FILE_ENDING, FOLDS, N_TEST, DemoFolder, cases_to_predict
 from nnunet_ext.demo.progress import OnCount, Teller
 from nnunet_ext.demo.steps import Step, Training, model_steps
-from nnunet_ext.devices import check_device
+from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import StepFailed, UsageError
-from nnunet_ext.files import written_whole
-from nnunet_ext.label_overlap import Overlap
-from nnunet_ext.labels import Labels, read_dataset
-from nnunet_ext.report.dice import DiceSummary, case_dice, summarize
+from nnunet_ext.files.whole import written_whole
+from nnunet_ext.images.image import read_segmentation, read_voxels
+from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
+from nnunet_ext.metrics.overlap import case_dice
+from nnunet_ext.networks.devices import check_device
+from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
-from nnunet_ext.volumes import read_segmentation, read_voxels
-from nnunet_ext.workflow.runs import run_ensemble
 
 ENSEMBLE = "ensemble"
+
+
 # The finest scale counts double, but for the right ventricle, which few training cases show.
 WEIGHTS = """\
 weights:
@@ -29,6 +30,8 @@ weights:
   labels:
     right_ventricle: {2d: 1, 3d_lowres: 0.5, 3d_fullres: 1}
 """
+
+
 POSTPROCESS = """\
 postprocess:
   - keep_largest: {labels: [myocardium, left_ventricle, right_ventricle]}

@@ -14,21 +14,26 @@ from pathlib import Path
 
 from nnunet_ext.demo.commands import Command, run_command
 from nnunet_ext.demo.dataset import (
+    CONFIGURATIONS,
     DATASET,
     FILE_ENDING,
     FOLDS,
     N_TEST,
     N_TRAINING,
+    PLANS,
+    TRAINER,
+    DemoFolder,
     training_cases,
     write_dataset,
 )
-from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS, TRAINER, DemoFolder
 from nnunet_ext.demo.progress import OnCount
 from nnunet_ext.errors import StepFailed
-from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
-from nnunet_ext.workers import default_processes
+from nnunet_ext.jobs.pool import default_processes
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 MAX_PROCESSES = 4
+
+
 DEVICE_PROGRAM = """
 import torch
 found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.ensemble.plan import Member, Plan
-from nnunet_ext.files import is_junk
+from nnunet_ext.files.names import is_junk
 from nnunet_ext.probabilities.opening import ENDINGS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import PlanError, joined_faults
-from nnunet_ext.files import at_home
-from nnunet_ext.labels import Labels
-from nnunet_ext.trained import TrainedModel
+from nnunet_ext.files.names import at_home
+from nnunet_ext.files.whole import sha256_of
+from nnunet_ext.nnunet.dataset_json import Labels
+from nnunet_ext.nnunet.model_folder import TrainedModel
 
 Weights = Mapping[str, float]
 
@@ -151,3 +152,24 @@ def weight_faults(what: str, weights: Weights, names: Iterable[str]) -> list[str
     elif not missing and not any(weights.values()):
         faults.append(f"{what}: all are 0")
     return faults
+
+
+def describe_plan(plan: Plan, labels: Labels, weights: NDArray[np.float64]) -> dict[str, Any]:
+    """A plan's members with their folders or models, and each label's weights `(M, L)` as resolved."""
+    names = [member.name for member in plan.members]
+    return {
+        "plan": str(plan.file) if plan.file else None,
+        "plan_sha256": sha256_of(plan.file) if plan.file else None,
+        "members": {
+            member.name: {
+                "folders": [str(folder) for folder in member.folders],
+                "folder_weights": member.folder_weights,
+                "model": asdict(member.model) if member.model else None,
+            }
+            for member in plan.members
+        },
+        "weights": {
+            label: dict(zip(names, column.tolist(), strict=True))
+            for label, column in zip(labels.names, weights.T, strict=True)
+        },
+    }

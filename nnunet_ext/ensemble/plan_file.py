@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from nnunet_ext import documents
 from nnunet_ext.ensemble.plan import Member, Plan, expand_folder
 from nnunet_ext.errors import PlanError, joined_faults
-from nnunet_ext.files import written_whole
-from nnunet_ext.trained import TrainedModel
+from nnunet_ext.files import documents
+from nnunet_ext.files.whole import written_whole
+from nnunet_ext.nnunet.model_folder import TrainedModel
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -225,3 +225,11 @@ def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member
         folders += found
         weights += [weight] * len(found)
     return Member(name, tuple(folders), tuple(weights), model, member.previous_stage)
+
+
+def as_plan(plan: Plan | Path) -> Plan:
+    """The plan itself, or the one that the file holds."""
+    if isinstance(plan, Plan):
+        return plan
+
+    return read_plan(plan)

@@ -1,15 +1,76 @@
-"""The variables that nnU-Net reads, as lines for a shell to run."""
+"""Assignments of environment variables in the words of bash, cmd and PowerShell."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from nnunet_ext.files import at_home
-from nnunet_ext.installation.shells import Shell, assignment
-from nnunet_ext.paths import FOLDER_VARIABLES, TRAINER_VARIABLE, with_discovery
+from nnunet_ext.errors import UsageError
+from nnunet_ext.files.names import at_home
+from nnunet_ext.nnunet.folders import FOLDER_VARIABLES, TRAINER_VARIABLE, with_discovery
+
+Shell = Literal["bash", "cmd", "powershell"]
+
+
+SHELLS: tuple[Shell, ...] = get_args(Shell)
+
+
+# What cmd cannot be given between the quotes of `set "A=B"`; no Windows path holds any of them.
+NOT_FOR_CMD = re.compile(r'["\x00-\x1f]')
+
+
+# PowerShell ends a string at curly quotes too, and Windows decodes a pipe by the console's code page:
+# characters that are not plain ASCII go by their number.
+NOT_PLAIN = re.compile(r"([^\x20-\x7e]+)")
+
+
+def assignment(shell: Shell, name: str, value: str) -> str:
+    """One line that sets and exports a variable, whatever characters the value holds.
+
+    Args:
+        shell: `bash` (zsh reads the same), `cmd` (as a line of a batch file) or `powershell`.
+        name: the variable, a plain identifier.
+        value: its text, in bash with undecodable bytes as `os.environ` has them.
+
+    Returns:
+        The line without a line break at its end. That of PowerShell is ASCII.
+
+    Raises:
+        UsageError: the value holds what no line of cmd can: a double quote or a control character.
+    """
+    if shell == "bash":
+        return f"export {name}={shlex.quote(value)}"
+    if shell == "powershell":
+        return f"$env:{name} = {_powershell_string(value)}"
+    return _cmd_set(name, value)
+
+
+def _cmd_set(name: str, value: str) -> str:
+    if (bad := NOT_FOR_CMD.search(value)) is not None:
+        raise UsageError(
+            f"{name} would be {value!r}: cmd cannot be given {bad[0]!r}, and no Windows path holds it. "
+            f'Set it without: set "{name}=…"'
+        )
+    # A batch file takes a single % for the start of a variable.
+    return f'set "{name}={value}"'.replace("%", "%%")
+
+
+def _powershell_string(value: str) -> str:
+    parts = [_powershell_part(part) for part in NOT_PLAIN.split(value) if part]
+    # The first term decides what `+` means, so it is a string even where the value begins with a number.
+    return " + ".join(parts if parts and parts[0].startswith("'") else ["''", *parts])
+
+
+def _powershell_part(part: str) -> str:
+    if NOT_PLAIN.match(part) is None:
+        return "'" + part.replace("'", "''") + "'"
+    units = part.encode("utf-16-be", "surrogatepass").hex().upper()
+    return " + ".join(f"[char]0x{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 @dataclass(frozen=True)

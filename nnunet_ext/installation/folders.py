@@ -10,11 +10,17 @@ from pathlib import Path
 from nnunet_ext.errors import IS_WINDOWS
 from nnunet_ext.installation.findings import Finding
 from nnunet_ext.installation.machine import GIB
-from nnunet_ext.paths import FOLDER_VARIABLES
+from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
 
 LITTLE_ROOM_GIB = 20  # a preprocessed data set of some hundred CT scans, or a few trainings' checkpoints
+
+
 NO_ROOM_GIB = 1
+
+
 QUOTES = "\"'"
+
+
 READ_ONLY_IS_FINE = "nnUNet_raw"
 
 

@@ -16,9 +16,11 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from nnunet_ext.paths import discovery_folder, same_folder, trainer_folders
+from nnunet_ext.nnunet.folders import discovery_folder, same_folder, trainer_folders
 
 TRAINERS = ("nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping", "nnUNetTrainerExt")
+
+
 NO_SUCH_CLASS = "nnunet_ext_is_looking_whether_all_modules_here_import"
 
 

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Literal
 
 from nnunet_ext.errors import RegistrationError, UsageError
-from nnunet_ext.files import written_whole
+from nnunet_ext.files.whole import written_whole
 from nnunet_ext.installation.child import run_child
-from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 FILE_NAME = "nnunet_ext_trainers.pth"
+
+
 LONGEST_PROOF_S = 120.0
+
 
 # Whatever goes wrong here would greet every start of Python, so it only looks whether the folder is
 # there: one that an uninstalled package left behind is passed over. The names are handed to a function
@@ -34,6 +37,8 @@ LINE = (
     "os.environ.update({{name: os.pathsep.join(filter(None, [os.environ.get(name), folder]))}}))"
     "(os, {name!a}, {folder!a})\n"
 )
+
+
 PROOF = f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
 
 

@@ -15,15 +15,19 @@ from nnunet_ext.installation.child import run_child
 from nnunet_ext.installation.findings import Finding
 from nnunet_ext.installation.machine import GIB
 from nnunet_ext.installation.startup import find_startup_files
-from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder, same_folder, trainer_folders
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder, same_folder, trainer_folders
 
 # Like the command `nnUNetv2_train`, and unlike `-m`, this does not import from the current folder.
 PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); from nnunet_ext.installation.probe import main; main()"
 )
+
+
 TIMEOUT_S = 300  # from a slow network drive torch may take minutes to import
 
+
 LITTLE_GPU_GIB = 8
+
 
 Answer = dict[str, Any]
 

@@ -1,1 +1,1 @@
-"""Numbers on segmentations, each defined once."""
+"""Numbers on segmentations, each defined once; evaluation and comparison of predictions."""

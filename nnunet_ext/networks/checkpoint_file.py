@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.files import kept_beside, move, not_written_whole, written_whole
+from nnunet_ext.files.whole import kept_beside, move, not_written_whole, written_whole
 
 TORCH_WRITER = "inline_container"  # the source file of torch that its errors in writing name
+
+
 KEY = "nnunet_ext"  # of what this package records, in plain values
 
 

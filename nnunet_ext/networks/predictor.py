@@ -15,6 +15,7 @@ from nnunetv2.utilities.helpers import empty_cache
 
 GAUSSIAN_SIGMA, GAUSSIAN_SCALE = 1.0 / 8, 10.0  # nnU-Net's
 
+
 log = logging.getLogger(__name__)
 
 

@@ -1,14 +1,75 @@
-"""The planners there are and what they can be asked for, told without importing torch."""
+"""Planners that there are, and what planning needs, looked up before torch is imported."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.folders import find_dataset
+
 Supervision = Literal["nested", "pyramid"]
+
+
 SUPERVISIONS: tuple[Supervision, ...] = ("nested", "pyramid")
+
+
 PLANNERS = {
     "UNetPlusPlusPlanner": "nnUNetUNetPlusPlusPlans",
     "ResEncUNetPlusPlusPlanner": "nnUNetResEncUNetPlusPlusPlans",
 }
+
+
 MAX_STAGES = 6  # nnU-Net's 8 for 512 x 512 would be 28 nested nodes and 96 million weights
+
+
 MIN_STAGES = 2
+
+
+NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
+
+
+FINGERPRINT = "dataset_fingerprint.json"
+
+
+def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The name of a data set that can be planned.
+
+    Args:
+        dataset: number or name.
+        environment: the variables that name nnU-Net's folders.
+
+    Raises:
+        UsageError: a variable is not set, or no data set or several have that number.
+        DatasetError: it has no raw data or no fingerprint yet, or its dataset.json or fingerprint is damaged.
+    """
+    unset = [variable for variable in NEEDED_FOLDERS if not environment.get(variable)]
+    if unset:
+        raise UsageError(f"Not set: {', '.join(unset)}. Set nnU-Net's folders, as `nnunet_ext env` shows.")
+    found = find_dataset(dataset, environment)
+    if found.raw is None or not (found.raw / "dataset.json").is_file():
+        where = found.raw or environment["nnUNet_raw"]
+        raise DatasetError(f"{found.name} has no dataset.json in {where}: planning needs its raw data.")
+    read_dataset(found.raw / "dataset.json")
+    if found.preprocessed is None or not (found.preprocessed / FINGERPRINT).is_file():
+        raise DatasetError(
+            f"{found.name} has no fingerprint in {found.preprocessed or environment['nnUNet_preprocessed']}. "
+            f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
+        )
+    _check_fingerprint(found.preprocessed / FINGERPRINT, dataset)
+    return found.name
+
+
+def _check_fingerprint(path: Path, dataset: str) -> None:
+    from nnunet_ext.nnunet.forms import read_fingerprint_json  # pydantic, only where a file is read
+
+    try:
+        read_fingerprint_json(path)
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no fingerprint as nnU-Net needs it: {error}. Make it again: "
+            f"nnUNetv2_extract_fingerprint -d {dataset} --clean"
+        ) from error

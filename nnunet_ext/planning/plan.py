@@ -15,10 +15,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.planning import planners
-from nnunet_ext.planning.choices import MAX_STAGES, PLANNERS, Supervision
-from nnunet_ext.planning.needs import find_plannable
+from nnunet_ext.planning.choices import MAX_STAGES, PLANNERS, Supervision, find_plannable
 from nnunet_ext.planning.plans_file import plans_path
-from nnunet_ext.planning.preprocessed import PreprocessedData, find_preprocessed
+from nnunet_ext.planning.shared_data import PreprocessedData, find_preprocessed
 
 logger = logging.getLogger(__name__)
 

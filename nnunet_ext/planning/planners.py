@@ -17,14 +17,16 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.networks.architecture import first_stages
 from nnunet_ext.networks.unet_plus_plus import ResidualEncoderUNetPlusPlus, UNetPlusPlus
 from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS, Supervision
-from nnunet_ext.planning.depth import capped
 from nnunet_ext.planning.memory import RESERVED_SHARE, concatenation_units, heads_units
-from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_plans, set_aside
+from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_plans_if_there, set_aside
 from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
 
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -159,7 +161,7 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
             and self.overwrite_target_spacing is None
             and not self.suppress_transpose
         )
-        stock = read_plans(plans_path(self.folder, STOCK_PLANS))
+        stock = read_plans_if_there(plans_path(self.folder, STOCK_PLANS))
         for reason in share_data(plans, stock, is_as_stock=is_as_stock):
             logger.info("%s: %s", self.dataset_name, reason)
         path, planned = plans_path(self.folder, self.plans_identifier), set(plans["configurations"])
@@ -208,3 +210,20 @@ class ResEncUNetPlusPlusPlanner(UNetPlusPlusPlanner, ResEncUNetPlanner):
         # smallest batch, and every batch and patch beyond it is as before.
         self.UNet_reference_val_2d *= self.UNet_reference_val_corresp_bs_2d / self.UNet_min_batch_size
         self.UNet_reference_val_corresp_bs_2d = self.UNet_min_batch_size
+
+
+BOTTLENECK_KERNEL = 3  # of each axis, whatever the spacing: nnU-Net's rule
+
+
+def capped(arch_kwargs: Mapping[str, Any], max_stages: int) -> dict[str, Any]:
+    """The arguments of a network of `max_stages` stages, those of lowest resolution left out.
+
+    Args:
+        arch_kwargs: as nnU-Net plans them for `PlainConvUNet` or `ResidualEncoderUNet`.
+        max_stages: a network of so many stages or fewer is left as it is.
+    """
+    if arch_kwargs["n_stages"] <= max_stages:
+        return dict(arch_kwargs)
+    shallower = first_stages(arch_kwargs, max_stages)
+    *kernels, deepest = shallower["kernel_sizes"]
+    return {**shallower, "kernel_sizes": (*kernels, (BOTTLENECK_KERNEL,) * len(deepest))}

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext import trained
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.files import written_whole
+from nnunet_ext.files.whole import written_whole
+from nnunet_ext.nnunet.model_folder import read_plans_content
 from nnunet_ext.planning.shared_data import STOCK_PLANS
 
 
@@ -18,7 +18,7 @@ def plans_path(folder: Path, plans_name: str) -> Path:
     return folder / f"{plans_name}.json"
 
 
-def read_plans(path: Path) -> dict[str, Any] | None:
+def read_plans_if_there(path: Path) -> dict[str, Any] | None:
     """What a plans file says; None where there is no such file.
 
     Raises:
@@ -27,7 +27,7 @@ def read_plans(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return trained.read_plans(path)
+        return read_plans_content(path)
     except DatasetError as error:
         raise DatasetError(f"{error} Mend it or move it away.") from error
 
@@ -44,7 +44,7 @@ def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
         raise UsageError(
             f"{plans_name!r} cannot name plans: use letters, digits and - _ . + with no two _ in a row."
         )
-    there = read_plans(plans_path(folder, plans_name))
+    there = read_plans_if_there(plans_path(folder, plans_name))
     owner = "nnU-Net's own planner" if there is None else there.get("experiment_planner_used")
     if plans_name == STOCK_PLANS or (there is not None and owner != planner):
         raise UsageError(

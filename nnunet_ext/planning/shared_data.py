@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import pickle
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
 STOCK_PLANS = "nnUNetPlans"
+
+
 SHARED = ("2d", "3d_fullres")  # the spacing of 3d_lowres follows the patch, so that one is a plan's own
+
+
 OF_PLANS = ("image_reader_writer", "transpose_forward", "foreground_intensity_properties_per_channel")
+
+
 OF_CONFIGURATION = (
     "preprocessor_name",
     "spacing",
@@ -66,3 +80,82 @@ def share_data(plans: Mapping[str, Any], stock: Mapping[str, Any] | None, *, is_
             else:
                 planned["data_identifier"] = stock["configurations"][name]["data_identifier"]
     return reasons
+
+
+DATA_ENDINGS = (".b2nd", ".npz")
+
+
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True)
+class PreprocessedData:
+    """Training cases preprocessed for a configuration.
+
+    Attributes:
+        n_ready: cases that are there.
+        n_cases: cases of the data set.
+        fits: False where the case looked at has another shape than the plans give it, or is damaged.
+    """
+
+    n_ready: int
+    n_cases: int
+    fits: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing has to be preprocessed."""
+        return self.fits and self.n_ready == self.n_cases
+
+    def __str__(self) -> str:
+        if not self.fits:
+            return "not as planned"
+        if self.is_whole:
+            return "yes"
+        return f"{self.n_ready} of {self.n_cases}" if self.n_ready else "no"
+
+
+def find_preprocessed(
+    plans: PlansManager, configuration: str, folder: Path, case_ids: Collection[str]
+) -> PreprocessedData:
+    """Look for a configuration's data: every case's files, and the shape of one case.
+
+    The shape tells data of another spacing, left by earlier plans that used the same identifier.
+
+    Args:
+        plans: the data set's.
+        configuration: one of theirs.
+        folder: the data set's preprocessed folder.
+        case_ids: of the training cases.
+    """
+    data = folder / plans.get_configuration(configuration).data_identifier
+    ready = sorted(case_id for case_id in case_ids if _is_there(data, case_id))
+    fits = not ready or _has_planned_shape(plans, configuration, data, ready[0])
+    return PreprocessedData(len(ready), len(case_ids), fits)
+
+
+def _is_there(data: Path, case_id: str) -> bool:
+    names = (f"{case_id}{ending}" for ending in DATA_ENDINGS)
+    return (data / f"{case_id}.pkl").is_file() and any((data / name).is_file() for name in names)
+
+
+def _has_planned_shape(plans: PlansManager, configuration: str, data: Path, case_id: str) -> bool:
+    is_blosc2 = (data / f"{case_id}.b2nd").is_file()
+    reader = nnUNetDatasetBlosc2 if is_blosc2 else nnUNetDatasetNumpy
+    try:
+        image, _, _, properties = reader(str(data), [case_id]).load_case(case_id)
+        spacing = [properties["spacing"][axis] for axis in plans.transpose_forward]
+        shape = properties["shape_after_cropping_and_before_resampling"]
+    except DAMAGED:
+        return False
+    planned = plans.get_configuration(configuration).spacing
+    target = [*spacing[: len(spacing) - len(planned)], *planned]  # 2D leaves the slices' distance alone
+    return tuple(image.shape[1:]) == tuple(int(size) for size in compute_new_shape(shape, spacing, target))

@@ -9,10 +9,14 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.labels import BACKGROUND
+from nnunet_ext.nnunet.dataset_json import BACKGROUND
 
 Group = tuple[int, ...]
+
+
 Segmentation = NDArray[np.integer]
+
+
 # Sizes in voxels and group of each component -> which components stay.
 Choice = Callable[[NDArray[np.int64], NDArray[np.integer]], Any]
 

@@ -8,7 +8,7 @@ import fill_voids
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.labels import BACKGROUND
+from nnunet_ext.nnunet.dataset_json import BACKGROUND
 from nnunet_ext.postprocess.components import Group, Segmentation
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.networks.predictor import Predictor
-from nnunet_ext.trained import ModelFiles
+from nnunet_ext.nnunet.model_folder import ModelFiles
 
 SAID_LETTERS = 400  # of what torch says, which may be the name of every weight
+
 
 Weights = dict[str, Any]
 

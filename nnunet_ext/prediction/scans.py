@@ -15,8 +15,8 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import SegmentationError, is_of_the_system
+from nnunet_ext.images.image import check_image
 from nnunet_ext.prediction.models import LoadedModel
-from nnunet_ext.volumes import check_image
 
 # What a plan's configuration says of other things than the preprocessing of a scan.
 OF_OTHER_THINGS = frozenset(
@@ -26,6 +26,8 @@ OF_OTHER_THINGS = frozenset(
         "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs",
     }
 )  # fmt: skip
+
+
 OF_ALL_CONFIGURATIONS = ("transpose_forward", "foreground_intensity_properties_per_channel")
 
 

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.files import check_name, sync, written_whole
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import Labels
+from nnunet_ext.files.names import check_name
+from nnunet_ext.files.whole import sync, written_whole
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.nnunet.dataset_json import Labels
+from nnunet_ext.nnunet.properties import read_properties
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import straight_geometry
-from nnunet_ext.probabilities.properties import read_properties
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
-from nnunet_ext.probabilities.store_writing import write_store_to
+from nnunet_ext.probabilities.store import StoredProbabilities, write_store_to
+from nnunet_ext.probabilities.store_format import ERROR_BOUND
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 
 COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent

@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile, ProbabilitiesError
-from nnunet_ext.labels import Labels
+from nnunet_ext.images.streams import ZipEntry, zip_entries
+from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.placement import Placement
 from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
-from nnunet_ext.zips import ZipEntry, zip_entries
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 KEY = "probabilities"
+
+
 READ_BYTES = 1 << 18
+
+
 AGAIN = "Predict that case again with --save_probabilities."
+
+
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,

@@ -8,13 +8,20 @@ from typing import Literal
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.probabilities.npz import NpzProbabilities
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 NPZ = ".npz"
+
+
 STORE = ".b2nd"
+
+
 ENDINGS = (NPZ, STORE)
+
+
 KIND_VARIABLE = "nnUNet_probabilities"
+
 
 Kind = Literal["store", "npz"]
 

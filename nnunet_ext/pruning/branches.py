@@ -1,10 +1,11 @@
-"""The branches of a trained UNet++: what each costs, and what each predicts of a case."""
+"""What a block of code takes: seconds, and memory at its peak."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,57 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_ext.devices import check_device
 from nnunet_ext.errors import DatasetError
+from nnunet_ext.jobs.cost import PeakMemory
+from nnunet_ext.networks.architecture import Architecture
+from nnunet_ext.networks.devices import check_device
 from nnunet_ext.networks.nested_decoder import Mode
-from nnunet_ext.networks.plans import Architecture
 from nnunet_ext.networks.predictor import Predictor
-from nnunet_ext.pruning.cost import Cost, measured
 from nnunet_ext.pruning.model import Model
 from nnunet_ext.pruning.validation import ValidationCase
+
+SAMPLE_S = 0.01
+
+
+@dataclass
+class Cost:
+    """Of a block, once it has ended.
+
+    Attributes:
+        elapsed_s: seconds, with what a GPU still had to do.
+        peak_bytes: what torch had allocated at most on a GPU of CUDA's; otherwise the resident memory of
+            this process at most, as far as samples tell.
+    """
+
+    elapsed_s: float = 0.0
+    peak_bytes: int = 0
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Cost]:
+    """Measure a block that computes on this device."""
+    cost = Cost()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        with _timed(cost):
+            yield cost
+            torch.cuda.synchronize(device)
+        cost.peak_bytes = int(torch.cuda.max_memory_allocated(device))
+        return
+    memory = PeakMemory(SAMPLE_S)
+    memory.start()
+    try:
+        with _timed(cost):
+            yield cost
+    finally:
+        cost.peak_bytes = memory.stop()
+
+
+@contextmanager
+def _timed(cost: Cost) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    cost.elapsed_s = time.perf_counter() - started
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,18 @@ from typing import Any
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import UsageError
-from nnunet_ext.files import PART_MARK, sha256_of, write_json
+from nnunet_ext.files.outputs import make_folder
+from nnunet_ext.files.whole import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
-from nnunet_ext.networks.pruning import pruned_state_dict
-from nnunet_ext.outputs import make_folder
-from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model
+from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model, pruned_state_dict
 
 # nnU-Net's own builds whatever network the plans name.
 TRAINER = "nnUNetTrainer"
+
+
 FINGERPRINT = "dataset_fingerprint.json"
+
+
 KEPT = ("inference_allowed_mirroring_axes", "current_epoch", "logging", "_best_ema")
 
 

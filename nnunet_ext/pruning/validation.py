@@ -17,12 +17,14 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.formats import read_splits_json
+from nnunet_ext.images.image import check_image
 from nnunet_ext.networks.checkpoint_file import KEY
+from nnunet_ext.nnunet.forms import read_splits_json
 from nnunet_ext.pruning.model import Model
-from nnunet_ext.volumes import check_image
 
 PREPROCESSED = "nnUNet_preprocessed"
+
+
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 
 

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
-from nnunet_ext.label_overlap import Overlap
-from nnunet_ext.report.dice import DiceSummary, mean_over_labels, summarize
-from nnunet_ext.report.results import models
-from nnunet_ext.report.runs import Run
+from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
+from nnunet_ext.monitoring.results import models
+from nnunet_ext.monitoring.run import Run
 
 ALL = "all"
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.geometry import Geometry
+from nnunet_ext.images.geometry import Geometry
 
 AXES = "zyx"
+
+
 Mask = NDArray[np.bool_]
 
 
@@ -146,3 +148,34 @@ def describe_box(box: Box, grid: Geometry) -> dict[str, Any]:
         "size_mm": [round(mm, 3) for mm in box.size_mm(grid.spacing)],
         "share_of_scan": round(box.n_voxels / math.prod(grid.shape), 6),
     }
+
+
+MAX_GROWTHS = 3
+
+
+LEAST_STEP_MM = 10.0
+
+
+def touched_faces(organ: Mask, box: Box, shape: Sequence[int]) -> tuple[Face, ...]:
+    """The faces of a box that an organ within it reaches, where the scan goes on beyond them.
+
+    Args:
+        organ: within the box alone.
+        box: where it lies in the scan.
+        shape: of the scan.
+    """
+    return tuple(
+        face
+        for face in box.faces
+        if not box.is_at_border(face, shape) and organ.take(-1 if face.at_end else 0, axis=face.axis).any()
+    )
+
+
+def grown(box: Box, faces: Sequence[Face], step_mm: float, grid: Geometry) -> Box:
+    """The box with these faces moved outwards by at least so many mm, cut off at the scan."""
+    return box.moved([(face, voxels_of(step_mm, grid.spacing[face.axis])) for face in faces], grid.shape)
+
+
+def step_mm(margin_mm: float, n_growths: int) -> float:
+    """How far faces move after so many growths: the margin, 10 mm at least, and twice as far each time."""
+    return max(margin_mm, LEAST_STEP_MM) * 2.0**n_growths

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
-from nnunet_ext.files import TIF_ENDINGS
-from nnunet_ext.labels import BACKGROUND
+from nnunet_ext.files.names import TIF_ENDINGS
+from nnunet_ext.images.image import check_image, write_image
+from nnunet_ext.nnunet.dataset_json import BACKGROUND
 from nnunet_ext.roi.boxes import Box
-from nnunet_ext.volumes import check_image, write_image
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from nnunet_ext.geometry import Geometry
+    from nnunet_ext.images.geometry import Geometry
 
 
 def check_ending(file_ending: str) -> None:

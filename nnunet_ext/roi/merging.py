@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import SegmentationError, UsageError
-from nnunet_ext.labels import BACKGROUND, Dataset
+from nnunet_ext.nnunet.dataset_json import BACKGROUND, Dataset
 
 BACKGROUND_NAME = "background"
+
+
 IGNORE_NAME = "ignore"
+
+
 RESERVED = (BACKGROUND_NAME, IGNORE_NAME)
+
 
 Merges = Mapping[str, tuple[str, ...]]
 

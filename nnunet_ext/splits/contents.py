@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.errors import SegmentationError, joined_faults
-from nnunet_ext.labels import Labels
-from nnunet_ext.voxels.image import read_image_facts
-from nnunet_ext.workers import default_processes, run_jobs
+from nnunet_ext.images.facts import read_image_facts
+from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.nnunet.dataset_json import Labels
 
 OnCase = Callable[[str, int], None]
 

@@ -6,15 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.files import sync, write_json, written_whole
-from nnunet_ext.labels import Labels, read_dataset
-from nnunet_ext.paths import DatasetFolders
+from nnunet_ext.files.whole import sync, write_json, written_whole
+from nnunet_ext.images.plain_images import CHANNEL_SUFFIX
+from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
+from nnunet_ext.nnunet.folders import DatasetFolders
+from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.splits import Split, read_splits
+from nnunet_ext.nnunet.subjects import Subjects, read_subjects, write_subjects
 from nnunet_ext.splits.contents import CaseFiles
-from nnunet_ext.splits.making import Split
-from nnunet_ext.subjects import Subjects, read_subjects, write_subjects
-from nnunet_ext.volumes import CHANNEL_SUFFIX, find_images
-
-SPLITS = "splits_final.json"
 
 
 def find_cases(folders: DatasetFolders, *, with_images: bool) -> tuple[list[CaseFiles], Labels]:
@@ -52,27 +51,6 @@ def _labels_folder(folders: DatasetFolders, home: Path) -> Path:
     raw = home / "labelsTr"
     copies = folders.preprocessed / "gt_segmentations" if folders.preprocessed else raw
     return raw if raw.is_dir() or not copies.is_dir() else copies
-
-
-def read_splits(path: Path) -> list[Split]:
-    """Read a splits_final.json.
-
-    Raises:
-        UsageError: it does not exist.
-        DatasetError: it is no list of folds with `train` and `val`.
-    """
-    from nnunet_ext.formats import read_splits_json  # pydantic, only where a file is read
-
-    try:
-        return read_splits_json(path)
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist. Without --audit, splits are made.") from None
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise DatasetError(
-            f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is: {error}."
-        ) from error
 
 
 def write_splits(splits: list[Split], path: Path) -> Path | None:

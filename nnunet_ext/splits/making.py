@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.nnunet.splits import Split
+from nnunet_ext.nnunet.subjects import Origin
 from nnunet_ext.splits.balance import Traits, spread
 from nnunet_ext.splits.contents import CaseContent
-from nnunet_ext.subjects import Origin
 
-Split = dict[str, list[str]]
 SEED = 12345
 
 

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ext.documents import read_table
 from nnunet_ext.errors import UsageError
-from nnunet_ext.subjects import Origin, Subjects
+from nnunet_ext.files.documents import read_table
+from nnunet_ext.nnunet.subjects import Origin, Subjects
 
 COLUMNS = ("case", "subject", "site")
+
+
 SHOWN = 3
 
 

@@ -1,9 +1,12 @@
-"""Any folder of segmentations becomes a verified zip."""
+"""A flat zip whose bytes depend on nothing but its files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +17,45 @@ from nnunet_ext.errors import (
     NotReplaced,
     SegmentationError,
     SubmissionError,
+    UsageError,
     joined_faults,
 )
-from nnunet_ext.files import scratch_folder, written_whole
-from nnunet_ext.labels import Dataset
-from nnunet_ext.outputs import check_file, is_zip_of
-from nnunet_ext.submission.archive import write_archive
+from nnunet_ext.files.outputs import check_file, is_zip_of
+from nnunet_ext.files.whole import CHUNK_BYTES, scratch_folder, written_whole
+from nnunet_ext.images.image import as_labels, read_geometry, read_segmentation, write_segmentation
+from nnunet_ext.jobs.execution import Part
+from nnunet_ext.jobs.report import Report
+from nnunet_ext.nnunet.dataset_json import Dataset
+from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.submission.verify import Verification, verify_archive
-from nnunet_ext.volumes import as_labels, find_images, read_geometry, read_segmentation, write_segmentation
+
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+UNIX = 3
+
+
+READABLE_FILE = 0o100644 << 16
+
+
+def write_archive(files: Iterable[Path], target: Path) -> None:
+    """Write files, by name and without folders, into a zip.
+
+    Time stamps, permissions and the system's mark are fixed and the order is that of the names, so
+    the same files give the same bytes on every machine. Images are stored as they are: their
+    formats are compressed already.
+
+    Args:
+        files: of names that differ.
+        target: the zip; give a temporary path and move it to its name once it is verified.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(files, key=lambda path: path.name):
+            entry = zipfile.ZipInfo(path.name, EARLIEST)
+            entry.create_system = UNIX
+            entry.external_attr = READABLE_FILE
+            with path.open("rb") as source, archive.open(entry, "w", force_zip64=False) as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
 
 
 def submit_folder(
@@ -127,3 +161,43 @@ def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide:
     if wrong:
         raise SegmentationError(f"{source.name} holds {wrong}; the labels are {dataset.labels.describe()}.")
     write_segmentation(labels, scan, target, wide=wide)
+
+
+def check_no_zip_of_a_part(zip_path: Path | None, part: Part | None) -> None:
+    """Refuse to pack some of the cases.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if zip_path is not None and part is not None:
+        raise UsageError(
+            "--zip and --part exclude each other: one part is no submission. When all parts are done, pack "
+            "the folder with `nnunet_ext submit`."
+        )
+
+
+def check_zip(zip_path: Path | None, dataset: Dataset, *, overwrite: bool) -> None:
+    """Refuse to replace a file that is no zip of segmentations.
+
+    Raises:
+        UsageError: it is none, or nothing can be written there.
+    """
+    if zip_path is not None:
+        check_file(zip_path, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
+
+
+def with_zip(report: Report, zip_path: Path, dataset: Dataset, scans: Mapping[str, Path] | None) -> Report:
+    """Pack all segmentations of a run, and note in its report what became of that."""
+    if report.failed:
+        fault = f"{zip_path} was not written: {len(report.failed)} of {len(report.cases)} cases failed"
+        return replace(report, zip_fault=fault)
+
+    files = [report.path.parent / case.output for case in report.cases if case.output]
+    try:
+        verification = pack(files, zip_path, dataset, scans)
+    except (SubmissionError, OSError) as error:
+        return replace(report, zip_fault=str(error))
+    warnings = report.warnings + tuple(map(str, verification.findings))
+    if not scans:
+        warnings += ("the zip was not compared with the scans; name their folder with -r",)
+    return replace(report, zip_path=zip_path, warnings=warnings)

@@ -20,19 +20,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import DamagedFile, SegmentationError
-from nnunet_ext.files import CHUNK_BYTES, check_regular, is_junk, scratch_folder
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import BACKGROUND, Dataset
-from nnunet_ext.volumes import read_geometry, read_segmentation
-from nnunet_ext.voxels.nifti import BYTES_FOLLOW, NIFTI_ENDINGS, refusals
-from nnunet_ext.voxels.plain_images import is_plain
+from nnunet_ext.files.names import check_regular, is_junk
+from nnunet_ext.files.whole import CHUNK_BYTES, scratch_folder
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import read_geometry, read_segmentation
+from nnunet_ext.images.nifti import BYTES_FOLLOW, NIFTI_ENDINGS, refusals
+from nnunet_ext.images.plain_images import is_plain
+from nnunet_ext.nnunet.dataset_json import BACKGROUND, Dataset
 
 SHOWN_VALUES = 5
+
+
 MAX_ENTRIES = 10_000  # where no scans tell how many there should be
+
+
 ENTRIES_A_SCAN, SOME_ENTRIES = 10, 100
+
+
 MAX_VOXELS = 1 << 30  # where no scan tells how many there should be
+
+
 MAX_BYTES_A_VOXEL, SOME_BYTES = 8, 1 << 20
+
+
 ENCRYPTED = 0x1
+
+
 UNREADABLE = (SegmentationError, DamagedFile, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_ext.trainers.seeds import Stream, seed_of
+from nnunet_ext.trainers.policies.seeds import Stream, seed_of
 
 
 @contextmanager

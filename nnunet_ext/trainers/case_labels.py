@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.labels import Labels
-from nnunet_ext.probabilities.properties import read_properties
+from nnunet_ext.nnunet.dataset_json import Labels
+from nnunet_ext.nnunet.properties import read_properties
 
 N_READERS = 8  # the disk is waited for, not the processor
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.files import written_whole
+from nnunet_ext.files.whole import written_whole
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, replace_by_kept
 
 WEIGHTS = "trained_weights"  # beside the averaged ones, in what this package records

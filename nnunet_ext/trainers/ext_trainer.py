@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from nnunet_ext.trainers.averaged import Averaged
-from nnunet_ext.trainers.configured import Configured
-from nnunet_ext.trainers.continued import Continued
-from nnunet_ext.trainers.interruptible import Interruptible
-from nnunet_ext.trainers.limited import Limited
-from nnunet_ext.trainers.record.recorded import Recorded
-from nnunet_ext.trainers.settings import ExtSettings, TrainingSettings
-from nnunet_ext.trainers.start import Pretrained
-from nnunet_ext.trainers.stored import Stored
-from nnunet_ext.trainers.validated import Validated
+from nnunet_ext.trainers.mixins.averaging import Averaged
+from nnunet_ext.trainers.mixins.configured import Configured
+from nnunet_ext.trainers.mixins.continuation import Continued
+from nnunet_ext.trainers.mixins.interruption import Interruptible
+from nnunet_ext.trainers.mixins.limits import Limited
+from nnunet_ext.trainers.mixins.pretrained import Pretrained
+from nnunet_ext.trainers.mixins.record import Recorded
+from nnunet_ext.trainers.mixins.stored import Stored
+from nnunet_ext.trainers.mixins.validation import Validated
+from nnunet_ext.trainers.settings.definition import ExtSettings, TrainingSettings
 
 
 class nnUNetTrainerExt(

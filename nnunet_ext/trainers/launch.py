@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import SettingsError, UsageError
-from nnunet_ext.paths import TRAINER_VARIABLE, with_discovery
-from nnunet_ext.trainers.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
-from nnunet_ext.trainers.recipe_names import TRAINER, is_recipe, parse_recipe
-from nnunet_ext.trainers.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
-from nnunet_ext.trainers.settings import READERS
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.trainers.policies.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
+from nnunet_ext.trainers.settings.definition import READERS
+from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe, parse_recipe
+from nnunet_ext.trainers.settings.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
 # OpenMP's threads wait for work by spinning otherwise: beside other programs that made epochs 6 times longer.
 THREADS_THAT_SLEEP = ("OMP_WAIT_POLICY", "PASSIVE")
+
+
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 

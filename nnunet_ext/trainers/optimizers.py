@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.choices import OptimizerName
+from nnunet_ext.trainers.settings.choices import OptimizerName
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import functools
 
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-from nnunet_ext.trainers.recipe_names import is_recipe, parse_recipe
+from nnunet_ext.trainers.settings.recipe_names import is_recipe, parse_recipe
 from nnunet_ext.trainers.unet_plus_plus import nnUNetTrainerUNetPlusPlus
 
 BASES = {base.__name__: base for base in (nnUNetTrainerExt, nnUNetTrainerUNetPlusPlus)}

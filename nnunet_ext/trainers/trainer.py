@@ -24,11 +24,11 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import NnunetExtError, NotReplaced, in_words
-from nnunet_ext.files import remove_leftovers
+from nnunet_ext.files.whole import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
 from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.trainers.checkpoints import Progress, Summary, kept, read_summary
-from nnunet_ext.trainers.early_stopping import (
+from nnunet_ext.trainers.policies.early_stopping import (
     EarlyStopping,
     Verdict,
     earned_average,
@@ -36,13 +36,17 @@ from nnunet_ext.trainers.early_stopping import (
     nan_safe_average,
 )
 from nnunet_ext.trainers.ranks import device_of_rank, replaced, said_by_first, wrapped_for
-from nnunet_ext.trainers.resolution import ResolvedSettings, resolve_settings
-from nnunet_ext.trainers.settings import EarlyStoppingSettings, TrainingSettings
+from nnunet_ext.trainers.record.process import record_process
+from nnunet_ext.trainers.settings.definition import EarlyStoppingSettings, TrainingSettings
+from nnunet_ext.trainers.settings.resolution import ResolvedSettings, resolve_settings
 from nnunet_ext.trainers.validation_pool import Pools
-from nnunet_ext.training_process import record_process
 
 KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
+
+
 LONGEST_ENDING_S = 25.0  # batchgenerators gives its workers 10 s, twice
+
+
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 

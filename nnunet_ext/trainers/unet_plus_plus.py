@@ -10,9 +10,9 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.networks.plans import Architecture
+from nnunet_ext.networks.architecture import Architecture
 from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-from nnunet_ext.trainers.resolution import DEPTH_VARIABLE, MODE_VARIABLE
+from nnunet_ext.trainers.settings.resolution import DEPTH_VARIABLE, MODE_VARIABLE
 from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 

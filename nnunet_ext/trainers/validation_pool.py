@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
-from nnunet_ext.trainers.interruption import LEFT_TO_THE_PARENT
+from nnunet_ext.trainers.policies.interruption import LEFT_TO_THE_PARENT
 
 
 class ValidationPool:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the code and runs the tests in the checkout's `.venv`:  bash scripts/linux/test.sh [-m "not slow"] …
-# Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+# Arguments go to pytest. All five checks run, whatever one of them says; the exit code is 1 if one failed.
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh" || exit
 prepare_venv '.[tests]' || exit
@@ -14,6 +14,8 @@ check() {
 check ruff check
 check ruff format --check
 check mypy
+echo "== lint-imports" >&2
+"${python%/*}/lint-imports" --no-logo --no-cache || failed+=(lint-imports)
 check pytest "$@"
 
 [ ${#failed[@]} = 0 ] && exit

@@ -1,5 +1,5 @@
 # Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
-# Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+# Arguments go to pytest. All five checks run, whatever one of them says; the exit code is 1 if one failed.
 
 trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')
@@ -14,6 +14,9 @@ try {
         & $python -m @check
         if ($LASTEXITCODE -ne 0) { $failed += "$check" }
     }
+    Write-Host '== lint-imports'
+    & (Join-Path $venv 'Scripts\lint-imports.exe') --no-logo --no-cache
+    if ($LASTEXITCODE -ne 0) { $failed += 'lint-imports' }
 } finally {
     Pop-Location
 }

@@ -3,8 +3,7 @@ import zipfile
 
 import pytest
 
-from nnunet_ext.demo.dataset import cases_to_predict
-from nnunet_ext.demo.folder import CONFIGURATIONS, DemoFolder
+from nnunet_ext.demo.dataset import CONFIGURATIONS, DemoFolder, cases_to_predict
 from nnunet_ext.demo.pipeline import run_demo
 from nnunet_ext.demo.progress import LineTeller
 from nnunet_ext.demo.steps import Training

@@ -7,7 +7,7 @@ import pytest
 from hippocampus import NEEDS_DATA, SOURCE, run, write_raw
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.images.image import read_segmentation
 
 N_TRAINING, N_TEST = 10, 3
 TRAINER = "nnUNetTrainerEarlyStopping"

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from factories import write_image
 
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import read_segmentation
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "nt", reason="others are tested elsewhere")]
 

@@ -7,7 +7,7 @@ from damage import CASES, fold, image, preprocessed, write_data_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_ext.integrity.facts import FileJob, read_facts
+from nnunet_ext.check.facts import FileJob, read_facts
 
 positions = st.floats(0, 1, exclude_max=True)
 

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nnunet_ext.ensemble.decision import decide
-from nnunet_ext.ensemble.fusion import fuse
+from nnunet_ext.ensemble.fusion import decide, fuse
+from nnunet_ext.images.image import read_segmentation, write_segmentation
 from nnunet_ext.postprocess.components import keep_largest, remove_small
 from nnunet_ext.postprocess.holes import fill_holes
-from nnunet_ext.probabilities.fixed_point import ERROR_BOUND, dequantise, quantise
 from nnunet_ext.probabilities.npz import NpzProbabilities
+from nnunet_ext.probabilities.store_format import ERROR_BOUND, dequantise, quantise
 from nnunet_ext.probabilities.stream import Layout, blocks_of, checked, recut
-from nnunet_ext.volumes import read_segmentation, write_segmentation
 
 SHAPES = st.tuples(*[st.integers(1, 6)] * 3)
 SEEDS = st.integers(0, 2**32 - 1)

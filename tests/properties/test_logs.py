@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_logs import TRACEBACK, LogWriter, best_stated, epochs, float32
 
-from nnunet_ext.report.history import History
-from nnunet_ext.report.logs import LogParser, parse_log
+from nnunet_ext.nnunet.history import History
+from nnunet_ext.nnunet.training_log import LogParser, parse_log
 
 SOME = best_stated(epochs(4))
 PLAIN = LogWriter(float32).raw("n_epochs = 4 (default) \n").epochs(SOME).end().raw(TRACEBACK).text

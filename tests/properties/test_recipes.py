@@ -7,10 +7,10 @@ from typing import Literal, get_args, get_origin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_ext.trainers.recipe_names import CODES, format_recipe, parse_recipe
-from nnunet_ext.trainers.resolution import resolve_settings
-from nnunet_ext.trainers.schedulers import Schedule
-from nnunet_ext.trainers.settings import ExtSettings
+from nnunet_ext.trainers.policies.schedules import Schedule
+from nnunet_ext.trainers.settings.definition import ExtSettings
+from nnunet_ext.trainers.settings.recipe_names import CODES, format_recipe, parse_recipe
+from nnunet_ext.trainers.settings.resolution import resolve_settings
 
 KINDS = get_args(ExtSettings.model_fields["schedule"].annotation)
 

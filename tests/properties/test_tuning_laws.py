@@ -8,16 +8,15 @@ from hypothesis.extra import numpy as hnp
 from planted import scored
 from scipy import ndimage
 
-from nnunet_ext.ensemble.contested import find_contested
-from nnunet_ext.ensemble.decision import decide
-from nnunet_ext.ensemble.fusion import fuse
-from nnunet_ext.ensemble.scoring import Scorer
-from nnunet_ext.labels import Labels
-from nnunet_ext.overlap import joint_histogram, label_counts
+from nnunet_ext.ensemble.fusion import decide, fuse
+from nnunet_ext.metrics.overlap import joint_histogram, label_counts
+from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, VolumeFloor
-from nnunet_ext.postprocess.tables import tabulate
-from nnunet_ext.postprocess.tuning import trial_groups
 from nnunet_ext.probabilities.stream import Layout, blocks_of
+from nnunet_ext.tuning.contested import find_contested
+from nnunet_ext.tuning.postprocess import trial_groups
+from nnunet_ext.tuning.postprocess_tables import tabulate
+from nnunet_ext.tuning.scoring import Scorer
 
 SEEDS = st.integers(0, 2**32 - 1)
 BLOCKS = st.integers(1, 300)

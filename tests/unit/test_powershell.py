@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.installation.shells import assignment
+from nnunet_ext.installation.environment import assignment
 
 PWSH = shutil.which("pwsh")
 pytestmark = pytest.mark.skipif(PWSH is None, reason="no pwsh (PowerShell 7) is on the PATH")

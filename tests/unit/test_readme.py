@@ -10,9 +10,9 @@ from factories import softmax, write_dataset_json, write_image, write_prediction
 
 from nnunet_ext import errors
 from nnunet_ext.cli.main import VERBS, main
-from nnunet_ext.trainers.recipe_names import CODES, is_recipe, parse_recipe
-from nnunet_ext.trainers.resolution import PREFIX
-from nnunet_ext.trainers.settings import ExtSettings
+from nnunet_ext.trainers.settings.definition import ExtSettings
+from nnunet_ext.trainers.settings.recipe_names import CODES, is_recipe, parse_recipe
+from nnunet_ext.trainers.settings.resolution import PREFIX
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""

@@ -4,11 +4,13 @@ nnU-Net imports what lies in that folder as top-level modules and forgets them a
 in the package and are only shown here. A trainer with settings in its name is made when it is asked for.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-from nnunet_ext.trainers.recipe_names import is_recipe
 from nnunet_ext.trainers.recipes import trainer_class
+from nnunet_ext.trainers.settings.recipe_names import is_recipe
 from nnunet_ext.trainers.trainer import (
     nnUNetTrainerCustomEpochs,
     nnUNetTrainerEarlyStopping,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.documents import read_json
-from nnunet_ext.files import write_json
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.whole import write_json
 
 STARTS, CHANGED = "starts", "changed_settings"
 

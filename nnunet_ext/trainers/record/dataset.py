@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_ext.subjects import Subjects, subject_by_name
+from nnunet_ext.nnunet.subjects import Subjects, subject_by_name
 
 
 @dataclass(frozen=True)

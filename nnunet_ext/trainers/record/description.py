@@ -15,15 +15,17 @@ from torch import distributed
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.labels import labels_of
-from nnunet_ext.subjects import SUBJECTS, read_subjects
-from nnunet_ext.trainers import comparison
+from nnunet_ext.nnunet.dataset_json import labels_of
+from nnunet_ext.nnunet.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers.case_labels import cases_with_labels
+from nnunet_ext.trainers.policies import continuation as comparison
 from nnunet_ext.trainers.record.dataset import Split, describe_dataset
 from nnunet_ext.trainers.record.environment import command_line, describe_environment, gpu_names, versions
 from nnunet_ext.trainers.record.network import describe_network
 
 SPLIT_FILE = "splits_final.json"
+
+
 NNUNETS_FOLDS, NNUNETS_SEED = 5, 12345
 
 

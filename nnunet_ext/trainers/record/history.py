@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.files import written_whole
+from nnunet_ext.files.whole import written_whole
 
 DICE = "dice_"
 
@@ -35,6 +35,8 @@ class Measures:
 
 
 UNKNOWN = Measures()
+
+
 MEASURED = tuple(one.name for one in fields(Measures))
 
 

@@ -6,12 +6,17 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
+
+import torch
 
 from nnunet_ext.trainers.record.history import Measures
 
 MIB = 1 << 20
+
+
 SAMPLE_SECONDS = 0.5
 
 
@@ -129,3 +134,29 @@ class EpochMeter:
     def close(self) -> None:
         """Stop looking at the memory, where an epoch was broken off."""
         self._memory.mean_mib()
+
+
+class GpuMemory(Memory):
+    """Memory that tensors hold on a GPU, looked at from a thread, so that no step waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._mean = MeanOverTime(partial(torch.cuda.memory_allocated, device))
+
+    def begin(self) -> None:
+        """Forget the epoch before."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._mean.begin()
+
+    def mean_mib(self) -> float:
+        """Mean since the beginning, at which looking ends."""
+        return self._mean.end() / MIB
+
+    def peak_mib(self) -> float:
+        """The most since the beginning."""
+        return float(torch.cuda.max_memory_allocated(self._device)) / MIB
+
+
+def memory_of(device: torch.device) -> Memory:
+    """Memory of a device; only CUDA tells it."""
+    return GpuMemory(device) if device.type == "cuda" else Memory()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nnunet_ext.progress import make_bar
+from nnunet_ext.jobs.progress import make_bar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,10 +5,17 @@ import planted
 import pytest
 from factories import labels
 
-from nnunet_ext.ensemble.candidates import EQUAL, LABEL_WEIGHTS, MIN_POSITIVE, SINGLE, make_candidates
-from nnunet_ext.ensemble.recommendation import rate, recommend
-from nnunet_ext.ensemble.scoring import Scorer
-from nnunet_ext.objective import Objective
+from nnunet_ext.metrics.objective import Objective
+from nnunet_ext.tuning.candidates import (
+    EQUAL,
+    LABEL_WEIGHTS,
+    MIN_POSITIVE,
+    SINGLE,
+    make_candidates,
+    rate,
+    recommend,
+)
+from nnunet_ext.tuning.scoring import Scorer
 
 GOOD, POOR = 1.0, 3.0
 OBJECTIVE = Objective()

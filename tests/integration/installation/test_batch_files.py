@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from nnunet_ext.installation.shells import assignment
+from nnunet_ext.installation.environment import assignment
 
 ON_WINDOWS = os.name == "nt"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.installation.doctor import examine
-from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 TRAINERS = {"nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping"}
 

@@ -13,7 +13,7 @@ import pytest
 from nnunet_ext.errors import RegistrationError
 from nnunet_ext.installation import startup
 from nnunet_ext.installation.startup import FILE_NAME, register, startup_line, unregister
-from nnunet_ext.paths import TRAINER_VARIABLE, discovery_folder
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 CHECKOUT = discovery_folder().parents[2]
 SEEN = f"import os, json; print(json.dumps(os.environ.get({TRAINER_VARIABLE!r})))"

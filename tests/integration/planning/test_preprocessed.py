@@ -15,7 +15,7 @@ def find(folders):
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_ext.planning.planners import UNetPlusPlusPlanner
-    from nnunet_ext.planning.preprocessed import find_preprocessed
+    from nnunet_ext.planning.shared_data import find_preprocessed
 
     name = folders.dataset(*CLAIMED)
     planner = UNetPlusPlusPlanner(name)

@@ -17,12 +17,12 @@ from models import write_model, write_scans
 
 from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.plan_file import read_plan
+from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import PlanError, UsageError
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.prediction.run import run_predict
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
-from nnunet_ext.volumes import read_segmentation
-from nnunet_ext.workflow.predictions import run_predict
-from nnunet_ext.workflow.runs import run_ensemble
+from nnunet_ext.probabilities.store import StoredProbabilities
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed")
@@ -262,7 +262,7 @@ def test_an_executor_of_any_kind_gives_what_threads_give(house):
 @pytest.mark.slow
 def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-    from nnunet_ext.cluster import connected
+    from nnunet_ext.jobs.execution import connected
 
     house.model("2d")
     assert house.predict().ok
@@ -285,7 +285,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
 
 
 def test_parts_are_all_cases_once(house):
-    from nnunet_ext.parts import Part
+    from nnunet_ext.jobs.execution import Part
 
     house.model("2d")
     parts = [house.predict(part=Part(number, 2)) for number in (1, 2)]

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from factories import write_image
 from models import write_model, write_scans
 
-from nnunet_ext.volumes import read_segmentation
-from nnunet_ext.workflow.predictions import run_predict
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.prediction.run import run_predict
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed")

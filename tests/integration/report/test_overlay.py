@@ -6,7 +6,7 @@ from matplotlib.image import imread
 from reported import LABELS, SHAPE, labels, scan
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.workflow.overlays import overlay_jobs
+from nnunet_ext.report.case_overlays import overlay_jobs
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from matplotlib.image import imread
 from reported import DATASET, SHAPE, TRAINERS, labels, write_project
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.report.pages.build import PARTS
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.report.build import PARTS
 
 PLAN = """
 members: {one: [members/one], two: [members/two]}

@@ -10,16 +10,16 @@ from factories import geometry, write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import DamagedFile
-from nnunet_ext.labels import read_dataset
-from nnunet_ext.overlap import foreground_names
-from nnunet_ext.report.pages.blocks import Grid, Items, Missing, Picture
-from nnunet_ext.report.pages.ensemble import ensemble_blocks
-from nnunet_ext.report.pages.material import Material
-from nnunet_ext.report.tunings import read_tuning
-from nnunet_ext.volumes import read_segmentation
-from nnunet_ext.workflow.shown_plans import shown_plan
-from nnunet_ext.workflow.tuning import run_tuning
-from nnunet_ext.workflow.tuning_report import label_summaries, verdict, write_tuning
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.metrics.overlap import foreground_names
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.report.blocks import Grid, Items, Missing, Picture
+from nnunet_ext.report.ensemble import ensemble_blocks
+from nnunet_ext.report.material import Material
+from nnunet_ext.report.shown_plan import shown_plan
+from nnunet_ext.tuning.read_report import read_tuning
+from nnunet_ext.tuning.report import label_summaries, verdict, write_tuning
+from nnunet_ext.tuning.run import run_tuning
 
 GOOD, POOR = 1.0, 3.0
 NOISES = {"2d": {1: GOOD, 2: GOOD, 3: POOR}, "3d_fullres": {1: POOR, 2: POOR, 3: GOOD}}

@@ -12,10 +12,10 @@ import pytest
 from factories import geometry
 from models import SHAPE, write_model, write_scans
 
-from nnunet_ext.volumes import read_geometry, read_segmentation
-from nnunet_ext.workflow import predictions, roi_stages
-from nnunet_ext.workflow.roi_models import plan_of_model
-from nnunet_ext.workflow.roi_prediction import run_roi_predict
+from nnunet_ext.images.image import read_geometry, read_segmentation
+from nnunet_ext.prediction import run as predictions
+from nnunet_ext.roi import stages as roi_stages
+from nnunet_ext.roi.predict import plan_of_model, run_roi_predict
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed")

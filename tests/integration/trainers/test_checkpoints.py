@@ -117,7 +117,7 @@ def held(monkeypatch):
             raise PermissionError(13, "Access is denied", str(source), 5, str(target))
         replace(source, target)
 
-    monkeypatch.setattr("nnunet_ext.files.os.replace", refuse)
+    monkeypatch.setattr("nnunet_ext.files.whole.os.replace", refuse)
     return names
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.paths import discovery_folder
+from nnunet_ext.nnunet.folders import discovery_folder
 
 STOPPING = "nnUNetTrainerEarlyStopping"
 

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.interruption import Interruption
+from nnunet_ext.trainers.policies.interruption import Interruption
 
 EXT, PLAIN = "nnUNetTrainerExt", "nnUNetTrainer"
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
@@ -223,9 +223,9 @@ def bare_trainer(**settings):
     from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 
-    from nnunet_ext.trainers.configured import Configured
-    from nnunet_ext.trainers.resolution import resolve_settings
-    from nnunet_ext.trainers.settings import ExtSettings
+    from nnunet_ext.trainers.mixins.configured import Configured
+    from nnunet_ext.trainers.settings.definition import ExtSettings
+    from nnunet_ext.trainers.settings.resolution import resolve_settings
 
     seed_all()
     trainer = object.__new__(Configured)
@@ -311,7 +311,7 @@ def test_a_gradient_that_is_not_finite_makes_no_step(value, has_scaler):
 def test_a_step_that_was_not_made_is_counted_told_and_not_averaged(lab, monkeypatch):
     import torch
 
-    from nnunet_ext.trainers.configured import Configured
+    from nnunet_ext.trainers.mixins.configured import Configured
 
     backward, seen = Configured._backward, []
 
@@ -337,7 +337,7 @@ def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed,
     from nnunet_ext.trainers.checkpoints import Progress, Summary
     from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
 
-    monkeypatch.setattr("nnunet_ext.trainers.configured._emulates_bf16", lambda: False)
+    monkeypatch.setattr("nnunet_ext.trainers.mixins.configured._emulates_bf16", lambda: False)
     folder = preprocessed / "Dataset901_Tiny"
     plans, dataset = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset")
@@ -354,9 +354,9 @@ def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed,
 def test_bf16_is_refused_where_it_is_emulated(lab, monkeypatch, capsys):
     import torch
 
-    monkeypatch.setattr("nnunet_ext.trainers.configured._emulates_bf16", lambda: True)
+    monkeypatch.setattr("nnunet_ext.trainers.mixins.configured._emulates_bf16", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GeForce RTX 2080")
-    from nnunet_ext.trainers.configured import Configured
+    from nnunet_ext.trainers.mixins.configured import Configured
 
     settings = bare_trainer(amp="bf16").settings
     with pytest.raises(SettingsError, match="GeForce RTX 2080 computes it by emulation"):
@@ -556,7 +556,7 @@ print(len(predictor.list_of_parameters))
 
 
 def in_a_fresh_process(code, *arguments):
-    from nnunet_ext.paths import discovery_folder
+    from nnunet_ext.nnunet.folders import discovery_folder
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith("nnUNet_")}
     return subprocess.run(

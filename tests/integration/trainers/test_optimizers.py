@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.choices import OptimizerName
+from nnunet_ext.trainers.settings.choices import OptimizerName
 
 # What needs apex, bitsandbytes, opt_einsum or second derivatives, older versions, other names of sgd.
 NOT_OFFERED = ("fused", "bnb", "kron", "adahessian", "legacy", "nesterov")

@@ -215,7 +215,7 @@ def test_a_plain_unets_encoder_comes_into_a_unet_plus_plus_and_the_table_says_wh
 
 
 def test_an_average_begins_with_them_too(lab, read, monkeypatch):
-    from nnunet_ext.trainers import averaged
+    from nnunet_ext.trainers.mixins import averaging as averaged
 
     class Noticing(averaged.WeightAverage):
         def __init__(self, network, *options):

@@ -10,7 +10,7 @@ import pytest
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import DatasetError, NnunetExtError, UsageError
-from nnunet_ext.paths import discovery_folder
+from nnunet_ext.nnunet.folders import discovery_folder
 
 UNETPP = "nnUNetTrainerUNetPlusPlus"
 FINAL = "checkpoint_final.pth"
@@ -67,8 +67,8 @@ def export(folder, depth, target, **options):
 
 
 def compare(folder, **options):
+    from nnunet_ext.pruning.compare import compare_branches
     from nnunet_ext.pruning.model import find_model
-    from nnunet_ext.workflow.pruning import compare_branches
 
     return compare_branches(find_model(folder), "cpu", **options)
 
@@ -90,7 +90,7 @@ def test_an_export_predicts_what_the_branch_does_where_our_trainers_are_unknown(
 
 
 def test_an_export_holds_what_prediction_needs_and_whence_it_came(unetpp, tmp_path, read):
-    from nnunet_ext.files import sha256_of
+    from nnunet_ext.files.whole import sha256_of
 
     (path,) = export(unetpp, 1, tmp_path / "new" / "out")
     assert sorted(one.name for one in path.parents[1].iterdir()) == [
@@ -352,7 +352,7 @@ def test_the_memory_of_a_block_is_that_at_its_peak():
     import psutil
     import torch
 
-    from nnunet_ext.pruning.cost import SAMPLE_S, measured
+    from nnunet_ext.pruning.branches import SAMPLE_S, measured
 
     before = psutil.Process().memory_info().rss
     with measured(torch.device("cpu")) as cost:

@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from nnunet_ext.report.history import History, differences
-from nnunet_ext.report.logs import parse_log
-from nnunet_ext.report.processes import Processes
-from nnunet_ext.report.runs import read_runs
-from nnunet_ext.report.sources import read_checkpoint
-from nnunet_ext.training_process import read_process
+from nnunet_ext.monitoring.history_sources import read_checkpoint
+from nnunet_ext.monitoring.processes import Processes
+from nnunet_ext.monitoring.run import read_runs
+from nnunet_ext.nnunet.history import History, differences
+from nnunet_ext.nnunet.training_log import parse_log
+from nnunet_ext.trainers.record.process import read_process
 
 NOBODY = Processes("elsewhere")
 

@@ -231,7 +231,7 @@ def test_names_stand_in_the_order_of_nnunets_dice(entries, order, names):
 def test_memory_of_a_gpu_is_its_mean_over_the_training_and_its_peak(monkeypatch):
     import torch
 
-    from nnunet_ext.trainers.record.gpu import memory_of
+    from nnunet_ext.trainers.record.meter import memory_of
 
     device, forgotten = torch.device("cuda", 1), []
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda of: {device: 3 << 20}[of])

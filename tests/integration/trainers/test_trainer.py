@@ -76,7 +76,7 @@ def test_the_constructor_takes_what_nnunets_takes(lab):
 
 def test_each_trainer_behind_the_door_has_its_settings_known(lab):
     from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
-    from nnunet_ext.trainers.settings import READERS
+    from nnunet_ext.trainers.settings.definition import READERS
 
     assert sorted(door.__all__) == sorted(READERS)
     for name, model in READERS.items():
@@ -376,7 +376,7 @@ def test_nnunet_finds_our_trainers_and_predicts_with_what_they_wrote(lab, monkey
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    from nnunet_ext.paths import discovery_folder
+    from nnunet_ext.nnunet.folders import discovery_folder
     from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
 
     monkeypatch.setenv("nnUNet_extTrainer", str(discovery_folder()))
@@ -393,8 +393,8 @@ def test_no_variable_that_nnunet_reads_is_taken_for_a_misspelling(lab):
 
     import nnunetv2
 
-    from nnunet_ext.trainers.resolution import resolve_settings
-    from nnunet_ext.trainers.settings import ExtSettings
+    from nnunet_ext.trainers.settings.definition import ExtSettings
+    from nnunet_ext.trainers.settings.resolution import resolve_settings
 
     text = "".join(path.read_text() for path in Path(nnunetv2.__path__[0]).rglob("*.py"))
     read = set(re.findall(r"environ\S*?['\"](nnUNet_\w+)", text))

@@ -82,7 +82,7 @@ def predictor(short, monkeypatch):
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    from nnunet_ext.paths import discovery_folder
+    from nnunet_ext.nnunet.folders import discovery_folder
 
     short.train(UNETPP)
     monkeypatch.setenv("nnUNet_extTrainer", str(discovery_folder()))

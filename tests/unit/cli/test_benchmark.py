@@ -4,11 +4,11 @@ import pytest
 
 from nnunet_ext.cli import benchmark
 from nnunet_ext.cli.main import main
-from nnunet_ext.trainers import benchmark as room
-from nnunet_ext.trainers.resolution import PREFIX
-from nnunet_ext.trainers.settings import ExtSettings
-from nnunet_ext.trainers.speed import Operator, Speed
-from nnunet_ext.workflow import trainings
+from nnunet_ext.trainers import run as trainings
+from nnunet_ext.trainers.benchmark import run as room
+from nnunet_ext.trainers.benchmark.speed import Operator, Speed
+from nnunet_ext.trainers.settings.definition import ExtSettings
+from nnunet_ext.trainers.settings.resolution import PREFIX
 
 WHAT = ("-d", "1", "-c", "2d")
 

@@ -6,7 +6,7 @@ import pytest
 from factories import softmax, write_dataset_json, write_image, write_prediction
 
 from nnunet_ext.cli.main import main
-from nnunet_ext.volumes import read_segmentation
+from nnunet_ext.images.image import read_segmentation
 
 
 def member(folder, seed, cases=("a",)):

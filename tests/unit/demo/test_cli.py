@@ -5,7 +5,7 @@ import pytest
 from nnunet_ext.cli.main import main
 from nnunet_ext.demo import pipeline
 from nnunet_ext.demo.pipeline import DemoReport
-from nnunet_ext.report.dice import DiceSummary
+from nnunet_ext.metrics.dice import DiceSummary
 
 DICE = {"ensemble": {"myocardium": DiceSummary(0.8125, 4, 4, 0)}}
 

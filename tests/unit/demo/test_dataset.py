@@ -4,8 +4,9 @@ import numpy as np
 
 from nnunet_ext.demo.dataset import N_TEST, N_TRAINING, case_id, splits, training_cases, write_dataset
 from nnunet_ext.demo.phantom import phantom
-from nnunet_ext.labels import read_dataset
-from nnunet_ext.volumes import find_images, read_segmentation
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.raw import find_images
 
 
 def has_right_ventricle(case: str) -> bool:

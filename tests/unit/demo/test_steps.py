@@ -3,8 +3,7 @@ import json
 import pytest
 
 from nnunet_ext.demo import steps
-from nnunet_ext.demo.dataset import training_cases
-from nnunet_ext.demo.folder import CONFIGURATIONS, PLANS, DemoFolder
+from nnunet_ext.demo.dataset import CONFIGURATIONS, PLANS, DemoFolder, training_cases
 from nnunet_ext.demo.steps import Training, model_steps
 from nnunet_ext.errors import StepFailed, UsageError
 

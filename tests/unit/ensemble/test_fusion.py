@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from factories import SHAPE, labels, region_labels, sigmoid, softmax
 
-from nnunet_ext.ensemble.decision import decide
-from nnunet_ext.ensemble.fusion import RunningMean, Scores, fuse
+from nnunet_ext.ensemble.fusion import RunningMean, Scores, decide, fuse
 from nnunet_ext.probabilities.stream import Layout, blocks_of
 
 LAYOUT = Layout(4, SHAPE, block_voxels=100)

@@ -7,7 +7,7 @@ from factories import labels
 from nnunet_ext.ensemble.plan import Member, Plan, equal_plan, expand_folder, resolve_weights, with_stages
 from nnunet_ext.ensemble.plan_file import read_plan, write_plan
 from nnunet_ext.errors import PlanError
-from nnunet_ext.trained import TrainedModel
+from nnunet_ext.nnunet.model_folder import TrainedModel
 
 PLAN = """
 members:

@@ -7,7 +7,7 @@ from nnunet_ext.cli import env as verb
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
 from nnunet_ext.installation.environment import environment_lines
-from nnunet_ext.paths import FOLDER_VARIABLES, TRAINER_VARIABLE, discovery_folder
+from nnunet_ext.nnunet.folders import FOLDER_VARIABLES, TRAINER_VARIABLE, discovery_folder
 
 OURS = str(discovery_folder())
 

@@ -7,7 +7,7 @@ import tree_sitter_powershell
 from tree_sitter import Language, Parser
 
 from nnunet_ext.errors import UsageError
-from nnunet_ext.installation.shells import SHELLS, assignment
+from nnunet_ext.installation.environment import SHELLS, assignment
 
 NASTY = [
     "plain",

@@ -4,7 +4,7 @@ import pytest
 
 from nnunet_ext.installation import trial
 from nnunet_ext.installation.trial import GIB, Trial, check_trial, run_probe
-from nnunet_ext.paths import discovery_folder
+from nnunet_ext.nnunet.folders import discovery_folder
 
 NAME = "nnUNetTrainerEarlyStopping"
 OURS = {"nnUNet_extTrainer": str(discovery_folder())}

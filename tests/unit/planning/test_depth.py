@@ -1,6 +1,6 @@
 import pytest
 
-from nnunet_ext.planning.depth import capped
+from nnunet_ext.planning.planners import capped
 
 PLANNED = {
     "n_stages": 4,

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.planning.plans_file import check_plans_name, read_plans, set_aside
+from nnunet_ext.planning.plans_file import check_plans_name, read_plans_if_there, set_aside
 
 PLANNER = "UNetPlusPlusPlanner"
 
@@ -41,11 +41,11 @@ def test_damaged_plans_are_told(tmp_path, content):
     path = tmp_path / "Mine.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match=r"Mine\.json"):
-        read_plans(path)
+        read_plans_if_there(path)
 
 
 def test_plans_that_are_not_there_are_none(tmp_path):
-    assert read_plans(tmp_path / "none.json") is None
+    assert read_plans_if_there(tmp_path / "none.json") is None
     assert set_aside(tmp_path / "none.json") is None
 
 

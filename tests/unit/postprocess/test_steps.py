@@ -3,8 +3,14 @@ import pytest
 from factories import geometry, labels, region_labels
 
 from nnunet_ext.errors import PlanError
-from nnunet_ext.postprocess.step_list import resolve_steps
-from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, VolumeFloor, apply_steps
+from nnunet_ext.postprocess.steps import (
+    FillHoles,
+    KeepLargest,
+    RemoveSmall,
+    VolumeFloor,
+    apply_steps,
+    resolve_steps,
+)
 
 
 def test_a_step_without_labels_treats_each_foreground_label():

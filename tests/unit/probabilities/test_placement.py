@@ -5,7 +5,7 @@ import pytest
 from factories import geometry, sitk_properties
 
 from nnunet_ext.errors import DatasetError, GeometryMismatch
-from nnunet_ext.geometry import Geometry
+from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.probabilities.placement import (
     Placement,
     Turn,

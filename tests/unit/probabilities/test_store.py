@@ -10,14 +10,11 @@ import pytest
 from factories import LABELS, geometry, labels, region_labels, sigmoid, sitk_properties, softmax
 
 from nnunet_ext.errors import ProbabilitiesError
-from nnunet_ext.labels import Labels, labels_of
+from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.probabilities.about import About, Model
-from nnunet_ext.probabilities.fixed_point import ERROR_BOUND
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.slabs import Slabs
-from nnunet_ext.probabilities.store_format import END, FIRST_MARK, pack_end
-from nnunet_ext.probabilities.store_reading import StoredProbabilities
-from nnunet_ext.probabilities.store_writing import write_array, write_store
+from nnunet_ext.probabilities.store import StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.store_format import END, ERROR_BOUND, FIRST_MARK, Slabs, pack_end
 from nnunet_ext.probabilities.stream import Layout
 
 ABOUT = About(labels())
@@ -27,8 +24,8 @@ SHAPES = [(5, 7, 9), (1, 7, 9), (7, 9), (2, 30, 20)]  # of several slabs of plan
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch):
     """Cut small arrays as large ones are cut."""
-    monkeypatch.setattr("nnunet_ext.probabilities.slabs.SLAB_VOXELS", 150)
-    monkeypatch.setattr("nnunet_ext.probabilities.slabs.BLOCK_VOXELS", 70)
+    monkeypatch.setattr("nnunet_ext.probabilities.store_format.SLAB_VOXELS", 150)
+    monkeypatch.setattr("nnunet_ext.probabilities.store_format.BLOCK_VOXELS", 70)
 
 
 def write(tmp_path, p, about=ABOUT):
@@ -261,7 +258,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from factories import labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store_writing import write_store
+from nnunet_ext.probabilities.store import write_store
 
 def blocks():
     yield np.zeros(4 * 300 * 300, np.float32)

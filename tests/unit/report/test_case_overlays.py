@@ -4,7 +4,7 @@ from factories import geometry, write_image
 from reported import SHAPE, labels, scan
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError
-from nnunet_ext.geometry import Geometry
+from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.report.case_overlays import CaseFiles, read_overlay
 
 

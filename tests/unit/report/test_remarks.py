@@ -6,12 +6,12 @@ import pytest
 from reported import falling
 from training_logs import epochs
 
-from nnunet_ext.report.finding import FoldFolder
-from nnunet_ext.report.history import History
-from nnunet_ext.report.logs import parse_log
+from nnunet_ext.monitoring.run import Run
+from nnunet_ext.monitoring.states import Standing
+from nnunet_ext.nnunet.history import History
+from nnunet_ext.nnunet.model_folder import FoldFolder
+from nnunet_ext.nnunet.training_log import parse_log
 from nnunet_ext.report.remarks import remarks, summary
-from nnunet_ext.report.runs import Run
-from nnunet_ext.report.states import Standing
 
 N = 40
 FALLING = [1.0 - 0.02 * i for i in range(N)]

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from training_logs import LogWriter, best_stated, epochs, write_fold, write_summary
 
-from nnunet_ext.label_overlap import Overlap
-from nnunet_ext.report.processes import Processes
-from nnunet_ext.report.runs import read_runs
+from nnunet_ext.metrics.dice import Overlap
+from nnunet_ext.monitoring.processes import Processes
+from nnunet_ext.monitoring.run import read_runs
 from nnunet_ext.report.scores import Scores, best_of, scores_of, short_names
 
 GOOD, BAD = Overlap(10, 10, 9), Overlap(10, 10, 1)

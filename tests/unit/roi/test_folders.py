@@ -6,8 +6,14 @@ import pytest
 from factories import write_dataset_json
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.roi.folders import BOXES, check_target, read_raw, target_folder
-from nnunet_ext.roi.settings import settings_of_model, values_of_region
+from nnunet_ext.roi.dataset import (
+    BOXES,
+    check_target,
+    read_raw,
+    settings_of_model,
+    target_folder,
+    values_of_region,
+)
 
 SOURCE = "Dataset003_Liver"
 

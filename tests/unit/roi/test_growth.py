@@ -3,8 +3,7 @@
 import numpy as np
 from factories import geometry
 
-from nnunet_ext.roi.boxes import Box, Face, whole_box
-from nnunet_ext.roi.growth import grown, step_mm, touched_faces
+from nnunet_ext.roi.boxes import Box, Face, grown, step_mm, touched_faces, whole_box
 
 SHAPE = (20, 60, 70)
 BOX = Box((5, 10, 20), (15, 40, 50))

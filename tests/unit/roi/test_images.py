@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
+from nnunet_ext.images.image import read_geometry, read_segmentation
 from nnunet_ext.roi.boxes import Box
 from nnunet_ext.roi.images import check_ending, crop_file, crop_image, paste, read_image
-from nnunet_ext.volumes import read_geometry, read_segmentation
 
 sitk = pytest.importorskip("SimpleITK")
 SHAPE = (6, 9, 11)
@@ -115,7 +115,7 @@ def test_formats_without_geometry_are_refused():
 
 
 def test_a_pasted_segmentation_reads_back_in_the_scans_geometry(tmp_path):
-    from nnunet_ext.volumes import write_segmentation
+    from nnunet_ext.images.image import write_segmentation
 
     scan = write_image(tmp_path / "scan.nii.gz", np.zeros(SHAPE, np.int16))
     grid = read_geometry(scan)

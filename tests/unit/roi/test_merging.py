@@ -5,7 +5,7 @@ import pytest
 from factories import REGION_ORDER, REGIONS
 
 from nnunet_ext.errors import SegmentationError, UsageError
-from nnunet_ext.labels import Dataset, labels_of
+from nnunet_ext.nnunet.dataset_json import Dataset, labels_of
 from nnunet_ext.roi.merging import merge_labels, parse_merges
 
 LIVER = {"background": 0, "spleen": 1, "liver": 2, "tumour": 3, "vessel": 4}

@@ -9,13 +9,13 @@ from factories import write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
-from nnunet_ext.paths import find_dataset
+from nnunet_ext.nnunet.folders import find_dataset
+from nnunet_ext.nnunet.subjects import Origin, Subjects
 from nnunet_ext.splits.audit import audit
 from nnunet_ext.splits.contents import CaseContent
 from nnunet_ext.splits.files import find_cases, write_splits
 from nnunet_ext.splits.making import k_folds, leave_one_site_out
 from nnunet_ext.splits.origins import subjects_by_pattern, subjects_by_table
-from nnunet_ext.subjects import Origin, Subjects
 
 N_SUBJECTS, N_FRAMES = 20, 3
 LABELS = {"organ": (1,), "lesion": (2,)}

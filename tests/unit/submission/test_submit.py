@@ -6,11 +6,11 @@ import pytest
 from factories import geometry, labels, write_image
 
 from nnunet_ext.errors import SubmissionError
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import Dataset
-from nnunet_ext.submission.archive import write_archive
-from nnunet_ext.submission.submit import submit_folder
-from nnunet_ext.volumes import find_images, read_segmentation
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.nnunet.dataset_json import Dataset
+from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.submission.submit import submit_folder, write_archive
 
 DATASET = Dataset(labels(), ".nii.gz")
 GOOD = np.random.default_rng(0).integers(0, 4, (5, 7, 9)).astype(np.uint8)

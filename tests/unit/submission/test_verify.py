@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from factories import geometry, labels, write_image
 
-from nnunet_ext.geometry import Geometry
-from nnunet_ext.labels import Dataset
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.submission.verify import verify_archive
 
 DATASET = Dataset(labels(), ".nii.gz")
@@ -195,6 +195,6 @@ def test_an_all_background_case_is_a_warning(tmp_path, scans):
 
 
 def test_geometry_helper_is_what_the_scans_have(scans):
-    from nnunet_ext.volumes import read_geometry
+    from nnunet_ext.images.image import read_geometry
 
     assert read_geometry(scans["a"]).differences(geometry()) == []

@@ -2,10 +2,7 @@ import json
 
 import pytest
 
-from nnunet_ext.trainers.record.config_file import (
-    changed_settings,
-    write_config,
-)
+from nnunet_ext.trainers.record.config_file import changed_settings, write_config
 
 BEGIN = {"epoch": 0, "command": "first"}
 START = {**BEGIN, "changed_settings": {}}

@@ -1,4 +1,4 @@
-from nnunet_ext.subjects import Subjects
+from nnunet_ext.nnunet.subjects import Subjects
 from nnunet_ext.trainers.record.dataset import Split, describe_dataset
 
 CASES_OF_LABEL = {"organ": ("a_frame01", "a_frame02", "c"), "tumour": ()}

@@ -1,0 +1,197 @@
+"""What lies in a data set's preprocessed folder, configuration by configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.check.facts import FileJob, Role
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.nnunet.raw import QUARANTINE, find_junk
+
+SEGMENTATIONS = "gt_segmentations"
+
+
+ENDINGS = ("_seg.b2nd", ".b2nd", "_seg.npy", ".npy", ".npz", ".pkl")
+
+
+NEEDED = {"b2nd": (".b2nd", "_seg.b2nd", ".pkl"), "npz": (".npz", ".pkl")}
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """The preprocessed cases of one configuration.
+
+    Attributes:
+        folder: that holds them.
+        plans: a plans file that names it.
+        configuration: the configuration's name there.
+        kind: `b2nd`, or `npz` of older versions.
+        cases: the files of each case by their ending, such as `_seg.b2nd`.
+        strangers: files that belong to no case of that kind.
+    """
+
+    folder: Path
+    plans: Path
+    configuration: str
+    kind: str
+    cases: Mapping[str, Mapping[str, Path]]
+    strangers: tuple[Path, ...]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Endings of the files that each case must have."""
+        return NEEDED[self.kind]
+
+
+@dataclass(frozen=True)
+class PreprocessedDataset:
+    """A data set's preprocessed folder.
+
+    Attributes:
+        folder: its own.
+        configurations: those that were preprocessed.
+        absent: configurations that plans name and nobody preprocessed.
+        elsewhere: configurations whose folder is none of the data set's own, each with its plans file
+            and that folder; nobody looked into these.
+        segmentations: nnU-Net's copies of the labels, by case; None where it has not made them.
+        json_files: plans, splits and the like.
+        junk: files that systems leave.
+        splits: folds of splits_final.json; empty where there is none, or it cannot be read.
+        description: its own copy of dataset.json; empty where there is none.
+    """
+
+    folder: Path
+    configurations: tuple[Preprocessed, ...]
+    absent: tuple[str, ...]
+    elsewhere: tuple[tuple[Path, str, str], ...]
+    segmentations: Mapping[str, Path] | None
+    json_files: tuple[Path, ...]
+    junk: tuple[Path, ...]
+    splits: tuple[Mapping[str, list[str]], ...]
+    description: Mapping[str, Any]
+
+
+def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
+    """Find what lies in a data set's preprocessed folder; only its JSON files are opened.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    names = (path.name for path in _listed(folder))
+    json_files = tuple(folder / n for n in names if n.endswith(".json") and not n.startswith("."))
+    junk = tuple(path for path, _ in find_junk(folder, file_ending))
+    configurations: dict[Path, Preprocessed] = {}
+    absent, elsewhere = [], []
+    for plans in json_files:
+        for name, entry in _configurations(plans):
+            identifier = str(entry["data_identifier"])
+            place = folder / identifier
+            if not _is_for_cases(place, folder):
+                elsewhere.append((plans, name, identifier))
+            elif not place.is_dir():
+                absent.append(f"{name} of {plans.name}")
+            elif place not in configurations:
+                configurations[place] = _survey(place, plans, name, set(junk))
+    copies = folder / SEGMENTATIONS
+    segmentations = (
+        {
+            p.name.removesuffix(file_ending): p
+            for p in _listed(copies)
+            if p.name.endswith(file_ending) and p not in junk
+        }
+        if copies.is_dir()
+        else None
+    )
+    splits = _read_splits(folder / "splits_final.json")
+    description = _load(folder / "dataset.json")
+    return PreprocessedDataset(
+        folder,
+        tuple(configurations.values()),
+        tuple(absent),
+        tuple(elsewhere),
+        segmentations,
+        json_files,
+        junk,
+        splits,
+        description if isinstance(description, dict) else {},
+    )
+
+
+def jobs_of(preprocessed: PreprocessedDataset) -> Iterator[FileJob]:
+    """Every file to read."""
+    for path in preprocessed.json_files:
+        yield FileJob(path, "json")
+    for path in (preprocessed.segmentations or {}).values():
+        yield FileJob(path, "label")
+    for configuration in preprocessed.configurations:
+        for files in configuration.cases.values():
+            for ending, path in files.items():
+                role: Role = "properties" if ending == ".pkl" else "array"
+                yield FileJob(path, role)
+
+
+def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names and entries of a plans file's configurations, with what they inherit; none of other files."""
+    entries = _load(plans)
+    configurations = entries.get("configurations") if isinstance(entries, dict) else None
+    if not isinstance(configurations, dict):
+        return
+    for name in configurations:
+        entry: dict[str, Any] = {}
+        parent: str | None = name
+        for _ in configurations:  # inheritance that runs in a circle ends here
+            above = configurations.get(parent) if isinstance(parent, str) else None
+            if not isinstance(above, dict):
+                break
+            entry = {**above, **entry}
+            parent = above.get("inherits_from")
+        if "data_identifier" in entry:
+            yield name, entry
+
+
+def _is_for_cases(place: Path, folder: Path) -> bool:
+    """Whether a place lies below the folder, as far as its name tells, and none of its known folders does."""
+    base, named = (Path(os.path.normpath(path)) for path in (folder, place))
+    return base in named.parents and named.relative_to(base).parts[0] not in (SEGMENTATIONS, QUARANTINE)
+
+
+def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> Preprocessed:
+    files = [p for p in _listed(folder) if p not in junk and p.name != QUARANTINE]
+    kind = "npz" if not any(p.suffix == ".b2nd" for p in files) and _any_npz(files) else "b2nd"
+    cases: dict[str, dict[str, Path]] = {}
+    strangers = []
+    for path in files:
+        ending = next((e for e in ENDINGS if path.name.endswith(e)), None)
+        if ending is None or (kind == "b2nd" and ending == ".npz"):
+            strangers.append(path)
+        else:
+            cases.setdefault(path.name.removesuffix(ending), {})[ending] = path
+    return Preprocessed(folder, plans, configuration, kind, cases, tuple(strangers))
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())  # `glob` would say nothing of a folder that it cannot list
+
+
+def _any_npz(files: list[Path]) -> bool:
+    return any(p.suffix == ".npz" for p in files)
+
+
+def _read_splits(path: Path) -> tuple[Mapping[str, list[str]], ...]:
+    splits = _load(path)
+    is_list = isinstance(splits, list) and all(
+        isinstance(s, dict) and isinstance(s.get("train"), list) and isinstance(s.get("val"), list)
+        for s in splits
+    )
+    return tuple(splits) if is_list else ()
+
+
+def _load(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Where repairs put what they replace, and how they are ended after a kill or taken back."""

@@ -1,0 +1,1 @@
+"""Repairs of what a check found, each of which can be undone."""

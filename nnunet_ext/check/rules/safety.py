@@ -1,0 +1,98 @@
+"""What no repair may touch: files that cannot be read now, and files that are not the data set's own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nnunet_ext.check.findings import Finding
+from nnunet_ext.check.quarantine.own_folders import OwnFolders
+from nnunet_ext.check.repairs import ForgetCase, Preprocess, Repair, SetCaseAside
+from nnunet_ext.check.rules.case import Facts
+from nnunet_ext.check.survey import Survey
+
+
+def check_refusals(found: Survey, facts: Facts) -> Iterator[Finding]:
+    """Files that could not be read now: nothing is known of them, so nothing is done to them."""
+    refused = {one.path: one.refusal for one in facts.values() if one.refusal}
+    case_of = _case_of(found) if refused else {}
+    for path, refusal in refused.items():
+        yield Finding("error", "unreadable", path, refusal.reason, refusal.advice, case_id=case_of.get(path))
+
+
+def check_elsewhere(found: Survey) -> Iterator[Finding]:
+    """Cases whose files dataset.json lists in other folders, which is allowed: they are read, never moved."""
+    if found.raw is None or not isinstance(found.raw.content.get("dataset"), dict):
+        return
+    own = OwnFolders.of(found.folders)
+    names = [c.case_id for c in found.raw.training if any(own.part_of(path) is None for path in c.files)]
+    if names:
+        seen = f"it lists files outside of the data set for {len(names)} cases, such as {names[0]!r}"
+        advice = "They are checked, and no repair moves them."
+        yield Finding("note", "elsewhere", found.raw.folder / "dataset.json", seen, advice)
+
+
+def without_unsafe_repairs(findings: Iterable[Finding], found: Survey, facts: Facts) -> Iterator[Finding]:
+    """The findings, those without a repair whose repair would act on what is not known or not its own."""
+    touched, case_of = _Touched(found), _case_of(found)
+    unread = {case_of[path] for path, one in facts.items() if one.refusal and path in case_of}
+    is_unknown = found.raw is not None and found.raw.json_fault is not None
+    for finding in findings:
+        if finding.repair is None:
+            yield finding
+        elif is_unknown:
+            yield _without_repair(finding, "No repair is done while dataset.json cannot be read.")
+        elif finding.case_id in unread:
+            advice = f"No repair is done until every file of {finding.case_id} can be read."
+            yield _without_repair(finding, advice)
+        elif outside := touched.outside(finding.repair):
+            advice = (
+                f"{outside} lies outside of the data set's folders, where no repair moves anything: mend it "
+                "there, or take it out of dataset.json."
+            )
+            yield _without_repair(finding, advice)
+        else:
+            yield finding
+
+
+def _without_repair(finding: Finding, advice: str) -> Finding:
+    return replace(finding, repair=None, advice=" ".join(part for part in (finding.advice, advice) if part))
+
+
+def _case_of(found: Survey) -> dict[Path, str]:
+    """The case that each file of a case belongs to."""
+    raw = found.raw.cases if found.raw else ()
+    case_of = {path: case.case_id for case in raw for path in case.files}
+    if found.preprocessed:
+        case_of |= {path: case for case, path in (found.preprocessed.segmentations or {}).items()}
+        for configuration in found.preprocessed.configurations:
+            case_of |= {p: case for case, files in configuration.cases.items() for p in files.values()}
+    return case_of
+
+
+class _Touched:
+    """The files that repairs would move."""
+
+    def __init__(self, found: Survey) -> None:
+        self._found, self._own = found, OwnFolders.of(found.folders)
+        self._raw: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        for case in found.raw.cases if found.raw else ():
+            self._raw[case.case_id, case.part] += case.files
+
+    def outside(self, repair: Repair) -> Path | None:
+        """A file that a repair would move and that is not the data set's own; None where there is none."""
+        return next((path for path in self._of(repair) if self._own.part_of(path) is None), None)
+
+    def _of(self, repair: Repair) -> Iterator[Path]:
+        if isinstance(repair, ForgetCase):
+            yield from self._found.made_of(repair.case_id)
+        elif isinstance(repair, SetCaseAside):
+            yield from self._raw[repair.case_id, repair.part]
+            yield from self._found.made_of(repair.case_id) if repair.part == "Tr" else ()
+        elif isinstance(repair, Preprocess):
+            yield from repair.files
+            yield repair.folder / repair.case_id
+        else:
+            yield repair.path

@@ -1,1 +1,0 @@
-"""Configurations of a plans file: read, compared, and derived from each other."""

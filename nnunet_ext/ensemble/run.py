@@ -1,0 +1,241 @@
+"""Run an ensemble: fuse, post-process and export every case."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from nnunet_ext.ensemble.case import FuseJob, fuse_case
+from nnunet_ext.ensemble.members import Case, Source, find_cases
+from nnunet_ext.ensemble.plan import Plan, describe_plan, resolve_weights
+from nnunet_ext.ensemble.plan_file import as_plan
+from nnunet_ext.errors import NnunetExtError, PlanError, UsageError
+from nnunet_ext.files.outputs import check_apart, check_segmentations
+from nnunet_ext.jobs.execution import Part, run_somewhere
+from nnunet_ext.jobs.pool import default_processes, threads_each
+from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_name, say_nothing
+from nnunet_ext.nnunet.dataset_json import (
+    check_dataset_json,
+    dataset_json_of,
+    keep_dataset_json,
+    read_dataset,
+)
+from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.postprocess.run import describe_run
+from nnunet_ext.postprocess.steps import resolve_steps_of
+from nnunet_ext.probabilities.opening import STORE, open_probabilities
+from nnunet_ext.probabilities.store_format import SLAB_VOXELS
+from nnunet_ext.probabilities.stream import BLOCK_VOXELS
+from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
+
+MIB = 1 << 20
+
+
+COMMAND_BYTES = 40 * MIB  # Python with numpy
+
+
+WORKER_BYTES = 70 * MIB  # and SimpleITK
+
+
+BYTES_A_VOXEL = 4 + 3 * 1 + 11  # best score; labels as decided, cleaned and written; connected components
+
+
+BYTES_OF_BLOCKS = 2 * 4  # a voxel of a block: the one in use and the one read ahead
+
+
+BYTES_OF_SLABS = 2 + 4  # a voxel of a slab: as stored and as a number
+
+
+BYTES_OF_SUMS = 2  # a voxel of a stored member: the sum of the labels read so far
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Who does the work.
+
+    Attributes:
+        n_workers: that take whole cases, side by side; 0 is none, one case after the other.
+        n_threads: of each.
+        in_process: whether the workers are threads of this process, or processes.
+    """
+
+    n_workers: int
+    n_threads: int
+    in_process: bool = False
+
+    def pool(self) -> AbstractContextManager[Executor | None]:
+        """The workers, where they are threads."""
+        return ThreadPoolExecutor(self.n_workers) if self.in_process else nullcontext()
+
+
+def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Share:
+    """Workers and their threads, all together within `n_processes` and the memory there is.
+
+    Inflating npz files releases Python's lock, so their cases are fused on threads of this process,
+    which share what a process takes; Blosc2 keeps it, so cases of the store go to worker processes.
+    The log tells how much memory it will take, and whether there are fewer workers for want of it.
+
+    Args:
+        n_processes: 0 is this process alone.
+        cases: to fuse.
+        free_bytes: of memory.
+    """
+    here = n_processes == 0 or not any(_is_stored(source) for case in cases for source in case.sources)
+    of_case = fusing_bytes(cases)
+    base, each = (WORKER_BYTES, of_case) if here else (COMMAND_BYTES, WORKER_BYTES + of_case)
+    n_workers = min(n_processes, max(1, len(cases)))
+    fitting = max(1, (free_bytes - base) // each)
+    if n_workers > fitting:
+        log.warning(
+            "%d cases side by side instead of %d: each takes about %d MiB, and %d MiB are free",
+            *(fitting, n_workers, each / MIB, free_bytes / MIB),
+        )
+        n_workers = fitting
+    log.info("memory: about %d MiB", (base + each * max(1, n_workers)) / MIB)
+    return Share(n_workers, threads_each(n_processes, n_workers), in_process=here and n_workers > 0)
+
+
+def fusing_bytes(cases: Sequence[Case]) -> int:
+    """Memory that fusing one of these cases takes at most, as estimated from the largest files.
+
+    It grows with the voxels of a scan and with the members, not with the labels.
+    """
+    readable = [case for case in cases if case.fault is None]
+    if not readable:
+        return MIB
+    try:
+        largest = max(readable, key=_size)
+        n_voxels = math.prod(open_probabilities(largest.sources[0].path).shape[1:])
+    except (NnunetExtError, OSError):  # which is told when that case is fused
+        return MIB
+    n_stored = sum(map(_is_stored, largest.sources))
+    blocks = (len(largest.sources) - n_stored) * min(BLOCK_VOXELS, n_voxels) * BYTES_OF_BLOCKS
+    stored = n_stored * (min(SLAB_VOXELS, n_voxels) * BYTES_OF_SLABS + n_voxels * BYTES_OF_SUMS)
+    return MIB + n_voxels * BYTES_A_VOXEL + blocks + stored
+
+
+def _is_stored(source: Source) -> bool:
+    return source.path.name.endswith(STORE)
+
+
+def _size(case: Case) -> int:
+    return sum(source.path.stat().st_size for source in case.sources)
+
+
+ENSEMBLE_REPORT = "ensemble_report.json"
+
+
+def run_ensemble(
+    plan: Plan | Path,
+    output: Path,
+    *,
+    dataset: Path | None = None,
+    references: Path | None = None,
+    zip_path: Path | None = None,
+    n_processes: int | None = None,
+    wide: bool = False,
+    overwrite: bool = False,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
+) -> Report:
+    """Fuse the members of a plan, post-process and export every case; those of weight 0 are not read.
+
+    Args:
+        plan: a plan, or the YAML file that holds one.
+        output: folder for one segmentation a case and `ensemble_report.json`.
+        dataset: the dataset.json; found beside the members' predictions where it is not given.
+        references: folder of the scans; gives the geometry that neither properties nor
+            segmentations of the members do, and the cases that there should be.
+        zip_path: write all segmentations into this zip, if every case was fused.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of worker processes here, such as that of a cluster.
+        on_case: called with each case's record and the number of cases when it ends.
+
+    Returns:
+        The report; a case that failed is in it with its reason, and the others are written.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    plan = as_plan(plan)
+    check_no_zip_of_a_part(zip_path, part)
+    models = [member.name for member in plan.members if not member.folders and plan.counts(member.name)]
+    if models:
+        raise PlanError(
+            f"{', '.join(models)}: trained models have no probabilities to fuse yet; run this plan with "
+            "`nnunet_ext predict`."
+        )
+    dataset_file = dataset or find_dataset_json(plan)
+    data = read_dataset(dataset_file)
+    weights = resolve_weights(plan, data.labels)
+    counted: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
+    members = tuple(plan.members[m] for m in counted)
+    steps = resolve_steps_of(plan.postprocess, data.labels)
+    check_apart(output, [*_folders(plan), *([references] if references else [])])
+    scans = find_images(references, data.file_ending) if references else {}
+    found = find_cases(replace(plan, members=members), data.file_ending, tuple(scans))
+    if not found.cases:
+        folders = ", ".join(map(str, _folders(plan)))
+        raise UsageError(
+            f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
+        )
+    chosen = part.select(found.cases) if part else found.cases
+    ours = check_segmentations(
+        output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite
+    )
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    check_zip(zip_path, data, overwrite=overwrite)
+    settings = (
+        describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights) | ours
+    )
+    warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
+    report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, (), warnings)
+    report.begin()
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
+    n_processes = default_processes() if n_processes is None else n_processes
+    share = Share(0, 1)
+    if executor is None:
+        share = share_out(n_processes, chosen, psutil.virtual_memory().available)
+    names = tuple(member.name for member in members)
+    rows = tuple(tuple(row) for row in weights[counted].tolist())
+    jobs = [
+        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), share.n_threads)
+        for case in chosen
+        if case.fault is None
+    ]
+    faulty = [CaseRecord(case.case_id, case.fault) for case in chosen if case.fault]
+    with share.pool() as pool:
+        outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor or pool)
+        cases = collect(outcomes, len(jobs), faulty, on_case)
+    report = replace(report, cases=cases)
+    if zip_path is not None:
+        report = with_zip(report, zip_path, data, scans or None)
+    return report.written()
+
+
+def find_dataset_json(plan: Plan) -> Path:
+    """The dataset.json beside the members' predictions, or in the model folder of a validation folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return dataset_json_of(_folders(plan))
+
+
+def _folders(plan: Plan) -> list[Path]:
+    return [folder for member in plan.members for folder in member.folders]

@@ -1,1 +1,0 @@
-"""Predictions against their references: overlaps, surfaces, intervals and paired differences."""

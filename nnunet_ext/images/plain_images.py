@@ -1,0 +1,69 @@
+"""Grids of the formats that hold none: PNG, BMP and TIFF.
+
+nnU-Net takes their pixels for 1 mm; `Tiff3DIO` reads the spacing of a volume `CASE_0000.tif`, or of its
+segmentation `CASE.tif`, from `CASE.json` beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.names import TIF_ENDINGS
+from nnunet_ext.files.whole import write_json
+from nnunet_ext.images.geometry import Geometry
+
+PLAIN_ENDINGS = (".png", ".bmp", *TIF_ENDINGS)
+
+
+CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file is of a format that holds no grid."""
+    return path.name.lower().endswith(PLAIN_ENDINGS)
+
+
+def plain_grid(path: Path, shape: Sequence[int]) -> Geometry:
+    """The grid that nnU-Net gives an image of such a format.
+
+    Args:
+        path: the image.
+        shape: `(Z, Y, X)` or `(Y, X)`; a plane with a spacing for three axes beside it is a volume.
+
+    Raises:
+        DamagedFile: the file beside it holds no spacing.
+        OSError: that file cannot be read now.
+    """
+    spacing = _spacing_beside(path) if path.name.lower().endswith(TIF_ENDINGS) else None
+    if spacing is None:
+        return Geometry.of_array(shape)
+    return Geometry.of_array((1,) * (3 - len(shape)) + tuple(shape), spacing)
+
+
+def write_spacing(path: Path, spacing: Sequence[float]) -> None:
+    """Write the spacing of a TIFF volume beside it, where nnU-Net's `Tiff3DIO` looks for it."""
+    write_json({"spacing": list(spacing)}, path.with_suffix(".json"))
+
+
+def spacing_files(path: Path) -> tuple[Path, ...]:
+    """Where the spacing of a TIFF volume may lie: as that of a segmentation, or of a channel of a scan."""
+    stems = dict.fromkeys((path.stem, CHANNEL_SUFFIX.sub("", path.stem)))
+    return tuple(path.with_name(f"{stem}.json") for stem in stems)
+
+
+def _spacing_beside(path: Path) -> tuple[float, ...] | None:
+    file = next((file for file in spacing_files(path) if file.is_file()), None)
+    if file is None:
+        return None
+    try:
+        spacing = tuple(float(one) for one in read_json(file)["spacing"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise DamagedFile(f"{file} holds no spacing, which {path.name} needs: {error!r}.") from error
+    if len(spacing) != 3 or not all(math.isfinite(one) and one > 0 for one in spacing):
+        raise DamagedFile(f"{file} holds the spacing {spacing}; it must be three lengths in mm above 0.")
+    return spacing

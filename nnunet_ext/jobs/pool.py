@@ -1,0 +1,203 @@
+"""Jobs on worker processes that may die: each death is told with its exit code, the others go on."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from nnunet_ext.errors import NnunetExtError, WorkerDied, in_words
+
+log = logging.getLogger(__name__)
+
+
+Job = TypeVar("Job")
+
+
+Result = TypeVar("Result")
+
+
+MAX_DEFAULT_PROCESSES = 8
+
+
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Job, Result]):
+    """What became of one job: its result, or the reason why there is none."""
+
+    job: Job
+    result: Result | None
+    reason: str | None = None
+
+
+def default_processes() -> int:
+    """Workers to use where nobody says: one a processor that this process may use, 8 at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MAX_DEFAULT_PROCESSES)
+
+
+def threads_each(n_processes: int, n_jobs: int) -> int:
+    """Threads that each worker may use, so that all together stay within the number of processes."""
+    return max(1, n_processes // max(1, min(n_processes, n_jobs)))
+
+
+def run_jobs(
+    function: Callable[[Job], Result], jobs: Sequence[Job], n_processes: int
+) -> Iterator[Outcome[Job, Result]]:
+    """Run `function` on every job, and give each outcome as soon as it is there.
+
+    Args:
+        function: of a module's top level; it is sent to freshly started processes by name.
+        jobs: plain values that can be pickled.
+        n_processes: workers side by side; 0 runs the jobs in this process, one after the other.
+
+    Yields:
+        One outcome a job, in the order in which they end. A job that raises has a reason and no
+        result. A dead worker is replaced and its job tried again; where that one dies too, the job
+        has a reason and no result.
+    """
+    if n_processes == 0:
+        for job in jobs:
+            yield _attempt(function, job)
+    else:
+        yield from _Pool(function, min(n_processes, len(jobs))).run(list(jobs))
+
+
+def run_jobs_on(
+    executor: Executor, function: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Outcome[Job, Result]]:
+    """Run `function` on every job on an executor of whatever kind, as of a cluster; otherwise as `run_jobs`.
+
+    What becomes of a job whose worker dies is up to the executor; where it gives up, the job has a reason.
+    """
+    started = {executor.submit(_attempt, function, job): job for job in jobs}
+    try:
+        for future in as_completed(started):
+            error = future.exception()
+            yield Outcome(started[future], None, reason_of(error)) if error else future.result()
+    finally:
+        for future in started:
+            future.cancel()
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a job failed, in words; a defect of ours is shown whole."""
+    if isinstance(error, NnunetExtError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, (OSError, MemoryError)):
+        return in_words(error)
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
+    try:
+        return Outcome(job, function(job))
+    except Exception as error:  # also a defect of ours must not take the other jobs down
+        return Outcome(job, None, reason_of(error))
+
+
+def _serve(function: Callable[[Job], Result], connection: Any) -> None:
+    """A worker's life: jobs in, outcomes out, until the other end says None or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that half files are removed
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        if job is None:
+            return
+        outcome = _attempt(function, job)
+        connection.send((outcome.result, outcome.reason))
+
+
+def _name_of(job: Any) -> str:
+    """What a job is on, for a message: its case, or else its file; never all of it."""
+    if isinstance(job, str):
+        return job
+    names = (getattr(job, name, None) for name in ("case_id", "path", "source", "target"))
+    return next((str(name) for name in names if name is not None), type(job).__name__)
+
+
+class _Pool(Generic[Job, Result]):
+    """Started processes, each with one job at a time, so that a death is known to be that job's."""
+
+    def __init__(self, function: Callable[[Job], Result], n_processes: int) -> None:
+        self._function = function
+        self._n_processes = n_processes
+        self._context = multiprocessing.get_context("spawn")
+        self._busy: dict[Any, tuple[BaseProcess, Job]] = {}
+        self._tried_again: list[Job] = []
+
+    def run(self, jobs: list[Job]) -> Iterator[Outcome[Job, Result]]:
+        pending = jobs[::-1]
+        try:
+            while pending and len(self._busy) < self._n_processes:
+                self._start(pending.pop())
+            while self._busy:
+                for connection in wait(list(self._busy)):
+                    outcome = self._receive(connection, pending)
+                    if outcome is not None:
+                        yield outcome
+        finally:
+            for process, _ in self._busy.values():
+                process.terminate()
+
+    def _start(self, job: Job) -> None:
+        ours, its = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(self._function, its), daemon=True)
+        process.start()
+        its.close()
+        self._give(ours, process, job)
+
+    def _give(self, connection: Any, process: BaseProcess, job: Job) -> None:
+        self._busy[connection] = (process, job)
+        with suppress(OSError):  # it died meanwhile: reading its answer will tell
+            connection.send(job)
+
+    def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result] | None:
+        process, job = self._busy.pop(connection)
+        try:
+            result, reason = connection.recv()
+        except (EOFError, OSError):
+            return self._mourn(process, job, pending)
+        if pending:
+            self._give(connection, process, pending.pop())
+        else:
+            with suppress(OSError):  # its answer is here; whether it still lives is nothing to us
+                connection.send(None)
+            process.join(JOIN_S)
+        return Outcome(job, result, reason)
+
+    def _mourn(self, process: BaseProcess, job: Job, pending: list[Job]) -> Outcome[Job, Result] | None:
+        process.join(JOIN_S)
+        is_last_time = any(job is tried for tried in self._tried_again)
+        if not is_last_time:
+            log.warning(
+                "%s: the worker process ended with exit code %s; it is tried again",
+                _name_of(job),
+                process.exitcode,
+            )
+            self._tried_again.append(job)
+            pending.insert(0, job)  # when the others are done, and with them what they took of the memory
+        if pending:
+            self._start(pending.pop())
+        if not is_last_time:
+            return None
+        died = WorkerDied(
+            f"the worker process ended with exit code {process.exitcode} while it worked on this case, the "
+            "second time. Memory may have run out; use fewer processes (-np), or none (-np 0)."
+        )
+        return Outcome(job, None, f"{type(died).__name__}: {died}")

@@ -1,0 +1,307 @@
+"""Runs that compare folders of predictions with their references."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import SegmentationError, UsageError, joined_faults
+from nnunet_ext.files.escaping import csv_cell
+from nnunet_ext.files.outputs import check_file, has_keys, make_folder
+from nnunet_ext.files.whole import write_json, written_whole
+from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.metrics.case_scores import Pair, PairScores, evaluate_pair, values_of
+from nnunet_ext.metrics.compare import Comparison, compare_scores
+from nnunet_ext.metrics.intervals import Interval
+from nnunet_ext.metrics.label_scores import LabelScores, measures_of, score_labels
+from nnunet_ext.metrics.overlap import foreground_names
+from nnunet_ext.metrics.summary import SUMMARY, read_summary, summary_key, write_summary
+from nnunet_ext.nnunet.dataset_json import (
+    BACKGROUND,
+    Dataset,
+    check_dataset_json,
+    keep_dataset_json,
+    labels_of_values,
+    read_dataset,
+)
+from nnunet_ext.nnunet.raw import find_ending, find_images
+from nnunet_ext.nnunet.subjects import find_subjects, units_of
+
+CASES = "cases.csv"
+
+
+EVALUATION = "evaluation.json"
+
+
+COMPARISON = "comparison.json"
+
+
+OnPair = Callable[[str, str | None, int], None]
+
+
+def _say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        folder: of `cases.csv`, `evaluation.json` and nnU-Net's `summary.json`.
+        cases: one a compared case, sorted by name.
+        labels: each label over all of them.
+        overall: by measure, the mean of the labels' means.
+        failed: why a case was not compared, by case.
+        unpredicted: references without a prediction.
+        resampled: what the intervals resample, in words.
+        missed_hd95_mm: HD95 of a label that only one of the two holds; None where such cases do not count.
+        write_fault: why the files were not written, or not all.
+    """
+
+    folder: Path
+    cases: tuple[PairScores, ...]
+    labels: tuple[LabelScores, ...]
+    overall: dict[str, Interval]
+    failed: dict[str, str]
+    unpredicted: tuple[str, ...]
+    resampled: str
+    missed_hd95_mm: float | None = None
+    write_fault: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every prediction was compared, and the files were written."""
+        return not self.failed and self.write_fault is None
+
+
+def run_evaluation(
+    predictions: Path,
+    references: Path,
+    output: Path,
+    *,
+    dataset: Path | None = None,
+    labels: Sequence[int] = (),
+    tolerance_mm: float | None = None,
+    missed_hd95_mm: float | None = None,
+    n_processes: int | None = None,
+    overwrite: bool = False,
+    on_pair: OnPair = _say_nothing,
+) -> Evaluation:
+    """Compare every prediction of a folder with its reference of the same name.
+
+    Args:
+        predictions: one segmentation a case.
+        references: the same; those without a prediction are told and do not count.
+        output: folder for `cases.csv`, `evaluation.json` and `summary.json`.
+        dataset: the dataset.json; without it labels are called by their values.
+        labels: without a dataset.json the values to compare, which may have gaps, all others being
+            background; none are all that the files hold.
+        tolerance_mm: of the surface Dice; None compares no surfaces.
+        missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        overwrite: replace files in `output` that no evaluation of ours wrote, and a dataset.json of other
+            labels.
+        on_pair: called with each case, why it failed or None, and the number of cases.
+
+    Returns:
+        The scores; a case that failed is in them with its reason, and the others are compared.
+
+    Raises:
+        DatasetError, UsageError: before the first case is read, or where no case has a reference.
+        SegmentationError: none of the cases could be compared.
+    """
+    n_processes = default_processes() if n_processes is None else n_processes
+    data = read_dataset(dataset) if dataset else Dataset(labels_of_values(labels), find_ending(predictions))
+    subjects = find_subjects((dataset, references, predictions))
+    predicted = find_images(predictions, data.file_ending, scans=False)
+    expected = find_images(references, data.file_ending, scans=False)
+    _check_output(output, overwrite=overwrite)
+    if dataset:
+        check_dataset_json(dataset, output, overwrite=overwrite)
+    failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
+    both = {case: (path, expected[case]) for case, path in predicted.items() if case in expected}
+    values, compared = None, data
+    if dataset is None:
+        if not labels:
+            found, unread = _all_values(both, n_processes)
+            failed |= unread
+            both = {case: two for case, two in both.items() if case not in unread}
+            data = replace(data, labels=labels_of_values(found))
+        values = data.labels.values[1:]
+        compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
+    pairs = [Pair(case, *two, compared, tolerance_mm, values) for case, two in both.items()]
+    scores = []
+    for outcome in run_jobs(evaluate_pair, pairs, n_processes):
+        case = outcome.job.case_id
+        on_pair(case, outcome.reason, len(pairs))
+        if outcome.result is None:
+            failed[case] = outcome.reason or "no reason"
+        else:
+            scores.append(outcome.result)
+    if not scores:
+        raise (SegmentationError if pairs else UsageError)(
+            joined_faults(
+                f"No prediction of {predictions} could be compared with {references}:",
+                (f"{case}: {failed[case]}" for case in sorted(failed)),
+            )
+        )
+    scores.sort(key=lambda one: one.case_id)
+    units = units_of([one.case_id for one in scores], subjects)
+    each, overall = score_labels(scores, foreground_names(data.labels), units.of_cases, missed_hd95_mm)
+    evaluation = Evaluation(
+        output,
+        tuple(scores),
+        each,
+        overall,
+        dict(sorted(failed.items())),
+        tuple(sorted(expected.keys() - predicted)),
+        units.words,
+        missed_hd95_mm,
+    )
+    try:
+        if dataset:
+            keep_dataset_json(dataset, output, overwrite=overwrite)
+        _write(evaluation, data)
+    except OSError as error:
+        fault = f"{error.filename or output} was not written: {error.strerror or error}"
+        return replace(evaluation, write_fault=fault)
+    return evaluation
+
+
+def _all_values(files: Mapping[str, tuple[Path, Path]], n_processes: int) -> tuple[set[int], dict[str, str]]:
+    """Every value of these files by case, and why the values of a case are not known."""
+    cases = {path: case for case, two in files.items() for path in two}
+    found: set[int] = set()
+    unread: dict[str, str] = {}
+    for outcome in run_jobs(values_of, list(cases), n_processes):
+        if outcome.result is None:
+            unread[cases[outcome.job]] = outcome.reason or "no reason"
+        else:
+            found.update(outcome.result)
+    found -= {BACKGROUND}
+    if not found:
+        raise UsageError(
+            joined_faults(
+                "None of the files holds a label: all voxels are 0, or no file can be read.",
+                (f"{case}: {unread[case]}" for case in sorted(unread)),
+            )
+        )
+    return found, unread
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Make the folder, and refuse to replace nnU-Net's summary.json, or another's cases.csv."""
+    make_folder(output)
+    ours = has_keys("labels", "mean_over_labels", "cases")
+    check_file(output / EVALUATION, ours, "an evaluation", overwrite=overwrite)
+    if overwrite or (output / EVALUATION).exists():
+        return
+    for name in (SUMMARY, CASES):
+        if (output / name).exists():
+            perhaps = " but perhaps nnU-Net's" if name == SUMMARY else ""
+            raise UsageError(
+                f"{output / name} is there, and is of no evaluation of nnunet_ext{perhaps}. "
+                "Choose another folder with -o, or replace it with --overwrite."
+            )
+
+
+def run_comparison(
+    a: Path,
+    b: Path,
+    *,
+    dataset: Path | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> Comparison:
+    """Compare two evaluations of the same cases by their `summary.json`, nnU-Net's own included.
+
+    Args:
+        a: a summary.json, or the folder that holds it.
+        b: the same of the other method.
+        dataset: the dataset.json, for the labels' names instead of nnU-Net's keys; None takes the one
+            beside a summary or of its model, if there is one.
+        output: folder for `comparison.json`; None writes none.
+        overwrite: replace a file of that name that is no comparison.
+
+    Raises:
+        UsageError: a summary is missing, or they are not of the same cases, labels and references.
+        DatasetError: the dataset.json cannot be read.
+    """
+    if output is not None:
+        check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
+    summaries = read_summary(a), read_summary(b)
+    subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
+    ours, theirs = (one.cases for one in summaries)
+    dataset = dataset or _dataset_json_beside(a, b)
+    if dataset is not None:
+        labels = read_dataset(dataset).labels
+        names = {summary_key(labels.covered[c]): labels.names[c] for c in labels.foreground}
+        ours, theirs = (
+            {case: {names.get(key, key): one for key, one in of_case.items()} for case, of_case in s.items()}
+            for s in (ours, theirs)
+        )
+    comparison = compare_scores(ours, theirs, subjects)
+    if output is not None:
+        write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
+    return comparison
+
+
+def _dataset_json_beside(*places: Path) -> Path | None:
+    """The dataset.json beside a summary, or of the model whose fold's validation it is."""
+    for folder in (path if path.is_dir() else path.parent for path in places):
+        for home in (folder, folder.resolve().parent.parent):
+            if (home / "dataset.json").is_file():
+                return home / "dataset.json"
+    return None
+
+
+def _write(evaluation: Evaluation, dataset: Dataset) -> None:
+    names = foreground_names(dataset.labels)
+    content = {
+        "labels": [asdict(label) for label in evaluation.labels],
+        "mean_over_labels": {name: asdict(one) for name, one in evaluation.overall.items()},
+        "cases": [
+            {"case": case.case_id, "labels": _rows(case, names, evaluation)} for case in evaluation.cases
+        ],
+        "missed_hd95_mm": evaluation.missed_hd95_mm,
+        "failed": evaluation.failed,
+        "references_without_prediction": evaluation.unpredicted,
+        "intervals_resample": evaluation.resampled,
+    }
+    write_json(content, evaluation.folder / EVALUATION)  # first: it tells whose the others are after a kill
+    _write_cases(evaluation, names, evaluation.folder / CASES)
+    write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
+
+
+def _rows(case: PairScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row a label; what has no value is None."""
+    measures = measures_of([case], evaluation.missed_hd95_mm)
+    return [
+        {
+            "label": name,
+            **asdict(one),
+            "missed": one.n_reference > 0 and one.n_predicted == 0,
+            "false_alarm": one.is_false_alarm,
+            **{measure: take(case, label) for measure, take in measures.items()},
+        }
+        for label, (name, one) in enumerate(zip(names, case.overlaps, strict=True))
+    ]
+
+
+def _write_cases(evaluation: Evaluation, names: Sequence[str], target: Path) -> None:
+    rows = [
+        {name: csv_cell(value) for name, value in {"case": case.case_id, **row}.items()}
+        for case in evaluation.cases
+        for row in _rows(case, names, evaluation)
+    ]
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

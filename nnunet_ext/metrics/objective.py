@@ -1,0 +1,99 @@
+"""What a set of predictions is worth as one number, and how sure that number is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.metrics.overlap import Counts
+
+Over = Literal["mean", "pooled", "worst"]
+
+
+Absent = Literal["nnunet", "one", "zero", "left_out"]
+
+
+OVER: tuple[str, ...] = get_args(Over)
+
+
+ABSENT: tuple[str, ...] = get_args(Absent)
+
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The score to raise.
+
+    Attributes:
+        over: `mean` over labels of each label's mean Dice over cases; `pooled`, the same with each
+            label's voxels of all cases taken as one; `worst`, the lowest of the labels' means.
+        absent: a case that does not hold a label counts for it as follows. `nnunet`: not at all
+            where it is not predicted either, 0 where it is; `one`: 1 and 0; `zero`: 0 and 0;
+            `left_out`: never, so that false alarms cost nothing.
+    """
+
+    over: Over = "mean"
+    absent: Absent = "nnunet"
+
+    def dice(self, counts: Counts) -> Values:
+        """Dice of each case and label, `(cases, labels)` from `(cases, labels, 3)`; NaN does not count."""
+        reference, predicted, common = (counts[..., k].astype(np.float64) for k in range(3))
+        either = reference + predicted
+        dice = 2 * common / np.maximum(either, 1)
+        if self.absent == "left_out":
+            dice[reference == 0] = np.nan
+        elif self.absent != "zero":
+            dice[either == 0] = 1.0 if self.absent == "one" else np.nan
+        return dice
+
+    def by_label(self, counts: Counts) -> Values:
+        """Each label's score; NaN where no case counts for it."""
+        if self.over == "pooled":
+            reference, predicted, common = (counts[..., k].sum(axis=0, dtype=np.float64) for k in range(3))
+            either = reference + predicted
+            return np.where(either > 0, 2 * common / np.maximum(either, 1), np.nan)
+        return _mean(self.dice(counts))
+
+    def score(self, counts: Counts) -> float:
+        """The score of some cases; NaN where no case counts for any label."""
+        scores = self.by_label(counts)
+        known = scores[np.isfinite(scores)]
+        if len(known) == 0:
+            return float("nan")
+        return float(known.min() if self.over == "worst" else known.mean())
+
+    def without_each(self, counts: Counts, units: Sequence[str] | None = None) -> Values:
+        """The score without each unit in turn: the cases of one subject, or single cases without units."""
+        unit_of = np.arange(len(counts)) if units is None else np.unique(units, return_inverse=True)[1]
+        n_units = int(unit_of.max(initial=-1)) + 1
+        return np.array([self.score(counts[unit_of != unit]) for unit in range(n_units)])
+
+
+def standard_error(without_each: Values) -> float:
+    """Standard error of a score, or of a difference of two, by the jackknife.
+
+    Args:
+        without_each: the score without each case, or each subject, in turn; NaN counts as no change.
+
+    Returns:
+        For a mean over cases that is their standard deviation by the root of their number; 0 for
+        fewer than two of them.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), equation 11.5.
+    """
+    known = without_each[np.isfinite(without_each)]
+    n = len(known)
+    return float(np.sqrt((n - 1) / n * np.sum((known - known.mean()) ** 2))) if n > 1 else 0.0
+
+
+def _mean(values: Values) -> Values:
+    """Mean over cases of what counts; NaN where nothing does."""
+    known = np.isfinite(values)
+    number = known.sum(axis=0)
+    return np.where(number > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(number, 1), np.nan)

@@ -1,0 +1,223 @@
+"""The results of many runs as records: chosen, ordered, and over the folds of a model."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from nnunet_ext.files.escaping import csv_cell
+from nnunet_ext.files.whole import written_whole
+from nnunet_ext.metrics.dice import DiceSummary, mean_over_labels
+from nnunet_ext.monitoring.run import Run
+
+SortKey = Literal["name", "dice", "validation", "epochs", "seconds", "changed", "state"]
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """One label of one run.
+
+    Attributes:
+        best: its Dice at the epoch with the best average.
+        last: its Dice at the last epoch.
+        is_lost: whether it was learnt and lost again.
+        validation: its Dice over the validation's cases; None before the validation.
+    """
+
+    best: float | None = None
+    last: float | None = None
+    is_lost: bool = False
+    validation: DiceSummary | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over folds; the latter is None for one fold."""
+
+    mean: float
+    deviation: float | None
+    n: int
+
+
+def label_results(run: Run) -> dict[str, LabelResult]:
+    """Every label of a run by name, in the data set's order."""
+    history, best = run.history, run.history.best
+    lost = history.lost_labels()
+    validation = run.validation.labels if run.validation else {}
+    results = {}
+    for label in dict.fromkeys((*history.labels, *validation)):
+        dice = history.dice_of(label) if label in history.labels else ()
+        results[label] = LabelResult(
+            best=dice[best] if dice and best is not None else None,
+            last=dice[-1] if dice else None,
+            is_lost=label in lost,
+            validation=validation.get(label),
+        )
+    return results
+
+
+def validation_mean(run: Run) -> float | None:
+    """Mean of the labels' Dice in a run's validation; None where there is none."""
+    return mean_over_labels(run.validation.labels) if run.validation else None
+
+
+def over_folds(values: Iterable[float | None]) -> Spread | None:
+    """Mean and spread of what the folds have; None where none has a value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
+
+
+def models(runs: Sequence[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
+    """Runs by data set, trainer, plans and configuration."""
+    groups: dict[tuple[str, str, str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.model, []).append(run)
+    return groups
+
+
+def chosen(runs: Iterable[Run], patterns: Mapping[str, Sequence[str]]) -> list[Run]:
+    """Runs whose trainer, plans, configuration, fold and state fit; `*` stands for any letters.
+
+    Args:
+        runs: to choose from.
+        patterns: by `trainer`, `plans`, `configuration`, `fold` or `state`; one of several must fit.
+    """
+
+    def fits(run: Run) -> bool:
+        return all(
+            any(fnmatchcase(_attribute(run, name), pattern) for pattern in asked)
+            for name, asked in patterns.items()
+        )
+
+    return [run for run in runs if fits(run)]
+
+
+def _attribute(run: Run, name: str) -> str:
+    return run.state if name == "state" else str(getattr(run.folder, name))
+
+
+_LARGEST_FIRST: dict[str, Callable[[Run], float | None]] = {
+    "dice": lambda run: run.history.best_average,
+    "validation": validation_mean,
+    "epochs": lambda run: run.n_done,
+    "seconds": lambda run: run.history.epoch_s(),
+    "changed": lambda run: run.modified,
+}
+
+
+def ordered(runs: Iterable[Run], key: SortKey) -> list[Run]:
+    """Runs by name or state, or by a value with the largest first and those without one last."""
+    by_name = sorted(runs, key=lambda run: run.folder.order)
+    if key == "name":
+        return by_name
+    if key == "state":
+        return sorted(by_name, key=lambda run: run.state)
+    value = _LARGEST_FIRST[key]
+    values = {run.folder: value(run) for run in by_name}
+
+    def rank(run: Run) -> float:
+        number = values[run.folder]
+        return math.inf if number is None else -number
+
+    return sorted(by_name, key=rank)
+
+
+def standing_record(run: Run) -> dict[str, Any]:
+    """Which run it is and how far, in plain values."""
+    folder = run.folder
+    return {
+        "dataset": folder.dataset,
+        "trainer": folder.trainer,
+        "plans": folder.plans,
+        "configuration": folder.configuration,
+        "fold": folder.fold,
+        "state": run.state,
+        "reason": run.standing.reason,
+        "epochs": run.n_done,
+        "planned": run.planned,
+    }
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """A run in plain values, for JSON; what is not known is None."""
+    history = run.history
+    best = None if history.best is None else history.epochs[history.best].number
+    return {
+        **standing_record(run),
+        "best_average": history.best_average,
+        "best_epoch": best,
+        "seconds_per_epoch": history.epoch_s(),
+        "hours": history.total_s / 3600,
+        "validation_mean": validation_mean(run),
+        "validation_mean_of_nnunet": run.validation.nnunet_mean if run.validation else None,
+        "validation_cases": len(run.validation.cases) if run.validation else None,
+        "labels": {name: _label_record(result) for name, result in label_results(run).items()},
+        "folder": str(run.folder.path),
+        "notes": list(run.notes),
+    }
+
+
+def _label_record(result: LabelResult) -> dict[str, Any]:
+    validation = result.validation
+    return {
+        "best": result.best,
+        "last": result.last,
+        "lost": result.is_lost,
+        "validation": validation.mean if validation else None,
+        "cases": validation.n_holding if validation else None,
+        "false_alarms": validation.n_false_alarms if validation else None,
+    }
+
+
+def model_record(model: tuple[str, str, str, str], runs: Sequence[Run]) -> dict[str, Any]:
+    """A model over its folds, in plain values."""
+    results = [label_results(run) for run in runs]
+    names = dict.fromkeys(name for one in results for name in one)
+    return {
+        **dict(zip(("dataset", "trainer", "plans", "configuration"), model, strict=True)),
+        "folds": [run.folder.fold for run in runs],
+        "best_average": _spread_record(over_folds(run.history.best_average for run in runs)),
+        "validation_mean": _spread_record(over_folds(map(validation_mean, runs))),
+        "labels": {name: _spread_record(over_folds(validations(results, name))) for name in names},
+    }
+
+
+def validations(results: Iterable[Mapping[str, LabelResult]], name: str) -> list[float | None]:
+    """A label's Dice in the validation of each of some runs."""
+    found = (one[name].validation for one in results if name in one)
+    return [None if summary is None else summary.mean for summary in found]
+
+
+def _spread_record(spread: Spread | None) -> dict[str, Any] | None:
+    if spread is None:
+        return None
+    return {"mean": spread.mean, "deviation": spread.deviation, "folds": spread.n}
+
+
+def write_csv(runs: Sequence[Run], target: Path) -> None:
+    """Write a row a run, with the columns `LABEL best`, `LABEL last` and so on for each label."""
+    rows = [
+        {csv_cell(name): csv_cell(value) for name, value in _flat(run_record(run)).items()} for run in runs
+    ]
+    header = list(dict.fromkeys(column for row in rows for column in row))
+    with (
+        written_whole(target) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    labels, notes = record.pop("labels"), record.pop("notes")
+    cells = {f"{name} {key}": value for name, label in labels.items() for key, value in label.items()}
+    return {**record, **cells, "notes": "; ".join(notes)}

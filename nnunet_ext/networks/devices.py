@@ -1,0 +1,78 @@
+"""Whether torch can compute on a device, told before it is imported where that is enough."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from nnunet_ext.errors import UsageError
+
+# torch's version.py says `cuda: Optional[str] = '13.0'` or `= None`, and what it is built for likewise.
+BUILT_FOR = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"]", re.MULTILINE)
+
+
+CUDA_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+
+
+def check_device(device: str, n_gpus: int = 1) -> None:
+    """Refuse a device that torch cannot compute on here.
+
+    torch has the last word, but its import takes seconds: that it was built without GPUs, or for CUDA
+    where no driver is installed, is told within milliseconds.
+
+    Args:
+        device: `cuda`, `cpu` or `mps`.
+        n_gpus: how many of CUDA's are asked for.
+
+    Raises:
+        UsageError: torch has no such device, or fewer of them.
+    """
+    if device == "cpu":
+        return
+    if device == "cuda" and (fault := _fault_without_torch()):
+        raise UsageError(f"-device is cuda, but {fault}; or take -device cpu.")
+    import torch
+
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("-device is mps, but torch sees no Apple GPU here: take -device cpu or cuda.")
+    if device == "cuda" and torch.cuda.device_count() < n_gpus:
+        asked = f" and {n_gpus} GPUs are asked for" if n_gpus > 1 else ""
+        raise UsageError(
+            f"-device is cuda{asked}, but torch {torch.__version__} sees {torch.cuda.device_count()} GPUs: "
+            "look at the driver with nvidia-smi and at CUDA_VISIBLE_DEVICES, or take -device cpu."
+        )
+
+
+def _fault_without_torch() -> str | None:
+    """Why torch cannot compute on a GPU, with what to do; None where that is not certain."""
+    built_for = _built_for()
+    if built_for is None:
+        return None
+    if not built_for:
+        return "torch is installed in its build for processors: install the build for your GPU"
+    if "cuda" in built_for and not _is_loaded(CUDA_DRIVER):
+        return f"this machine has no NVIDIA driver ({CUDA_DRIVER} cannot be loaded): install it"
+    return None
+
+
+def _built_for() -> set[str] | None:
+    """Of cuda and hip, what the installed torch is built for; None where that cannot be read."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return None
+    return set(BUILT_FOR.findall(text)) if "cuda" in text else None
+
+
+def _is_loaded(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

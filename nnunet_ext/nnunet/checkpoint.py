@@ -1,0 +1,148 @@
+"""Checkpoints of torch, read without torch and without running what their pickle may hold.
+
+Source: torch's zip format: `NAME/data.pkl` tells the tensors, `NAME/data/KEY` holds their numbers.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.images.streams import Bytes, entry_blocks, zip_entries
+from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
+
+WEIGHTS = "network_weights"
+
+
+NEEDED = ("network_weights", "init_args", "trainer_name")
+
+
+FLOATS = {"FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "BFloat16Storage": "u2"}
+
+
+BFLOAT16_EXPONENT = 0x7F80
+
+
+ZIP_MAGIC = b"PK"
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint holds.
+
+    Attributes:
+        keys: of its dictionary.
+        missing: entries that nnU-Net needs to go on or to predict.
+        not_finite: tensors with NaN or infinite numbers, each with how many.
+        n_tensors: of the network's weights.
+    """
+
+    keys: tuple[str, ...]
+    missing: tuple[str, ...]
+    not_finite: tuple[str, ...]
+    n_tensors: int
+
+
+def read_checkpoint_facts(path: Path) -> CheckpointFacts:
+    """Read every byte of a checkpoint: check sums, what it holds, and whether its weights are finite.
+
+    Raises:
+        DamagedFile: it is empty, truncated, fails a check sum, or is no checkpoint of torch.
+    """
+    _check_magic(path)
+    entries = {PurePosixPath(entry.filename).name: entry for entry in zip_entries(path)}
+    content = _read_pickle(path, entries)
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{path} is a torch file, but holds no dictionary as nnU-Net's checkpoints do.")
+    tensors = {key: list(_tensors(value, str(key))) for key, value in content.items()}
+    places = {storage.key: (name, storage) for found in tensors.values() for name, storage in found}
+    numbers = [entry for entry in entries.values() if PurePosixPath(entry.filename).parent.name == "data"]
+    _check_all_there(path, places, {PurePosixPath(entry.filename).name for entry in numbers})
+    bad = dict(_not_finite(path, entries.values(), places))
+    keys = tuple(map(str, content))
+    missing = tuple(key for key in NEEDED if key not in keys)
+    return CheckpointFacts(
+        keys, missing, tuple(f"{n} ({c})" for n, c in bad.items()), len(tensors.get(WEIGHTS, ()))
+    )
+
+
+def _check_magic(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        raise DamagedFile(f"{path} is empty (0 bytes).")
+    if start != ZIP_MAGIC:
+        raise DamagedFile(
+            f"{path} is no checkpoint of torch: it begins with {start!r} and not as a zip does."
+        )
+
+
+def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> Any:
+    entry = entries.get("data.pkl")
+    if entry is None:
+        raise DamagedFile(f"{path} is a zip without data.pkl: no checkpoint of torch.")
+    if entry.file_size > MAX_PICKLE_BYTES:
+        raise DamagedFile(
+            f"{path} is no checkpoint of torch: its data.pkl has {entry.file_size >> 20} MiB, and at most "
+            f"{MAX_PICKLE_BYTES >> 20} MiB are read."
+        )
+    with path.open("rb") as file:
+        data = b"".join(entry_blocks(file, entry, path))
+    try:
+        return load_plain(data, with_unknown=True)
+    except ValueError as error:
+        raise DamagedFile(f"{path} is damaged: its data.pkl was not read: {error}.") from error
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Storage]]:
+    if isinstance(value, Storage):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _tensors(inner, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, inner in enumerate(value):
+            yield from _tensors(inner, f"{name}.{i}")
+
+
+def _check_all_there(path: Path, places: Iterable[str], there: set[str]) -> None:
+    missing = sorted(set(places) - there)
+    if missing:
+        raise DamagedFile(f"{path} is damaged: the numbers of {len(missing)} tensors are missing.")
+
+
+def _not_finite(
+    path: Path, entries: Iterable[zipfile.ZipInfo], places: dict[str, tuple[str, Storage]]
+) -> Iterator[tuple[str, int]]:
+    """Read every entry, and yield the tensors with numbers that are not finite.
+
+    The file is closed between two of them: a training may want to replace it.
+    """
+    for entry in entries:
+        with path.open("rb") as file:
+            blocks = entry_blocks(file, entry, path)
+            name, storage = places.get(PurePosixPath(entry.filename).name, ("", None))
+            kind = FLOATS.get(storage.kind) if storage else None
+            if kind is None:
+                for _ in blocks:
+                    pass
+            elif count := _count_not_finite(blocks, np.dtype(kind), entry.file_size):
+                yield name, count
+
+
+def _count_not_finite(blocks: Iterator[bytes], dtype: np.dtype, n_bytes: int) -> int:
+    count = 0
+    stream = Bytes(blocks)
+    for block in stream.arrays(dtype, n_bytes // dtype.itemsize):
+        if dtype.kind == "u":
+            count += int(np.count_nonzero((block & BFLOAT16_EXPONENT) == BFLOAT16_EXPONENT))
+        elif not np.isfinite(block).all():
+            count += int(np.count_nonzero(~np.isfinite(block)))
+    stream.drain()
+    return count

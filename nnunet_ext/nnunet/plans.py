@@ -1,0 +1,172 @@
+"""Plans files of nnU-Net, and their configurations with what they inherit."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError, joined_faults
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.nnunet.model_folder import read_plans_content
+
+NESTED, NESTED_TRAINER = "nested", "nnUNetTrainerUNetPlusPlus"
+
+
+@dataclass(frozen=True)
+class Plans:
+    """A plans file.
+
+    Attributes:
+        path: the file.
+        content: all of it, as parsed.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`nnUNetPlans`, as nnU-Net's `-p` takes it: the file's name, whatever stands in it."""
+        return self.path.stem
+
+    @property
+    def stated_name(self) -> str:
+        """The name that stands in the file, by which nnU-Net calls the folders of trainings."""
+        return str(self.content.get("plans_name", self.name))
+
+    @property
+    def about_name(self) -> str:
+        """What to know where the two names differ, as in a file that was copied; empty where they do not."""
+        if self.stated_name == self.name:
+            return ""
+        return (
+            f"the plans_name in {self.path} is {self.stated_name}, as in a copy: nnU-Net writes their "
+            f"trainings into TRAINER__{self.stated_name}__CONFIGURATION, where those of {self.stated_name} "
+            f"lie. Set plans_name to {self.name} in that file."
+        )
+
+    @property
+    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
+        """The entries by name, without what they inherit."""
+        return dict(self.content["configurations"])
+
+    def resolve(self, name: str) -> dict[str, Any]:
+        """A configuration with all that it inherits; a copy.
+
+        Raises:
+            UsageError: there is none of that name, its parent is missing, or it inherits from itself.
+
+        Source: nnU-Net's `PlansManager`.
+        """
+        seen = [name]
+        chain = [self._entry(name)]
+        while "inherits_from" in chain[-1]:
+            parent = str(chain[-1]["inherits_from"])
+            if parent in seen:
+                raise UsageError(f"{self.path}: {' inherits from '.join([*seen, parent])}, in a circle.")
+            if parent not in self.configurations:
+                raise UsageError(
+                    f"{self.path}: configuration {seen[-1]!r} inherits from {parent!r}, which is not there; "
+                    f"there are {', '.join(self.configurations)}. Correct inherits_from."
+                )
+            seen.append(parent)
+            chain.append(self._entry(parent))
+        resolved: dict[str, Any] = {}
+        for entry in reversed(chain):
+            resolved.update(copy.deepcopy(dict(entry)))
+        return resolved
+
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        if name not in self.configurations:
+            raise UsageError(
+                f"{self.path} has no configuration {name!r}; it has {', '.join(self.configurations)}."
+            )
+        return self.configurations[name]
+
+
+def read_plans(path: Path) -> Plans:
+    """Read a plans file.
+
+    Raises:
+        UsageError: it does not exist.
+        DatasetError: it is no plans file.
+    """
+    if not path.exists():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*Plans*.json"))) or "none"
+        raise UsageError(f"{path} does not exist; plans there: {there}. Name one with -p.")
+    return Plans(path, read_plans_content(path))
+
+
+def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:
+    """All plans files of a preprocessed folder, by name, and what cannot be read of them, a sentence each.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found, faults = [], []
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith("."):
+            continue
+        try:
+            found.append(read_plans(path))
+        except DatasetError as error:
+            if not _is_of_another_kind(path):
+                faults.append(str(error))
+    if not found and not faults:
+        raise UsageError(f"{folder} holds no plans. Run nnUNetv2_plan_and_preprocess first.")
+    return found, faults
+
+
+def _is_of_another_kind(path: Path) -> bool:
+    """Whether a JSON file is none of plans but whole: splits, a fingerprint and the like."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return not isinstance(content, dict) or "configurations" not in content
+
+
+def needed_trainer(configuration: Mapping[str, Any]) -> str | None:
+    """The trainer that the network of a resolved configuration needs; None where nnU-Net's own does.
+
+    A UNet++ with nested deep supervision has several outputs of full size, which other trainers compare
+    with smaller and smaller references.
+    """
+    architecture = configuration.get("architecture")
+    if not isinstance(architecture, Mapping):
+        return None
+    is_ours = str(architecture.get("network_class_name", "")).startswith("nnunet_ext.")
+    arguments = architecture.get("arch_kwargs")
+    supervision = arguments.get("supervision", NESTED) if isinstance(arguments, Mapping) else NESTED
+    return NESTED_TRAINER if is_ours and supervision == NESTED else None
+
+
+def compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The entries in which two resolved configurations differ, as `(key, one, other)`, nested ones dotted."""
+    mine, its = _flat(one), _flat(other)
+    keys = [key for key in dict.fromkeys([*mine, *its]) if mine.get(key) != its.get(key)]
+    return [(key, mine.get(key, "-"), its.get(key, "-")) for key in keys if key != "inherits_from"]
+
+
+def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value)
+    return flat
+
+
+def refuse(head: str, faults: list[str]) -> None:
+    """Raise one error of all faults, if there are any.
+
+    Raises:
+        UsageError: there are.
+    """
+    if faults:
+        raise UsageError(joined_faults(head, faults))

@@ -1,0 +1,33 @@
+"""nnU-Net's splits_final.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnunet_ext.errors import DatasetError, UsageError
+
+Split = dict[str, list[str]]
+
+
+SPLITS = "splits_final.json"
+
+
+def read_splits(path: Path) -> list[Split]:
+    """Read a splits_final.json.
+
+    Raises:
+        UsageError: it does not exist.
+        DatasetError: it is no list of folds with `train` and `val`.
+    """
+    from nnunet_ext.nnunet.forms import read_splits_json  # pydantic, only where a file is read
+
+    try:
+        return read_splits_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist. Without --audit, splits are made.") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is: {error}."
+        ) from error

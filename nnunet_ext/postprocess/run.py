@@ -1,0 +1,179 @@
+"""Post-process a folder of segmentations."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext import __version__
+from nnunet_ext.errors import UsageError
+from nnunet_ext.files.outputs import check_apart, check_segmentations
+from nnunet_ext.files.whole import sha256_of
+from nnunet_ext.images.image import as_labels, read_segmentation, write_segmentation
+from nnunet_ext.jobs.execution import Part, run_somewhere
+from nnunet_ext.jobs.pool import default_processes
+from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_name, say_nothing
+from nnunet_ext.nnunet.dataset_json import (
+    Dataset,
+    Labels,
+    check_dataset_json,
+    keep_dataset_json,
+    read_dataset,
+)
+from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.postprocess.steps import Step, apply_steps, resolve_steps_of
+
+
+@dataclass(frozen=True)
+class CaseJob:
+    """What every job on a case needs.
+
+    Attributes:
+        dataset: labels and file ending.
+        steps: of post-processing, in order.
+        output: folder of the segmentation to write.
+        wide: write uint16, for labels above 255.
+    """
+
+    dataset: Dataset
+    steps: tuple[Step, ...]
+    output: Path
+    wide: bool
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return self.output / f"{self.case_id}{self.dataset.file_ending}"
+
+
+@dataclass(frozen=True)
+class PostprocessJob(CaseJob):
+    """One segmentation to post-process."""
+
+    source: Path
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.source.name.removesuffix(self.dataset.file_ending)
+
+
+def postprocess_case(job: PostprocessJob) -> CaseRecord:
+    """Post-process and export one segmentation.
+
+    Raises:
+        NnunetExtError: the file is damaged or holds values that are no label.
+    """
+    started = time.perf_counter()
+    array, geometry = read_segmentation(job.source)
+    applied = apply_steps(as_labels(array, job.source.name), job.steps, geometry)
+    write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
+    return CaseRecord(
+        job.case_id,
+        output=job.target.name,
+        inputs={str(job.source): sha256_of(job.source)},
+        voxels_changed=applied.n_voxels_changed,
+        elapsed_s=round(time.perf_counter() - started, 3),
+    )
+
+
+POSTPROCESS_REPORT = "postprocess_report.json"
+
+
+def run_postprocess(
+    folder: Path,
+    output: Path,
+    steps: Sequence[Any],
+    *,
+    dataset: Path,
+    n_processes: int | None = None,
+    wide: bool = False,
+    overwrite: bool = False,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
+) -> Report:
+    """Apply steps of post-processing to every segmentation of a folder.
+
+    Args:
+        folder: one segmentation a case.
+        output: folder for the results and `postprocess_report.json`; not the same folder.
+        steps: in order, as written in a plan.
+        dataset: the dataset.json.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output` that no run of ours wrote.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of worker processes here, such as that of a cluster.
+        on_case: called with each case's record and the number of cases when it ends.
+
+    Returns:
+        The report; a case that failed is in it with its reason, and the others are written.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    data = read_dataset(dataset)
+    resolved = resolve_steps_of(steps, data.labels)
+    if not resolved:
+        raise UsageError("No step of post-processing was given; name at least one.")
+    images = find_images(folder, data.file_ending, scans=False)
+    check_apart(output, [folder])
+    jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
+    jobs = part.select(jobs) if part else jobs
+    ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    check_dataset_json(dataset, output, overwrite=overwrite)
+    report = Report(
+        output / report_name(POSTPROCESS_REPORT, part),
+        describe_run(dataset, data.labels, resolved) | ours,
+        (),
+    )
+    report.begin()
+    keep_dataset_json(dataset, output, overwrite=overwrite)
+    n_processes = default_processes() if n_processes is None else n_processes
+    cases = collect(run_somewhere(postprocess_case, jobs, n_processes, executor), len(jobs), [], on_case)
+    return replace(report, cases=cases).written()
+
+
+RECORDED_PACKAGES = (
+    "numpy",
+    "SimpleITK",
+    "isal",
+    "blosc2",
+    "connected-components-3d",
+    "fill-voids",
+    "nnunetv2",
+    "torch",
+)
+
+
+def describe_run(dataset_file: Path, labels: Labels, steps: Sequence[Step]) -> dict[str, Any]:
+    """Versions, data set and steps of a run."""
+    return {
+        "versions": {"nnunet_ext": __version__, "python": platform.python_version(), **_versions()},
+        "dataset_json": str(dataset_file),
+        "dataset_json_sha256": sha256_of(dataset_file),
+        "labels": dict(zip(labels.names, labels.values, strict=True)),
+        "postprocess": [{"step": type(step).__name__, **asdict(step)} for step in steps],
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,198 @@
+"""One case's outputs of networks become its segmentation, and its files."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.ensemble.fusion import RunningMean, decide
+from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
+from nnunet_ext.files.whole import written_whole
+from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.images.image import read_segmentation, write_segmentation
+from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.postprocess.steps import apply_steps
+from nnunet_ext.prediction.finished import PredictJob, write_record
+from nnunet_ext.probabilities.about import About, Model
+from nnunet_ext.probabilities.placement import Placement, placement_of_properties, straight_geometry
+from nnunet_ext.probabilities.store import write_store
+
+if TYPE_CHECKING:
+    from nnunet_ext.prediction.models import LoadedModel
+    from nnunet_ext.prediction.scans import Scan
+
+Segmentation = NDArray[np.integer[Any]]
+
+
+NONE = -1  # no model of that index
+
+
+class CaseFusion:
+    """Takes the networks' outputs as they come; keeps one volume a label, however many there are.
+
+    Args:
+        job: the case.
+        models: of the job's setup, loaded.
+        scan: as read.
+    """
+
+    def __init__(self, job: PredictJob, models: Sequence[LoadedModel], scan: Scan) -> None:
+        self._job, self._models, self._scan = job, models, scan
+        self._properties: dict[str, Any] = {}
+        rows = job.setup.weights_of_passes()
+        self._first = {index: number for number, (index, _) in reversed([*enumerate(rows)])}
+        weights = np.array([row for _, row in rows])
+        used: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
+        self._used = frozenset(used)
+        # One output alone is decided for as nnU-Net decides, by its logits, unless it is to be kept.
+        alone = rows[used[0]][0] if len(used) == 1 and job.save is None else None
+        self._alone = NONE if alone is None or not self._averages_logits(alone) else alone
+        self._mean = RunningMean(weights, scan.shape) if self._alone == NONE else None
+        self._stages: dict[int, RunningMean] = {}
+        self._decided: dict[int, Segmentation] = {}
+
+    def _averages_logits(self, index: int) -> bool:
+        return self._job.setup.models[index].model.fold_mean == "logits"
+
+    def add(self, index: int, number: int, logits: NDArray[Any], properties: dict[str, Any]) -> None:
+        """Add the output of one pass of one model, on the network's grid.
+
+        Args:
+            index: of the model.
+            number: of the pass, among the model's.
+            logits: `(L, Z, Y, X)`.
+            properties: of the scan as it was prepared for the model.
+
+        Raises:
+            ProbabilitiesError: a value is not finite.
+            GeometryMismatch: its way back leads to another grid than the scan's.
+        """
+        from nnunet_ext.prediction.scores import probabilities_of, segmentation_of
+
+        self._properties = self._properties or properties
+        model = self._models[index]
+        if not np.isfinite(logits).all():
+            raise ProbabilitiesError(
+                f"{model.files.folder.name} puts out values that are not finite for this scan. Look whether "
+                "the scan or the checkpoint holds such values."
+            )
+        is_stage = index in self._job.setup.previous
+        if index == self._alone or (is_stage and self._averages_logits(index)):
+            self._decided[index] = segmentation_of(model, logits, properties)
+            self._check_shape(index, self._decided[index].shape)
+        row = self._first[index] + number
+        means = [(self._mean, row)] if self._mean is not None and row in self._used else []
+        if is_stage and not self._averages_logits(index):
+            means.append((self._stage_mean(index), number))
+        if not means:
+            return
+        for label, scores in enumerate(probabilities_of(model, logits, properties)):
+            self._check_shape(index, scores.shape)
+            for mean, place in means:
+                mean.add(place, label, scores)
+
+    def _stage_mean(self, index: int) -> RunningMean:
+        """The mean of one model's folds, by which a cascade's previous stage is decided."""
+        if index not in self._stages:
+            shares = np.array(self._job.setup.fold_shares[index])
+            weights = np.repeat(shares[:, None], len(self._job.dataset.labels), axis=1)
+            self._stages[index] = RunningMean(weights, self._scan.shape)
+        return self._stages[index]
+
+    def _check_shape(self, index: int, shape: tuple[int, ...]) -> None:
+        if tuple(shape) != tuple(self._scan.shape):
+            raise GeometryMismatch(
+                f"the output of {self._models[index].files.folder.name} has shape {tuple(shape)}, the scan "
+                f"{tuple(self._scan.shape)}."
+            )
+
+    def stage(self, index: int) -> Segmentation:
+        """The segmentation that one model alone gives, for the cascade that begins with it."""
+        if index not in self._decided:
+            self._decided[index] = self._decide(self._stages.pop(index))
+        return self._decided[index]
+
+    def finish(self, inputs: Mapping[str, str], started: float) -> CaseRecord:
+        """Decide, post-process and write the case once all outputs were added.
+
+        Args:
+            inputs: SHA-256 of each file of the scan, by path.
+            started: when the case was begun, of `time.perf_counter`.
+
+        Raises:
+            NnunetExtError, OSError: it cannot be written.
+        """
+        job = self._job
+        if self._mean is not None:
+            segmentation = self._decide(self._mean)
+            self._save(self._mean)
+        else:
+            segmentation = self._decided[self._alone]
+        changed = self._export(segmentation)
+        record = CaseRecord(
+            job.case_id,
+            output=job.target.name,
+            inputs=inputs,
+            voxels_changed=changed,
+            elapsed_s=round(time.perf_counter() - started, 3),
+        )
+        write_record(job, record)
+        return record
+
+    def _decide(self, mean: RunningMean) -> Segmentation:
+        return decide(mean.scores(), self._job.dataset.labels, mean.layout)
+
+    def _placement(self) -> Placement | None:
+        """Where the scan's array lies in its file; None where a reader of somebody else's made it."""
+        return placement_of_properties(self._scan.properties, self._scan.shape)
+
+    def _export(self, segmentation: Segmentation) -> tuple[int, ...]:
+        """Post-process on the file's axes, and write; the voxels that each step changed."""
+        job, placement = self._job, self._placement()
+        if placement is not None:
+            applied = apply_steps(placement.to_file(segmentation), job.steps, placement.file)
+            write_segmentation(applied.segmentation, placement.file, job.target, wide=job.wide)
+            return applied.n_voxels_changed
+        # A reader that is none of nnU-Net's own knows alone how it turned the scan.
+        spacing = [float(length) for length in self._scan.properties["spacing"]]
+        applied = apply_steps(segmentation, job.steps, Geometry.of_array(self._scan.shape, spacing))
+        reader = self._models[0].predictor.plans_manager.image_reader_writer_class()
+        with written_whole(job.target) as part:
+            reader.write_seg(applied.segmentation, str(part), self._scan.properties)
+            read_segmentation(part)  # a full disk cuts what ITK writes, which says nothing of it
+        return applied.n_voxels_changed
+
+    def _save(self, mean: RunningMean) -> None:
+        if self._job.save is None:
+            return
+        blocks = (scores.values for scores in mean.scores())
+        shape = (mean.layout.n_labels, *self._scan.shape)
+        target = self._job.probabilities
+        if self._job.save == "store":
+            about = About(
+                self._job.dataset.labels,
+                straight_geometry(self._scan.properties, self._scan.shape),
+                self._properties,
+                self._model(),
+            )
+            write_store(target, blocks, shape, about)
+            return
+        with written_whole(target.with_suffix(".pkl")) as part:
+            part.write_bytes(pickle.dumps(self._properties))
+        with written_whole(target) as part:
+            np.savez_compressed(part, probabilities=np.concatenate([*blocks]).reshape(shape))
+
+    def _model(self) -> Model | None:
+        """The model whose probabilities they are, where it is one."""
+        setup = self._job.setup
+        used = [index for index, row in enumerate(setup.weights) if any(row)]
+        if len(used) != 1:
+            return None
+        model, sha256 = setup.models[used[0]].model, setup.checkpoint_sha256[used[0]]
+        names = model.trainer, model.plans, model.configuration
+        return Model(*names, model.folds, model.checkpoint, sha256)

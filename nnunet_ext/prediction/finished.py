@@ -1,0 +1,122 @@
+"""Which cases to predict with what, and the record by which a killed run knows what it has done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.whole import sha256_of, write_json
+from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.nnunet.model_folder import ModelFiles
+from nnunet_ext.postprocess.run import CaseJob
+from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
+
+RECORDS = "predict_records"
+
+
+Row = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cases of a run are predicted with; plain values, which name the same models everywhere.
+
+    Attributes:
+        models: in the order in which they run; a cascade comes after its previous stage.
+        previous: for each, the index of the one whose segmentations it begins with, or None.
+        weights: for each, one weight a label; all 0 where it is a previous stage only.
+        fold_shares: for each, what part of its weight each pass has.
+        checkpoint_sha256: for each, of its folds' files.
+        device: `cuda`, `cpu` or `mps`; None is the best there is.
+        n_threads: of torch in each process; 0 leaves it to torch.
+    """
+
+    models: tuple[ModelFiles, ...]
+    previous: tuple[int | None, ...]
+    weights: tuple[Row, ...]
+    fold_shares: tuple[Row, ...]
+    checkpoint_sha256: tuple[tuple[str, ...], ...]
+    device: str | None = None
+    n_threads: int = 0
+
+    def weights_of_passes(self) -> list[tuple[int, Row]]:
+        """For each pass of each model, the model's index and one weight a label."""
+        return [
+            (index, tuple(weight * share for weight in row))
+            for index, (row, shares) in enumerate(zip(self.weights, self.fold_shares, strict=True))
+            for share in shares
+        ]
+
+
+@dataclass(frozen=True)
+class PredictJob(CaseJob):
+    """One case to predict.
+
+    Attributes:
+        case: its name.
+        files: of its scan, one a channel.
+        setup: the models.
+        plan_sha256: stands for all that its segmentation depends on but the scan.
+        save: the kind in which fused probabilities are kept; None keeps none.
+    """
+
+    case: str
+    files: tuple[Path, ...]
+    setup: Setup
+    plan_sha256: str
+    save: Kind | None = None
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.case
+
+    @property
+    def probabilities(self) -> Path:
+        """The file of its fused probabilities."""
+        return self.output / f"{self.case}{STORE if self.save == 'store' else NPZ}"
+
+    @property
+    def record(self) -> Path:
+        """The file that tells how it was predicted."""
+        return self.output / RECORDS / f"{self.case}.json"
+
+
+def write_record(job: PredictJob, record: CaseRecord) -> None:
+    """Note that a case was written, by which plan; the last that is done to it."""
+    content = {
+        "plan_sha256": job.plan_sha256,
+        "output_sha256": sha256_of(job.target),
+        "probabilities_sha256": {job.probabilities.name: sha256_of(job.probabilities)} if job.save else {},
+        "case": asdict(record),
+    }
+    write_json(content, job.record)
+
+
+def read_finished(job: PredictJob) -> CaseRecord | None:
+    """The record of a case that an earlier run has written by the same plan from the same scan.
+
+    None where that is not so, or its files are not as that run left them.
+    """
+    try:
+        content = read_json(job.record)
+        record = _as_record(content["case"])
+        kept = content["probabilities_sha256"]
+        is_unchanged = (
+            content["plan_sha256"] == job.plan_sha256
+            and content["output_sha256"] == sha256_of(job.target)
+            and sorted(record.inputs.values()) == sorted(sha256_of(path) for path in job.files)
+            and (job.save is None or kept[job.probabilities.name] == sha256_of(job.probabilities))
+        )
+    except (OSError, DamagedFile, ValueError, KeyError, TypeError):
+        return None
+    return record if is_unchanged else None
+
+
+def _as_record(content: Mapping[str, Any]) -> CaseRecord:
+    several = {name: tuple(content[name]) for name in ("voxels_changed", "notes")}
+    return CaseRecord(**{**content, **several})

@@ -1,0 +1,173 @@
+"""Cases through all networks of a plan in one process: loading, networks and export overlap on threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnunet_ext.files.whole import sha256_of
+from nnunet_ext.jobs.pool import Outcome, reason_of
+from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.prediction.case import CaseFusion
+from nnunet_ext.prediction.finished import PredictJob, Setup
+
+if TYPE_CHECKING:
+    from nnunet_ext.prediction.scans import Prepared, Scan
+
+MAX_WAITING_LOGITS = 2  # outputs of networks that wait for their resampling, besides the one at work
+
+
+MAX_WAITING_CASES = 1
+
+
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """A case that was read and preprocessed for all models that need no other's segmentation.
+
+    Attributes:
+        scan: as read.
+        prepared: by the kind of preparation.
+        inputs: SHA-256 of each file, by path.
+        started: when it was begun, of `time.perf_counter`.
+    """
+
+    scan: Scan
+    prepared: dict[str, Prepared]
+    inputs: dict[str, str]
+    started: float
+
+
+class OnePass:
+    """A plan's models in memory.
+
+    Raises:
+        DatasetError: a model cannot be loaded.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        os.environ[TRAINER_VARIABLE] = with_discovery()
+        import torch
+
+        from nnunet_ext.prediction.device_sharing import Device
+        from nnunet_ext.prediction.models import LoadedModel, best_device
+        from nnunet_ext.prediction.scans import kind_of_preparation
+
+        if setup.n_threads:
+            torch.set_num_threads(setup.n_threads)
+        device = torch.device(setup.device or best_device())
+        self.setup = setup
+        self.models = [LoadedModel(files, device) for files in setup.models]
+        self._kinds = [kind_of_preparation(model) for model in self.models]
+        self._device = Device(self.models)
+
+    def outcomes(self, jobs: Sequence[PredictJob]) -> Iterator[Outcome[PredictJob, CaseRecord]]:
+        """Each case's outcome, in their order; one that fails takes no other down.
+
+        While the networks work on a case, the next is loaded on one thread, and what they put out is
+        resampled, fused and written on another.
+        """
+        for job, future in self.futures(jobs):
+            error = future.exception()
+            yield Outcome(job, None, reason_of(error)) if error else Outcome(job, future.result())
+
+    def futures(self, jobs: Sequence[PredictJob]) -> Iterator[tuple[PredictJob, Future[CaseRecord]]]:
+        """Each case and its record to come."""
+        with ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as exporter:
+            ending: deque[tuple[PredictJob, Future[CaseRecord]]] = deque()
+            loading = deque(loader.submit(self._load, job) for job in jobs[:1])
+            for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+                loaded = loading.popleft()
+                loaded.exception()  # wait for it: no more than one case is loaded ahead
+                if following is not None:
+                    loading.append(loader.submit(self._load, following))
+                ending.append((job, self._through_networks(job, loaded, exporter)))
+                del loaded
+                while ending and (len(ending) > MAX_WAITING_CASES or ending[0][1].done()):
+                    ending[0][1].exception()
+                    yield ending.popleft()
+            yield from ending
+
+    def _load(self, job: PredictJob) -> LoadedCase:
+        from nnunet_ext.prediction.scans import prepare, read_scan
+
+        started = time.perf_counter()
+        inputs = {str(path): sha256_of(path) for path in job.files}
+        scan = read_scan(job.files, self.models[0])
+        prepared: dict[str, Prepared] = {}
+        for model, kind, previous in zip(self.models, self._kinds, self.setup.previous, strict=True):
+            if previous is None and kind not in prepared:
+                prepared[kind] = prepare(scan, model)
+        return LoadedCase(scan, prepared, inputs, started)
+
+    def _through_networks(
+        self, job: PredictJob, loaded: Future[LoadedCase], exporter: Executor
+    ) -> Future[CaseRecord]:
+        """The record to come of a case that all networks have seen, or of one that failed before."""
+        try:
+            return self._predict(job, loaded.result(), exporter)
+        except Exception as error:  # it is this case's alone; whoever takes the record sees it
+            failed: Future[CaseRecord] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _predict(self, job: PredictJob, case: LoadedCase, exporter: Executor) -> Future[CaseRecord]:
+        fusion = CaseFusion(job, self.models, case.scan)
+        added: deque[Future[None]] = deque()
+        for index in range(len(self.models)):
+            if self.setup.previous[index] is not None:
+                _wait_for(added)
+            prepared = self._prepared(index, case, fusion, exporter)
+            for number, logits in enumerate(self._device.logits(index, prepared.data)):
+                while len(added) >= MAX_WAITING_LOGITS:
+                    added.popleft().result()
+                added.append(exporter.submit(fusion.add, index, number, logits, prepared.properties))
+        return exporter.submit(_finish, job, case, fusion, tuple(added))
+
+    def _prepared(self, index: int, case: LoadedCase, fusion: CaseFusion, exporter: Executor) -> Prepared:
+        previous = self.setup.previous[index]
+        if previous is None:
+            return case.prepared[self._kinds[index]]
+        from nnunet_ext.prediction.scans import prepare
+
+        segmentation = exporter.submit(fusion.stage, previous).result()
+        return prepare(case.scan, self.models[index], segmentation)
+
+
+def _wait_for(added: Iterable[Future[None]]) -> None:
+    """Wait until outputs were added, and raise what went wrong."""
+    for one in added:
+        one.result()
+
+
+def _finish(
+    job: PredictJob, case: LoadedCase, fusion: CaseFusion, added: Sequence[Future[None]]
+) -> CaseRecord:
+    _wait_for(added)
+    return fusion.finish(case.inputs, case.started)
+
+
+@functools.lru_cache(maxsize=1)
+def _in_this_process(setup: Setup) -> OnePass:
+    return OnePass(setup)
+
+
+def predict_case(job: PredictJob) -> CaseRecord:
+    """One whole case in a worker, which loads the models with its first case and keeps them.
+
+    Raises:
+        NnunetExtError: the scan cannot be read, or a model cannot be loaded.
+    """
+    with _one_at_a_time:  # workers of a cluster may have several threads
+        ((_, record),) = _in_this_process(job.setup).futures([job])
+        return record.result()

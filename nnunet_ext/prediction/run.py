@@ -1,0 +1,274 @@
+"""A run over many scans in one pass: predict with every member, fuse, post-process and export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
+from nnunet_ext.ensemble.plan_file import as_plan
+from nnunet_ext.ensemble.stages import Stages
+from nnunet_ext.errors import DatasetError, PlanError, joined_faults
+from nnunet_ext.files.outputs import check_apart, check_segmentations
+from nnunet_ext.files.whole import sha256_of
+from nnunet_ext.images.image import channel_fault
+from nnunet_ext.jobs.cost import describe_cost, measured
+from nnunet_ext.jobs.execution import Part, run_somewhere
+from nnunet_ext.jobs.pool import Outcome
+from nnunet_ext.jobs.report import (
+    CaseRecord,
+    OnCase,
+    Report,
+    collect,
+    report_name,
+    say_nothing,
+    sorted_by_case,
+)
+from nnunet_ext.networks.devices import check_device
+from nnunet_ext.nnunet.dataset_json import (
+    Dataset,
+    check_dataset_json,
+    keep_dataset_json,
+    read_dataset,
+    read_dataset_json,
+)
+from nnunet_ext.nnunet.model_folder import ModelFiles, find_model
+from nnunet_ext.nnunet.raw import find_channels
+from nnunet_ext.postprocess.run import describe_run
+from nnunet_ext.postprocess.steps import Step, resolve_steps_of
+from nnunet_ext.prediction.finished import PredictJob, Row, Setup, read_finished
+from nnunet_ext.probabilities.opening import kind_to_write
+from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
+
+PREDICT_REPORT = "predict_report.json"
+
+
+log = logging.getLogger(__name__)
+
+
+def run_predict(
+    plan: Plan | Path,
+    scans: Path,
+    output: Path,
+    *,
+    dataset: Path | None = None,
+    device: str | None = None,
+    save_probabilities: bool = False,
+    zip_path: Path | None = None,
+    n_processes: int = 0,
+    wide: bool = False,
+    overwrite: bool = False,
+    part: Part | None = None,
+    executor: Executor | None = None,
+    on_case: OnCase = say_nothing,
+) -> Report:
+    """Predict every scan with all members of a plan, fuse, post-process and export, in one pass.
+
+    A case that an earlier run has written by the same plan, from the same scan, is not done again.
+
+    Args:
+        plan: of trained models, or the YAML file that holds one.
+        scans: folder of the scans, all channels.
+        output: folder for one segmentation a case, `predict_report.json` and a record of each case.
+        dataset: the dataset.json; that of the first model where it is not given.
+        device: `cuda`, `cpu` or `mps`; None is the best there is.
+        save_probabilities: keep the fused ones, in the compact store, or as npz where the variable
+            `nnUNet_probabilities` says so.
+        zip_path: write all segmentations into this zip, if every case was written.
+        n_processes: processes that take whole cases and hold all models; 0 is none but this one, in
+            which threads load and export beside the networks.
+        wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
+        part: of the cases, sorted by name, to do alone.
+        executor: to run the cases on instead of processes here, such as that of a cluster.
+        on_case: called with each case's record and the number of cases when it ends; those of earlier
+            runs are not counted.
+
+    Returns:
+        The report; a case that failed is in it with its reason, and the others are written.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    plan = as_plan(plan)
+    check_no_zip_of_a_part(zip_path, part)
+    found = _find_models(plan)
+    dataset_file = dataset or next(iter(found.values())).folder / "dataset.json"
+    data = read_dataset(dataset_file)
+    _check_agreement(found, data)
+    weights = resolve_weights(plan, data.labels)
+    if device is not None and executor is None:  # the workers of a cluster have devices of their own
+        check_device(device)
+    save = kind_to_write(os.environ) if save_probabilities else None
+    if save and (weights != weights[:, :1]).any():
+        raise PlanError(
+            "--save_probabilities: where labels differ in their weights, fused scores are no probabilities. "
+            "Give all labels the same weights, or save no probabilities."
+        )
+    steps = resolve_steps_of(plan.postprocess, data.labels)
+    check_apart(output, [scans, *(files.folder for files in found.values())])
+    channels = find_channels(scans, data.file_ending)
+    setup = make_setup(plan, found, weights, device)
+    setup = replace(setup, n_threads=_threads_of_each(n_processes) if executor is None else 0)
+    digest = plan_digest(setup, data, steps, wide)
+    chosen = part.select(list(channels)) if part else list(channels)
+    jobs = [
+        PredictJob(data, steps, output, wide, case, channels[case], setup, digest, save) for case in chosen
+    ]
+    faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
+    ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    check_zip(zip_path, data, overwrite=overwrite)
+    finished, jobs = _without_finished(jobs)
+    settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
+    settings |= {"plan_digest": digest, "device": device, "scans": str(scans)} | ours
+    report = Report(output / report_name(PREDICT_REPORT, part), settings, ())
+    report.begin()
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
+    with measured() as cost:
+        outcomes = _outcomes(jobs, setup, n_processes, executor)
+        records = collect(outcomes, len(jobs), faulty, on_case)
+    settings |= {"cost": describe_cost(cost, len(jobs))}
+    report = replace(report, settings=settings, cases=sorted_by_case([*finished, *records]))
+    if zip_path is not None:
+        report = with_zip(report, zip_path, data, {case: files[0] for case, files in channels.items()})
+    return report.written()
+
+
+def _find_models(plan: Plan) -> dict[str, ModelFiles]:
+    """The files of each member's model, in the plan's order."""
+    folders = [member.name for member in plan.members if member.model is None]
+    if folders:
+        raise PlanError(
+            f"{', '.join(folders)}: these members are folders of probabilities. `nnunet_ext predict` needs "
+            "trained models (`results:`); folders are fused with `nnunet_ext ensemble`."
+        )
+    return {member.name: find_model(member.model) for member in plan.members if member.model}
+
+
+def _check_agreement(found: Mapping[str, ModelFiles], data: Dataset) -> None:
+    """Refuse models whose outputs stand for other labels, or who see scans in another orientation."""
+    faults = []
+    readers = {name: str(files.plans().get("image_reader_writer")) for name, files in found.items()}
+    for name, files in found.items():
+        own = files.dataset()
+        if own.labels != data.labels:
+            faults.append(f"{name} has the labels {own.labels.describe()}, not {data.labels.describe()}")
+        if own.file_ending != data.file_ending:
+            faults.append(f"{name} reads {own.file_ending}, not {data.file_ending}")
+    if len(set(readers.values())) > 1:
+        faults.append(f"they read scans in different ways: {readers}")
+    if faults:
+        raise PlanError(joined_faults("The models cannot be fused:", faults))
+
+
+def make_setup(
+    plan: Plan, found: Mapping[str, ModelFiles], weights: NDArray[np.float64], device: str | None
+) -> Setup:
+    """The models that run, in their order; one that nothing depends on is left out.
+
+    Args:
+        plan: of trained models.
+        found: each member's files.
+        weights: `(M, L)`, of each member.
+        device: to compute on.
+
+    Raises:
+        PlanError: a cascade's previous stage is not among the members, or there are several.
+    """
+    stages = Stages(plan.members, found)
+    needed = {member.name for member, row in zip(plan.members, weights, strict=True) if row.any()}
+    order = stages.order(member.name for member in plan.members if member.name in needed)
+    by_name = {member.name: (member, row) for member, row in zip(plan.members, weights, strict=True)}
+    chosen = [by_name[name] for name in order]
+    previous = [stages.previous[name] for name in order]
+    return Setup(
+        tuple(found[name] for name in order),
+        tuple(None if name is None else order.index(name) for name in previous),
+        tuple(tuple(row.tolist()) for _, row in chosen),
+        tuple(_shares(member) for member, _ in chosen),
+        tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
+        device,
+    )
+
+
+def _shares(member: Member) -> Row:
+    if member.model is not None and member.model.fold_mean == "logits":
+        return (1.0,)
+    total = sum(member.fold_weights)
+    return tuple(weight / total for weight in member.fold_weights)
+
+
+def plan_digest(setup: Setup, data: Dataset, steps: Sequence[Step], wide: bool) -> str:
+    """SHA-256 of all that a segmentation depends on but its scan."""
+    content: dict[str, Any] = {
+        "models": [asdict(files.model) for files in setup.models],
+        "plans": [sha256_of(files.folder / "plans.json") for files in setup.models],
+        "checkpoints": setup.checkpoint_sha256,
+        "previous": setup.previous,
+        "weights": setup.weights,
+        "fold_shares": setup.fold_shares,
+        "dataset": asdict(data),
+        "steps": [{"step": type(step).__name__, **asdict(step)} for step in steps],
+        "wide": wide,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _threads_of_each(n_processes: int) -> int:
+    return max(1, (os.cpu_count() or 1) // n_processes) if n_processes else 0
+
+
+def _with_all_channels(
+    jobs: Sequence[PredictJob], first: ModelFiles
+) -> tuple[list[CaseRecord], list[PredictJob]]:
+    """The cases that lack a channel, as failed, and the others."""
+    path = first.folder / "dataset.json"
+    content = read_dataset_json(path)
+    names = content.get("channel_names", content.get("modality"))
+    if not isinstance(names, dict):
+        raise DatasetError(f"{path} has no entry 'channel_names', which nnU-Net's dataset.json needs.")
+    faulty, whole = [], []
+    for job in jobs:
+        fault = channel_fault(job.case, job.files, len(names), job.dataset.file_ending)
+        if fault is None:
+            whole.append(job)
+        else:
+            faulty.append(CaseRecord(job.case, fault))
+    return faulty, whole
+
+
+def _without_finished(jobs: Sequence[PredictJob]) -> tuple[list[CaseRecord], list[PredictJob]]:
+    """The records of earlier runs, and the cases that are to do."""
+    finished, left = [], []
+    for job in jobs:
+        record = read_finished(job)
+        if record is None:
+            left.append(job)
+        else:
+            finished.append(record)
+    if finished:
+        log.info("%d of %d cases were written by an earlier run of the same plan", len(finished), len(jobs))
+    return finished, left
+
+
+def _outcomes(
+    jobs: Sequence[PredictJob], setup: Setup, n_processes: int, executor: Executor | None
+) -> Iterator[Outcome[PredictJob, CaseRecord]]:
+    if not jobs:
+        return iter(())
+    from nnunet_ext.prediction.pipeline import OnePass, predict_case
+
+    if executor is None and n_processes == 0:
+        return OnePass(setup).outcomes(jobs)
+    return run_somewhere(predict_case, jobs, n_processes, executor)

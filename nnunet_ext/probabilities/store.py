@@ -1,0 +1,302 @@
+"""Reading and writing the compact store; `store_format` describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from nnunet_ext.errors import ProbabilitiesError, is_of_the_system
+from nnunet_ext.files.names import check_name
+from nnunet_ext.files.whole import CHUNK_BYTES, sha256_of, written_whole
+from nnunet_ext.nnunet.dataset_json import Labels
+from nnunet_ext.probabilities.about import About
+from nnunet_ext.probabilities.placement import Placement, placement_of_properties
+from nnunet_ext.probabilities.store_format import (
+    CRC_BYTES,
+    SUM_SHIFT,
+    Fixed,
+    Slabs,
+    damaged,
+    dequantise,
+    pack_end,
+    quantise,
+    read_end,
+)
+from nnunet_ext.probabilities.stream import Block, Layout, Piece, blocks_of, recut
+
+if TYPE_CHECKING:
+    import blosc2
+
+
+class StoredProbabilities:
+    """The probabilities of one case in one file of the store.
+
+    Attributes:
+        path: the file.
+        shape: `(L, Z, Y, X)`.
+        about: labels, geometry, nnU-Net's properties and model, where they are known.
+        sha256: of the whole file, once all blocks were read; None before.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ProbabilitiesError: when made: the file is missing, truncated, of another format, or its
+            metadata are damaged; while read: what is read is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sha256: str | None = None
+        from nnunet_ext.probabilities.store_metadata import (
+            check_store_metadata,  # pydantic, only where a file is read
+        )
+
+        content, self._crc = read_end(path)
+        with self._damage_named():
+            check_store_metadata(content)
+            self.about = About.from_json(content)
+            self.shape = tuple(content["shape"])
+            self._slabs = Slabs(self.shape[1:], tuple(content["slab"]), tuple(content["block"]))
+            self._summed: bool = content["summed"]
+            self._checksums: list[list[int]] = content["crc32"]
+            if [len(row) for row in self._checksums] != [self._slabs.n_slabs] * self.shape[0]:
+                raise ValueError("checksums of other slabs")
+            self._voxels = list(self._slabs.voxels())
+
+    @property
+    def labels(self) -> Labels:
+        """What the channels stand for."""
+        return self.about.labels
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where they lie in the scan's file, where that is known."""
+        if self.about.geometry is not None:
+            return Placement(self.about.geometry)
+        with self._damage_named("properties"):
+            return placement_of_properties(self.about.properties, self.shape[1:])
+
+    def layout(self) -> Layout:
+        """How the blocks of this file are cut unless asked for otherwise."""
+        return Layout(self.shape[0], self.shape[1:])
+
+    def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
+        """All blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
+        layout = layout or self.layout()
+        sizes = (voxels.stop - voxels.start for _, voxels in layout.pieces())
+        out = np.empty(min(layout.block_voxels, layout.n_voxels), np.float32)
+        for fixed in recut((fixed for _, fixed in self._all_slabs()), sizes):
+            yield dequantise(fixed, out[: len(fixed)])
+        self._check_all_bytes()
+        self.sha256 = sha256_of(self.path)
+
+    def read(self) -> Block:
+        """All labels, `(L, Z, Y, X)`; every byte of the file is checked."""
+        whole = np.empty(self.shape, np.float32)
+        flat = whole.reshape(self.shape[0], -1)
+        for piece, fixed in self._all_slabs():
+            dequantise(fixed, flat[piece.label, piece.voxels])
+        self._check_all_bytes()
+        return whole
+
+    def read_label(self, label: int) -> Block:
+        """One label, `(Z, Y, X)`; nothing else is read, but for the last, which the others tell."""
+        scores = np.empty(self.shape[1:], np.float32)
+        flat = scores.reshape(-1)
+        for index, voxels in enumerate(self._voxels):
+            dequantise(self._slab(label, index), flat[voxels])
+        return scores
+
+    def read_box(self, label: int, box: tuple[slice, ...]) -> Block:
+        """A box of one label; only the slabs that it touches are read, and of the last label those of all.
+
+        Args:
+            label: its index.
+            box: one slice an axis, without steps, as for an array.
+        """
+        lows_highs = [part.indices(n)[:2] for part, n in zip(box, self.shape[1:], strict=True)]
+        sizes = [max(0, high - low) for low, high in lows_highs]
+        scores = np.zeros(sizes, np.float32)
+        if 0 in sizes:
+            return scores
+        corners = ([low for low, _ in lows_highs], [high - 1 for _, high in lows_highs])
+        first, last = (int(np.ravel_multi_index(corner, self.shape[1:])) for corner in corners)
+        touched = [i for i, v in enumerate(self._voxels) if v.start <= last and v.stop > first]
+        start, stop = self._voxels[touched[0]].start, self._voxels[touched[-1]].stop
+        flat = np.empty(stop - start, np.float32)
+        for index in touched:
+            voxels = self._voxels[index]
+            dequantise(self._slab(label, index), flat[voxels.start - start : voxels.stop - start])
+        axes = [np.arange(low, high) for low, high in lows_highs]
+        return flat[np.ravel_multi_index(np.ix_(*axes), self.shape[1:]) - start]
+
+    def _all_slabs(self) -> Iterator[tuple[Piece, Fixed]]:
+        """The slabs of all labels in order, in one buffer that the next overwrites."""
+        last = self.shape[0] - 1
+        buffer = np.empty(self._slabs.n_stored, np.uint16)
+        sums = np.zeros(self._voxels[-1].stop if self._summed else 0, np.uint16)
+        for label in range(self.shape[0]):
+            for index, voxels in enumerate(self._voxels):
+                fixed = self._stored(label, index, buffer)
+                if self._summed and label < last:
+                    sums[voxels] += fixed
+                elif self._summed:
+                    fixed -= sums[voxels]
+                    fixed -= SUM_SHIFT
+                yield Piece(label, voxels), fixed
+
+    def _slab(self, label: int, index: int) -> Fixed:
+        """One slab of one label."""
+        fixed = self._stored(label, index, np.empty(self._slabs.n_stored, np.uint16))
+        if self._summed and label == self.shape[0] - 1:
+            fixed -= SUM_SHIFT
+            other = np.empty(self._slabs.n_stored, np.uint16)
+            for before in range(label):
+                fixed -= self._stored(before, index, other)
+        return fixed
+
+    def _stored(self, label: int, index: int, buffer: Fixed) -> Fixed:
+        """What the file holds of a slab, checked; a view of `buffer`."""
+        voxels = self._voxels[index]
+        with self._damage_named(f"label {label} ({self.labels.names[label]}), slab {index}"):
+            self._array.schunk.decompress_chunk(label * len(self._voxels) + index, buffer)
+            fixed = buffer[: voxels.stop - voxels.start]
+            found, stored = isal_zlib.crc32(fixed.data), self._checksums[label][index]
+            if found != stored:
+                raise ValueError(f"CRC {found:08x} instead of {stored:08x}")
+        return fixed
+
+    @cached_property
+    def _array(self) -> blosc2.NDArray:
+        import blosc2  # half a second, which those who only look at a file's end need not wait
+
+        check_name(self.path)
+        with self._damage_named("array"):
+            array = blosc2.open(str(self.path), mode="r", dparams=blosc2.DParams(nthreads=1))
+            if not isinstance(array, blosc2.NDArray):
+                raise ValueError("it holds no array")
+            _check_cut(array, self.shape, self._slabs)
+        return array
+
+    def _check_all_bytes(self) -> None:
+        """Compare the CRC-32 of the file with that at its end."""
+        crc, left = 0, self.path.stat().st_size - CRC_BYTES
+        with self.path.open("rb") as file:
+            while chunk := file.read(min(CHUNK_BYTES, left)):
+                crc = isal_zlib.crc32(chunk, crc)
+                left -= len(chunk)
+        if crc != self._crc:
+            raise damaged(self.path, f"CRC {crc:08x} of all bytes instead of {self._crc:08x}")
+
+    @contextmanager
+    def _damage_named(self, where: str = "metadata") -> Iterator[None]:
+        """Turn whatever damaged bytes raise in Blosc2 into an error that names the file."""
+        try:
+            yield
+        except Exception as error:
+            if is_of_the_system(error):
+                raise
+            raise damaged(self.path, f"{where}: {error or type(error).__name__}") from error
+
+
+def _check_cut(array: blosc2.NDArray, shape: tuple[int, ...], slabs: Slabs) -> None:
+    """Refuse an array that is not what the metadata, which have a checksum, say."""
+    found = (array.dtype, array.shape, array.chunks, array.blocks)
+    if found != (np.uint16, shape, (1, *slabs.size), (1, *slabs.block)):
+        raise ValueError("the array is of another type or shape")
+
+
+def write_store(target: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About) -> None:
+    """Write a stream of probabilities, whole or not at all; otherwise as `write_store_to`."""
+    with written_whole(target) as part:
+        write_store_to(part, blocks, shape, about, target.name)
+
+
+def write_store_to(
+    path: Path, blocks: Iterable[Block], shape: tuple[int, ...], about: About, name: str
+) -> None:
+    """Write a stream of probabilities to a file that gets its name later.
+
+    Args:
+        path: the file; its name ends in `.b2nd`.
+        blocks: label after label in C order, cut in any way.
+        shape: `(L, Z, Y, X)` or `(L, Y, X)`.
+        about: what they are of.
+        name: that it gets, for errors.
+
+    Raises:
+        ProbabilitiesError: a value is not finite or outside 0..1, or a property cannot be kept.
+        ValueError: there are fewer values, or other labels, than `shape` says.
+    """
+    if len(about.labels) != shape[0]:
+        raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
+    import blosc2  # half a second, which those who only look at a file's end need not wait
+
+    slabs = Slabs.of_shape(shape[1:])
+    summed = not about.labels.is_regions
+    array = blosc2.uninit(
+        shape,
+        np.dtype(np.uint16),
+        chunks=(1, *slabs.size),
+        blocks=(1, *slabs.block),
+        cparams={
+            "codec": blosc2.Codec.ZSTD,
+            "clevel": 1,
+            "filters": [blosc2.Filter.SHUFFLE],
+            "nthreads": 1,
+        },
+    )
+    known = about.as_json()
+    checksums = _write_slabs(array, blocks, slabs, summed, name)
+    cut = {"shape": shape, "slab": slabs.size, "block": slabs.block, "summed": summed, "crc32": checksums}
+    end = pack_end(known | cut)
+    crc = 0
+    with path.open("wb") as file:
+        for piece in (array.to_cframe(), end):
+            file.write(piece)
+            crc = isal_zlib.crc32(piece, crc)
+        file.write(crc.to_bytes(CRC_BYTES, "little"))
+
+
+def write_array(target: Path, probabilities: NDArray[np.floating], about: About) -> None:
+    """Write an array `(L, Z, Y, X)`; otherwise as `write_store`."""
+    slabs = Slabs.of_shape(probabilities.shape[1:])
+    layout = Layout(probabilities.shape[0], probabilities.shape[1:], int(np.prod(slabs.size)))
+    write_store(target, blocks_of(probabilities, layout), probabilities.shape, about)
+
+
+def _write_slabs(
+    array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, name: str
+) -> list[list[int]]:
+    """Quantise, checksum and compress slab after slab; the checksums by label."""
+    n_labels = array.shape[0]
+    fixed = np.zeros(slabs.n_stored, np.uint16)
+    places = list(slabs.voxels())
+    sums = np.zeros(places[-1].stop if summed else 0, np.uint16)
+    parts = recut(blocks, [voxels.stop - voxels.start for voxels in places] * n_labels)
+    checksums: list[list[int]] = []
+    for label in range(n_labels):
+        of_label = []
+        for index, (voxels, block) in enumerate(zip(places, parts, strict=False)):
+            numbers = fixed[: len(block)]
+            try:
+                quantise(block, numbers)
+            except ProbabilitiesError as error:
+                raise ProbabilitiesError(f"{name}, label {label}: {error}") from None
+            if summed:
+                sums[voxels] += numbers
+                if label == n_labels - 1:
+                    np.add(sums[voxels], SUM_SHIFT, out=numbers)
+            fixed[len(block) :] = 0
+            of_label.append(isal_zlib.crc32(numbers.data))
+            array.schunk.update_data(label * len(places) + index, fixed, copy=False)
+        checksums.append(of_label)
+    return checksums

@@ -1,0 +1,154 @@
+"""Compare the branches of a trained UNet++ on its folds' validation cases, and choose one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, NnunetExtError
+from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
+from nnunet_ext.metrics.overlap import Segmentation, case_dice
+from nnunet_ext.nnunet.dataset_json import labels_of
+from nnunet_ext.pruning.branches import Branch, Branches, Cost, find_device
+from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
+from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.validation import ValidationCases
+
+
+@dataclass(frozen=True)
+class BranchResult:
+    """How well and at what cost one branch predicts.
+
+    Attributes:
+        branch: which one.
+        dice: of each label over all cases.
+        elapsed_s: mean seconds of the network a case.
+        peak_bytes: its memory at most.
+    """
+
+    branch: Branch
+    dice: Mapping[str, DiceSummary]
+    elapsed_s: float
+    peak_bytes: int
+
+    @property
+    def mean_dice(self) -> float | None:
+        """Mean over the labels."""
+        return mean_over_labels(self.dice)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The branches of one model.
+
+    Attributes:
+        results: each branch, the shallowest first, then the mean of all.
+        depth: the shallowest within the tolerance of the best branch.
+        tolerance: of Dice.
+        cases: what became of each case, the failed ones with their reason.
+    """
+
+    results: tuple[BranchResult, ...]
+    depth: int
+    tolerance: float
+    cases: tuple[CaseRecord, ...]
+
+    @property
+    def failed(self) -> tuple[CaseRecord, ...]:
+        """Cases that count for no branch."""
+        return tuple(case for case in self.cases if case.reason)
+
+    @property
+    def gain_of_mean(self) -> float:
+        """Dice by which the mean of all branches exceeds the best of them; negative where it does not."""
+        *branches, mean = (result.mean_dice or 0.0 for result in self.results)
+        return mean - max(branches)
+
+
+OnCase = Callable[[CaseRecord, int], None]
+
+
+_Compared = tuple[dict[str, Overlap], Cost]
+
+
+def compare_branches(
+    model: Model,
+    device: str | None = None,
+    tolerance: float = TOLERANCE,
+    on_case: OnCase = lambda *_: None,
+) -> Comparison:
+    """Predict the validation cases of the model's folds by every branch, and compare with the references.
+
+    A case that cannot be read or predicted is left out for all branches.
+
+    Args:
+        model: a trained UNet++.
+        device: where to compute: cuda, cpu, mps; the best that torch sees unless given.
+        tolerance: Dice that a shallower branch may lose.
+        on_case: called with each case that is done and their number.
+
+    Raises:
+        UsageError: the model has no branches to compare, or torch does not see the device.
+        DatasetError: its preprocessed data is missing, or no case could be compared.
+        NnunetExtError: a checkpoint is damaged.
+    """
+    checkpoints = {fold: model.read(fold) for fold in model.folds}
+    cases = {fold: ValidationCases(model, fold, content) for fold, content in checkpoints.items()}
+    n_cases = sum(len(of_fold.case_ids) for of_fold in cases.values())
+    branches = Branches(model, find_device(device))
+    records, rows = [], []
+    for fold, of_fold in cases.items():
+        branches.load(checkpoints[fold])
+        for case_id in of_fold.case_ids:
+            record, row = _compare_case(model, branches, of_fold, case_id)
+            records.append(record)
+            rows += [row] if row else []
+            on_case(record, n_cases)
+    if not rows:
+        reasons = "; ".join(sorted({str(record.reason) for record in records}))
+        raise DatasetError(f"None of {n_cases} validation cases could be compared: {reasons}")
+    results = tuple(map(_result, branches.all, zip(*rows, strict=True)))
+    dices = {one.branch.depth: one.mean_dice for one in results if one.branch.mode == "branch"}
+    return Comparison(results, shallowest_within(dices, tolerance), tolerance, tuple(records))
+
+
+def _compare_case(
+    model: Model, branches: Branches, cases: ValidationCases, case_id: str
+) -> tuple[CaseRecord, list[_Compared]]:
+    """What became of a case, and each branch's Dice and cost; none where it failed."""
+    started, reason = time.perf_counter(), None
+    compared: list[_Compared] = []
+    try:
+        case = cases.read(case_id)
+        compared = [
+            (_dice(one.segmentation, case.reference, model.dataset), one.cost)
+            for one in branches.predict(case)
+        ]
+    except (NnunetExtError, RuntimeError) as error:  # the latter is torch's, as where memory ends
+        reason = f"{type(error).__name__}: {error}"
+    return CaseRecord(case_id, reason, elapsed_s=time.perf_counter() - started), compared
+
+
+def _dice(
+    segmentation: Segmentation, reference: Segmentation, dataset: Mapping[str, Any]
+) -> dict[str, Overlap]:
+    """Dice of each label, voxels of the label `ignore` left out."""
+    ignored = dataset["labels"].get("ignore")
+    if ignored is not None and segmentation.shape == reference.shape:
+        known = reference != ignored
+        segmentation, reference = segmentation[known], reference[known]
+    return case_dice(segmentation, reference, labels_of(dict(dataset)))
+
+
+def _result(branch: Branch, compared: Sequence[_Compared]) -> BranchResult:
+    costs = [cost for _, cost in compared]
+    return BranchResult(
+        branch,
+        summarize(dice for dice, _ in compared),
+        fmean(cost.elapsed_s for cost in costs),
+        max(cost.peak_bytes for cost in costs),
+    )

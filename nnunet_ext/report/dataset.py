@@ -1,0 +1,159 @@
+"""The data set and its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from nnunet_ext.display.tables import NOTHING, Table
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.monitoring.run import Run
+from nnunet_ext.report.blocks import Block, Grid, Items, Missing, Text
+from nnunet_ext.report.material import Material
+from nnunet_ext.report.training_record import cases_per_label, leaked_subjects
+
+SHOWN = 3
+
+
+SPLITS, FINGERPRINT, DATASET = "splits_final.json", "dataset_fingerprint.json", "dataset.json"
+
+
+def dataset_blocks(material: Material) -> list[Block]:
+    """What the data set is, and how its cases are divided."""
+    folders = [material.folders.raw, material.folders.preprocessed]
+    folders += [run.folder.path.parent for run in material.runs]
+    blocks: list[Block] = [Text(_about(material, [folder for folder in folders if folder is not None]))]
+    blocks += _leaks(material)
+    table = _splits(material)
+    if table is None:
+        hint = "the folds have no validation yet, and nnUNet_preprocessed holds no splits_final.json"
+        return [
+            *blocks,
+            Missing(f"Cases of each fold are not known: {hint}. nnU-Net writes both in training."),
+        ]
+    return [*blocks, Grid(table)]
+
+
+def _leaks(material: Material) -> list[Block]:
+    """The subjects that folds both train and validate, of the splits that there are and those trained on."""
+    blocks: list[Block] = []
+    if material.subjects is None:
+        hint = "nnunet_ext splits --audit --subject_pattern REGEX looks for leaks, and remembers them"
+        blocks.append(Text(f"Whose scan each case is was not told; {hint}."))
+    said = [*_leaks_of_splits(material), *_leaks_of_trainings(material)]
+    return [*blocks, Items(tuple(said))] if said else blocks
+
+
+def _leaks_of_trainings(material: Material) -> list[str]:
+    return [
+        f"{run.folder.name} was trained on other scans of {_some(subjects)}, which it was validated on."
+        for run in material.runs
+        if (subjects := leaked_subjects(run.folder.path))
+    ]
+
+
+def _leaks_of_splits(material: Material) -> list[str]:
+    if material.subjects is None:
+        return []
+    folder = material.folders.preprocessed
+    splits = _json(folder / SPLITS) if folder else None
+    said = []
+    for fold, split in enumerate(splits if isinstance(splits, list) else ()):
+        try:
+            train, val = (
+                {one.subject for one in material.subjects.origins(split[part])} for part in ("train", "val")
+            )
+        except (KeyError, TypeError):
+            continue
+        if both := sorted(train & val):
+            said.append(
+                f"Fold {fold} trains and validates scans of {_some(both)}: its scores will be too good."
+            )
+    return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _about(material: Material, folders: Sequence[Path]) -> str:
+    content = _first(folders, DATASET)
+    channels = content.get("channel_names", content.get("modality", {}))
+    n_cases = content.get("numTraining")
+    parts = [f"{n_cases} training cases" if n_cases else "Training cases of unknown number"]
+    if isinstance(channels, dict) and channels:
+        parts.append(f"channels: {', '.join(map(str, channels.values()))}")
+    if material.description is not None:
+        labels = material.description.labels
+        kind = "regions" if labels.is_regions else "labels"
+        parts.append(f"{kind}: {', '.join(labels.covered_by_name)}")
+    fingerprint = _first(folders, FINGERPRINT)
+    parts += [
+        f"median {what} {' x '.join(f'{median(column):g}' for column in zip(*values, strict=True))}{unit}"
+        for what, key, unit in (
+            ("spacing", "spacings", " mm"),
+            ("size", "shapes_after_crop", " voxels (z, y, x)"),
+        )
+        if (values := fingerprint.get(key))
+    ]
+    return "; ".join(parts) + "."
+
+
+def _first(folders: Sequence[Path], name: str) -> dict[str, Any]:
+    """The first of these files that is a JSON object; an empty one where none is."""
+    for folder in folders:
+        content = _json(folder / name)
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _splits(material: Material) -> Table | None:
+    """Cases of each fold, and in how many of those that it is validated on each label is."""
+    folder = material.folders.preprocessed
+    splits = _json(folder / SPLITS) if folder else None
+    sizes = {str(i): _sizes(one) for i, one in enumerate(splits)} if isinstance(splits, list) else {}
+    held: dict[str, dict[str, int]] = {}
+    for run in material.runs:
+        counts = _held(run)
+        if counts and run.folder.fold not in held:
+            held[run.folder.fold] = counts
+            n_validated = len(run.validation.cases) if run.validation else 0
+            sizes.setdefault(run.folder.fold, ("", str(n_validated) if n_validated else ""))
+    if not sizes:
+        return None
+    folds = sorted(sizes, key=lambda fold: (not fold.isdecimal(), fold.zfill(3)))
+    labels = list(dict.fromkeys(label for counts in held.values() for label in counts))
+    rows = [
+        (what, *(sizes[fold][i] or NOTHING for fold in folds))
+        for i, what in enumerate(("training cases", "validation cases"))
+        if any(both[i] for both in sizes.values())
+    ]
+    for label in labels:
+        counts_of = (held.get(fold, {}).get(label) for fold in folds)
+        rows.append((f"… with {label}", *(NOTHING if count is None else str(count) for count in counts_of)))
+    title = "Folds: cases, and in how many of the validation cases each label is"
+    return Table(("", *(f"fold {fold}" for fold in folds)), tuple(rows), title)
+
+
+def _sizes(split: Any) -> tuple[str, str]:
+    try:
+        return str(len(split["train"])), str(len(split["val"]))
+    except (KeyError, TypeError):
+        return "", ""
+
+
+def _held(run: Run) -> dict[str, int]:
+    """By label, the validation cases that hold it; empty where nobody counted."""
+    if run.validation and run.validation.cases:
+        return {label: summary.n_holding for label, summary in run.validation.labels.items()}
+    return cases_per_label(run.folder.path)

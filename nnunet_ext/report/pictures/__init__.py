@@ -1,1 +1,0 @@
-"""Figures of trainings and results, in colours for light and dark pages."""

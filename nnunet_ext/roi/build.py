@@ -1,0 +1,215 @@
+"""A run that makes a data set of crops from a raw data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.files.whole import write_json
+from nnunet_ext.images.image import channel_fault
+from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.roi.coarse import Coarse
+from nnunet_ext.roi.crops import CropJob, crop_case
+from nnunet_ext.roi.dataset import (
+    BOXES,
+    ENTRY,
+    JITTER_MM,
+    BoxSettings,
+    RawFiles,
+    check_target,
+    read_raw,
+    values_of_region,
+)
+from nnunet_ext.roi.merging import LabelMap, Merges, merge_labels
+from nnunet_ext.roi.splits import take_splits_along
+
+SEED = 12345
+
+
+OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's dataset.json
+
+
+OnCrop = Callable[[str, str | None, int], None]
+
+
+def _say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of a data set of crops.
+
+    Attributes:
+        folder: its own.
+        cases: each written case's box, as in `roi_boxes.json`.
+        missing: why a case is not in it, by case.
+        warnings: what a user should know.
+        n_done_before: cases that an earlier run had written.
+        taken_along: what became of the old data set's folds and subjects, a sentence each.
+        split_fault: why they were not taken along.
+    """
+
+    folder: Path
+    cases: Mapping[str, Mapping[str, Any]]
+    missing: Mapping[str, str]
+    warnings: tuple[str, ...]
+    n_done_before: int
+    taken_along: tuple[str, ...] = ()
+    split_fault: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case is in it, with the folds of the old data set."""
+        return not self.missing and self.split_fault is None
+
+
+def run_roi_build(
+    source: Path,
+    target: Path,
+    *,
+    coarse: Coarse | None = None,
+    settings: BoxSettings | None = None,
+    jitter_mm: float = JITTER_MM,
+    seed: int = SEED,
+    merges: Merges | None = None,
+    whole: bool = False,
+    n_processes: int | None = None,
+    on_case: OnCrop = _say_nothing,
+) -> Built:
+    """Make a raw data set of the training cases' regions of interest.
+
+    Images keep their values, types and places in the scanner; labels are written as uint8. A run that was
+    ended, or in which cases failed, goes on when it is started again with the same settings. Folds and
+    subjects of the old data set are those of the new one.
+
+    Args:
+        source: folder of the raw data set.
+        target: folder of the new one; nothing of something else is overwritten.
+        coarse: segmentations to draw the boxes around; None draws them around the references.
+        settings: margin and labels of the region; the defaults where they are not given.
+        jitter_mm: each face of a box moves so far at most, in or out; the organ stays inside.
+        seed: of that; a case's box does not depend on the other cases.
+        merges: new labels and the old ones that become them.
+        whole: take whole scans, as for a coarse model with merged labels.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        on_case: called with each case, why it failed or None, and the number of cases.
+
+    Raises:
+        UsageError, DatasetError: before the first case is read.
+    """
+    settings = settings or BoxSettings()
+    raw = read_raw(source)
+    _check_apart(source, target)
+    if not 0 <= jitter_mm < float("inf"):
+        raise UsageError(f"a jitter of {jitter_mm} mm is none; give 0 or more.")
+    label_map = merge_labels(raw.dataset, merges or {}, raw.content["labels"])
+    labels = (coarse.dataset if coarse else raw.dataset).labels
+    region = values_of_region(labels.covered_by_name, settings.roi_labels)
+    described = {
+        "source": source.absolute().as_posix(),
+        "boxes_from": _boxes_from(coarse, whole),
+        **settings.as_json(),
+        "jitter_mm": jitter_mm,
+        "seed": seed,
+        "merged": {name: list(parts) for name, parts in (merges or {}).items()},
+        "whole": whole,
+    }
+    done = check_target(target, described)
+    done = {case: one for case, one in done.items() if _is_written(target, raw, case)}
+    missing, warnings = _missing(raw, coarse)
+    write_json({"settings": described, "cases": done, "missing": {}}, target / BOXES)
+    jobs = [
+        CropJob(
+            case, channels, raw.labels[case], coarse.files[case] if coarse else None, region, settings,
+            jitter_mm, seed, whole, raw.dataset, label_map, target,
+        )
+        for case, channels in raw.channels.items()
+        if case not in done and case not in missing
+    ]  # fmt: skip
+    cases: dict[str, Mapping[str, Any]] = dict(done)
+    for outcome in run_jobs(crop_case, jobs, default_processes() if n_processes is None else n_processes):
+        case = outcome.job.case_id
+        on_case(case, outcome.reason, len(jobs))
+        if outcome.result is None:
+            missing[case] = outcome.reason or "no reason"
+        else:
+            cases[case] = asdict(outcome.result)
+    cases, missing = dict(sorted(cases.items())), dict(sorted(missing.items()))
+    write_json({"settings": described, "cases": cases, "missing": missing}, target / BOXES)
+    taken: list[str] = []
+    split_fault = None
+    if cases:
+        write_json(_dataset_json(raw, label_map, described, len(cases)), target / "dataset.json")
+        try:
+            taken = take_splits_along(source, target, cases)
+        except DatasetError as error:
+            split_fault = str(error)
+    warnings += _lost(cases)
+    return Built(target, cases, missing, tuple(warnings), len(done), tuple(taken), split_fault)
+
+
+def _boxes_from(coarse: Coarse | None, whole: bool) -> str:
+    if whole:
+        return "whole scans"
+    return coarse.place.absolute().as_posix() if coarse else "references"
+
+
+def _check_apart(source: Path, target: Path) -> None:
+    if source.resolve() == target.resolve():
+        raise UsageError(f"{source} is the data set to crop; choose another folder with -o.")
+
+
+def _is_written(target: Path, raw: RawFiles, case: str) -> bool:
+    """Whether all files of a case are in the new data set."""
+    names = [f"imagesTr/{path.name}" for path in raw.channels.get(case, ())]
+    return bool(names) and all(
+        (target / name).is_file() for name in [*names, f"labelsTr/{case}{raw.dataset.file_ending}"]
+    )
+
+
+def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list[str]]:
+    """Why cases cannot be cropped, and what would help."""
+    ending = raw.dataset.file_ending
+    missing = {case: f"there is no labelsTr/{case}{ending}" for case in raw.channels.keys() - raw.labels}
+    missing |= {
+        case: f"there is no imagesTr/{case}_0000{ending}" for case in raw.labels.keys() - raw.channels
+    }
+    named = raw.content.get("channel_names") or raw.content.get("modality") or {}
+    for case, paths in raw.channels.items():
+        if named and (fault := channel_fault(case, paths, len(named), ending)):
+            missing[case] = fault
+    warnings = []
+    for command, cases in (coarse.lacking(raw.channels) if coarse else {}).items():
+        some = ", ".join(cases[:3]) + (", …" if len(cases) > 3 else "")
+        warnings.append(f"{len(cases)} cases have no coarse segmentation ({some}): {command}")
+        missing |= dict.fromkeys(cases, "it has no coarse segmentation")
+    return missing, warnings
+
+
+def _lost(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What boxes cut off, and where there was nothing to draw one around."""
+    warnings = []
+    for case, one in cases.items():
+        if one["cut_off"]:
+            lost = ", ".join(f"{n_voxels} voxels of {name}" for name, n_voxels in one["cut_off"].items())
+            warnings.append(f"{case}: outside of its box are {lost}")
+        if one["fallback"]:
+            warnings.append(f"{case}: {one['fallback']}; the whole scan is taken")
+    return warnings
+
+
+def _dataset_json(
+    raw: RawFiles, label_map: LabelMap, described: Mapping[str, Any], n_cases: int
+) -> dict[str, Any]:
+    kept = {key: value for key, value in raw.content.items() if key not in OF_OTHER_FILES}
+    return {**kept, "labels": dict(label_map.labels), "numTraining": n_cases, ENTRY: dict(described)}
+
+
+def shares_of_scans(cases: Sequence[Mapping[str, Any]]) -> tuple[float, float, float] | None:
+    """The smallest, median and largest share of its scan that a box takes; None without any."""
+    shares = sorted(float(one["box"]["share_of_scan"]) for one in cases)
+    return (shares[0], shares[len(shares) // 2], shares[-1]) if shares else None

@@ -1,0 +1,201 @@
+"""Raw data sets of crops: what one is made from, where it goes, and how it was made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.nnunet.dataset_json import Dataset, dataset_of, read_dataset_json
+from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+from nnunet_ext.nnunet.raw import find_channels, find_images
+from nnunet_ext.roi.images import check_ending
+
+ENTRY = "roi"
+
+
+MARGIN_MM = 20.0
+
+
+JITTER_MM = 10.0
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """How boxes come about.
+
+    Attributes:
+        margin_mm: around what the box is drawn around.
+        roi_labels: names of the labels that make the region; none are all.
+        n_components: how many of the largest components of a coarse segmentation count.
+    """
+
+    margin_mm: float = MARGIN_MM
+    roi_labels: tuple[str, ...] = ()
+    n_components: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin_mm < float("inf"):
+            raise UsageError(f"a margin of {self.margin_mm} mm is none; give 0 or more.")
+        if self.n_components < 1:
+            raise UsageError(f"{self.n_components} components are none; give 1 or more.")
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values, tuples as lists."""
+        return {**asdict(self), "roi_labels": list(self.roi_labels)}
+
+
+def values_of_region(covered: Mapping[str, tuple[int, ...]], names: tuple[str, ...]) -> tuple[int, ...]:
+    """The values of a segmentation that make the region.
+
+    Args:
+        covered: the values of each label or region, by its name.
+        names: of those that count; none are all.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in covered]
+    if unknown:
+        raise UsageError(f"--roi_labels {', '.join(unknown)}: the labels are {', '.join(covered)}.")
+    return tuple(sorted({value for name in names or covered for value in covered[name]}))
+
+
+def settings_of_model(folder: Path) -> BoxSettings | None:
+    """How the crops were made that a model was trained on; None where its data set is none of crops.
+
+    nnU-Net copies the dataset.json of the data set into the folder of each model.
+
+    Raises:
+        DatasetError: the model's dataset.json says something else there.
+    """
+    path = folder / "dataset.json"
+    try:
+        entry = read_json(path).get(ENTRY)
+        if entry is None or entry.get("whole"):
+            return None
+        return BoxSettings(float(entry["margin_mm"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path} has no readable entry {ENTRY!r}: {error!r}") from error
+
+
+NAME = re.compile(r"Dataset(\d{3})_(.+)")
+
+
+BOXES = "roi_boxes.json"
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The training cases of a raw data set.
+
+    Attributes:
+        folder: its own.
+        content: its dataset.json, as parsed.
+        dataset: what this package needs of that.
+        channels: each case's images, in order.
+        labels: each case's reference, where it has one.
+    """
+
+    folder: Path
+    content: Mapping[str, Any]
+    dataset: Dataset
+    channels: Mapping[str, tuple[Path, ...]]
+    labels: Mapping[str, Path]
+
+
+def read_raw(folder: Path) -> RawFiles:
+    """Find the training cases of a raw data set; no image is opened.
+
+    Raises:
+        UsageError: it has no images, lists files elsewhere, or its images hold no geometry.
+        DatasetError: its dataset.json is missing or damaged.
+    """
+    content = read_dataset_json(folder / "dataset.json")
+    dataset = dataset_of(content, folder / "dataset.json")
+    check_ending(dataset.file_ending)
+    if isinstance(content.get("dataset"), dict):
+        raise UsageError(
+            f"{folder / 'dataset.json'} lists files that lie elsewhere; only data sets with imagesTr and "
+            "labelsTr can be cropped."
+        )
+    channels = find_channels(folder / "imagesTr", dataset.file_ending)
+    labels = find_images(folder / "labelsTr", dataset.file_ending, scans=False)
+    return RawFiles(folder, content, dataset, channels, labels)
+
+
+def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of a new raw data set.
+
+    Args:
+        text: a number (`103`), a name (`Dataset103_LiverROI`), or a folder anywhere.
+        source: the old data set's folder; a number takes its name.
+        suffix: behind that.
+        environment: the variables that name nnU-Net's folders.
+
+    Raises:
+        UsageError: `nnUNet_raw` is not set, or another data set has that number.
+    """
+    known = NAME.fullmatch(text)
+    if not text.isdecimal() and known is None:
+        return Path(text)
+    number = int(known[1] if known else text)
+    if not 0 <= number <= 999:
+        raise UsageError(f"-o {text}: nnU-Net's data sets have numbers of three digits.")
+    old = NAME.fullmatch(source.name)
+    name = text if known else f"Dataset{number:03d}_{old[2] if old else source.name}{suffix}"
+    bases = [Path(environment[variable]) for variable in FOLDER_VARIABLES if environment.get(variable)]
+    others = {path.name for base in bases for path in base.glob(f"Dataset{number:03d}_*")} - {name}
+    if others:
+        raise UsageError(
+            f"-o {text}: {', '.join(sorted(others))} has that number already. Choose another one."
+        )
+    if not environment.get(FOLDER_VARIABLES[0]):
+        raise UsageError("nnUNet_raw is not set, where the new data set goes. Set it, or name a folder.")
+    return Path(environment[FOLDER_VARIABLES[0]]) / name
+
+
+def read_boxes(folder: Path) -> dict[str, Any] | None:
+    """The record of boxes of a data set; None where there is none.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    path = folder / BOXES
+    try:
+        return dict(read_json(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path} cannot be read as the record of boxes: {error}") from error
+
+
+def check_target(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse to write into what somebody else wrote.
+
+    Args:
+        folder: of the new data set.
+        settings: of this run.
+
+    Returns:
+        The cases that an earlier run with the same settings has written there, by name.
+
+    Raises:
+        UsageError: the folder holds files of something else, or of other settings.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return {}
+    there = read_boxes(folder) if folder.is_dir() else None
+    if there is None:
+        raise UsageError(f"{folder} is there already, and not of this command. Choose another with -o.")
+    old = there.get("settings", {})
+    differing = [key for key in settings if old.get(key) != settings[key]]
+    if differing:
+        shown = "; ".join(f"{key}: {old.get(key)!r} there, {settings[key]!r} now" for key in differing)
+        raise UsageError(f"{folder} was made with other settings ({shown}). Choose another with -o.")
+    return dict(there.get("cases", {}))

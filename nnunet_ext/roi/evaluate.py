@@ -1,0 +1,144 @@
+"""One stage against two: Dice by label, case by case, and what each took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.whole import write_json
+from nnunet_ext.metrics.compare import Comparison
+from nnunet_ext.metrics.evaluate import Evaluation, run_comparison, run_evaluation
+from nnunet_ext.prediction.run import PREDICT_REPORT
+from nnunet_ext.roi.predict import ROI_REPORT
+
+ROI_EVALUATION = "roi_evaluation.json"
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What predictions took; None where no report beside them tells.
+
+    Attributes:
+        n_cases: that the run predicted, without those of earlier runs.
+        seconds_a_case: of the whole run, loading models included.
+        peak_memory_bytes: resident memory at most.
+        peak_gpu_bytes: of a GPU at most.
+    """
+
+    n_cases: int | None = None
+    seconds_a_case: float | None = None
+    peak_memory_bytes: int | None = None
+    peak_gpu_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class RoiEvaluation:
+    """One stage (A) against two (B).
+
+    Attributes:
+        folder: that holds both evaluations and `roi_evaluation.json`.
+        one_stage: the evaluation of one stage.
+        two_stages: that of two.
+        comparison: of both, case by case.
+        costs: of each, by `one stage` and `two stages`.
+        n_grown: cases whose box grew.
+        n_fallbacks: cases that the coarse model found nothing in.
+    """
+
+    folder: Path
+    one_stage: Evaluation
+    two_stages: Evaluation
+    comparison: Comparison
+    costs: Mapping[str, StageCost]
+    n_grown: int
+    n_fallbacks: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every prediction was compared."""
+        return self.one_stage.ok and self.two_stages.ok
+
+
+def run_roi_evaluation(
+    two_stages: Path,
+    one_stage: Path,
+    references: Path,
+    output: Path,
+    *,
+    dataset: Path,
+    n_processes: int | None = None,
+    overwrite: bool = False,
+) -> RoiEvaluation:
+    """Compare predictions in two stages with those in one.
+
+    Time and memory are those that the reports beside the predictions hold, `roi_report.json` and
+    `predict_report.json`: each run was a process of its own, so that neither counts what the other left.
+
+    Args:
+        two_stages: predictions of `nnunet_ext roi predict`.
+        one_stage: predictions of the same scans, of `nnunet_ext predict` or of nnU-Net.
+        references: segmentations of the same names.
+        output: folder for both evaluations, `comparison.json` and `roi_evaluation.json`.
+        dataset: the dataset.json.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        overwrite: replace a `summary.json` that no evaluation of ours wrote.
+
+    Raises:
+        UsageError, DatasetError: nothing can be compared.
+    """
+    folders = {"one_stage": one_stage, "two_stages": two_stages}
+    evaluations = {
+        name: run_evaluation(
+            folder, references, output / name, dataset=dataset, n_processes=n_processes, overwrite=overwrite
+        )
+        for name, folder in folders.items()
+    }
+    comparison = run_comparison(output / "one_stage", output / "two_stages", dataset=dataset, output=output)
+    roi = _content(two_stages / ROI_REPORT)
+    costs = {
+        "one stage": _cost(_content(one_stage / PREDICT_REPORT)),
+        "two stages": _cost(roi),
+    }
+    cases = roi.get("cases", [])
+    evaluation = RoiEvaluation(
+        output,
+        evaluations["one_stage"],
+        evaluations["two_stages"],
+        comparison,
+        costs,
+        sum(len(case.get("rounds", [])) > 1 for case in cases),
+        sum(bool(case.get("fallback")) for case in cases),
+    )
+    content = {
+        "predictions": {name: str(folder) for name, folder in folders.items()},
+        "costs": {name: asdict(cost) for name, cost in costs.items()},
+        "n_grown": evaluation.n_grown,
+        "n_fallbacks": evaluation.n_fallbacks,
+        "comparison": asdict(comparison),
+    }
+    write_json(content, output / ROI_EVALUATION)
+    return evaluation
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A report; empty where there is none that can be read."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _cost(report: Mapping[str, Any]) -> StageCost:
+    cost = report.get("cost")
+    if not isinstance(cost, dict) or not cost.get("n_cases"):
+        return StageCost()
+    return StageCost(
+        int(cost["n_cases"]),
+        float(cost["elapsed_s"]) / int(cost["n_cases"]),
+        cost.get("peak_memory_bytes"),
+        cost.get("peak_gpu_bytes"),
+    )

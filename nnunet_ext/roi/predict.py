@@ -1,0 +1,192 @@
+"""The coarse and the fine model, as users name them: a trained model's folder, or a plan of an ensemble."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
+from nnunet_ext.ensemble.plan_file import as_plan
+from nnunet_ext.errors import PlanError, UsageError
+from nnunet_ext.files.outputs import check_apart, check_segmentations
+from nnunet_ext.jobs.cost import describe_cost, measured
+from nnunet_ext.jobs.report import Report, sorted_by_case
+from nnunet_ext.networks.devices import check_device
+from nnunet_ext.nnunet.dataset_json import Labels, check_dataset_json, keep_dataset_json
+from nnunet_ext.nnunet.model_folder import ModelFiles, TrainedModel, find_model
+from nnunet_ext.nnunet.raw import find_channels
+from nnunet_ext.postprocess.run import describe_run
+from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
+from nnunet_ext.roi.images import check_ending
+from nnunet_ext.roi.stages import COARSE, Progress, Stages, in_silence
+
+FOLD = re.compile(r"fold_(\d+|all)$")
+
+
+PLAN_ENDINGS = (".yaml", ".yml")
+
+
+def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.environ) -> Plan:
+    """The plan that a user names.
+
+    Args:
+        text: a YAML plan of trained models; or the folder of a model
+            (`Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_lowres`), from here or below `nnUNet_results`,
+            of which all folds are taken that are trained to their end; `fold_all` only where it is alone.
+        option: the command's, for messages.
+        environment: where `nnUNet_results` stands.
+
+    Raises:
+        UsageError: there is no such folder, or no trained fold in it.
+        PlanError: the file is no plan.
+    """
+    if text.lower().endswith(PLAN_ENDINGS):
+        return as_plan(Path(text))
+    below = Path(environment.get("nnUNet_results") or ".") / text
+    folder = next((path for path in (Path(text), below) if path.is_dir()), None)
+    if folder is None:
+        raise UsageError(f"{option} {text} is no folder, neither from here nor below nnUNet_results.")
+    folder = folder.absolute()
+    parts = folder.name.split("__")
+    if len(parts) != 3:
+        raise UsageError(
+            f"{option} {text} is not named like a model, TRAINER__PLANS__CONFIGURATION. Name such a folder, "
+            "or a plan that ends in .yaml."
+        )
+    trainer, plans, configuration = parts
+    folds = _trained_folds(folder)
+    if not folds:
+        raise UsageError(
+            f"{option} {folder} has no fold with a {TrainedModel.checkpoint}; train one to its end."
+        )
+    # The folder of the results in the place of a number: then the model may lie anywhere.
+    model = TrainedModel(str(folder.parent), configuration, trainer, plans, folds)
+    return Plan((Member(folder.name, (), (1.0,) * len(folds), model),))
+
+
+def _trained_folds(folder: Path) -> tuple[str, ...]:
+    matches = [FOLD.search(path.parent.name) for path in folder.glob(f"fold_*/{TrainedModel.checkpoint}")]
+    found = sorted(match[1] for match in matches if match)
+    return tuple(fold for fold in found if fold != "all") or tuple(found)
+
+
+ROI_REPORT = "roi_report.json"
+
+
+def run_roi_predict(
+    coarse: Plan,
+    fine: Plan,
+    scans: Path,
+    output: Path,
+    *,
+    margin_mm: float | None = None,
+    roi_labels: Sequence[str] = (),
+    n_components: int = 1,
+    device: str | None = None,
+    n_processes: int = 0,
+    wide: bool = False,
+    overwrite: bool = False,
+    progress: Progress = in_silence,
+) -> Report:
+    """Predict every scan in the box that a coarse model draws, and put the result back into the scan.
+
+    Where the result's largest components reach a face of their box beyond which the scan goes on, those faces
+    move outwards and the case runs again, three times at most. Where the coarse model finds nothing, the box
+    is the whole scan.
+
+    Stages are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
+    does no network's work twice: whatever was predicted by the same models from the same voxels is taken.
+
+    Args:
+        coarse: plan of trained models.
+        fine: the same; its labels are those of the results.
+        scans: folder of the scans, all channels.
+        output: folder for one segmentation a case and `roi_report.json`.
+        margin_mm: around the region; None is that of the data set the fine model was trained on, or 20.
+        roi_labels: names of the coarse model's labels that make the region; none are all.
+        n_components: how many of the largest components count, of the region and of the result.
+        device: `cuda`, `cpu` or `mps`; None is the best there is.
+        n_processes: processes that take whole cases and hold all models of a stage; 0 is none but this one.
+        wide: write uint16, for labels above 255.
+        overwrite: replace segmentations in `output` that no run of ours wrote.
+        progress: shows how far each stage is.
+
+    Returns:
+        The report, whose cases are `RoiCase`; one that failed is in it with its reason.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read.
+    """
+    coarse_model, fine_model = _check_models(coarse, fine)
+    dataset = fine_model.dataset()
+    settings = _settings(margin_mm, roi_labels, n_components, fine_model)
+    coarse_labels = coarse_model.dataset().labels
+    region = values_of_region(coarse_labels.covered_by_name, settings.roi_labels)
+    check_ending(dataset.file_ending)
+    check_apart(output, [scans])
+    if device is not None:
+        check_device(device)
+    channels = find_channels(scans, dataset.file_ending)
+    ours = check_segmentations(
+        output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite
+    )
+    dataset_file = fine_model.folder / "dataset.json"
+    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    described = describe_run(dataset_file, dataset.labels, ())
+    described |= {
+        "coarse": _described(coarse, coarse_labels),
+        "fine": _described(fine, dataset.labels),
+        "boxes": settings.as_json(),
+        "scans": str(scans),
+        "device": device,
+    } | ours
+    report = Report(output / ROI_REPORT, described, ())
+    report.begin()
+    keep_dataset_json(dataset_file, output, overwrite=overwrite)
+    stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
+    with measured() as cost:
+        cases = stages.draw(coarse, scans, channels, region)
+        stages.predict_in_boxes(fine, cases)
+        stages.paste(cases)
+    described |= {"cost": describe_cost(cost, stages.n_predicted), "stages": stages.costs}
+    records = sorted_by_case(case.record() for case in cases)
+    report = replace(report, settings=described, cases=records).written()
+    stages.tidy()
+    return report
+
+
+def _check_models(coarse: Plan, fine: Plan) -> tuple[ModelFiles, ModelFiles]:
+    """The first model of each stage; all are there, and all read the same scans."""
+    firsts = []
+    for stage, plan in ((COARSE, coarse), ("fine", fine)):
+        without = [member.name for member in plan.members if member.model is None]
+        if without:
+            raise PlanError(
+                f"--{stage}: {', '.join(without)} are folders of probabilities; trained models (`results:`) "
+                "are needed."
+            )
+        found = [find_model(member.model) for member in plan.members if member.model]  # all must be there
+        firsts.append(found[0])
+    endings = [model.dataset().file_ending for model in firsts]
+    if endings[0] != endings[1]:
+        raise PlanError(
+            f"the coarse model reads {endings[0]}, the fine one {endings[1]}: not the same scans."
+        )
+    return firsts[0], firsts[1]
+
+
+def _settings(
+    margin_mm: float | None, roi_labels: Sequence[str], n_components: int, fine: ModelFiles
+) -> BoxSettings:
+    trained = settings_of_model(fine.folder)
+    if margin_mm is None:
+        margin_mm = trained.margin_mm if trained else MARGIN_MM
+    return BoxSettings(margin_mm, tuple(roi_labels), n_components)
+
+
+def _described(plan: Plan, labels: Labels) -> dict[str, Any]:
+    return describe_plan(plan, labels, resolve_weights(plan, labels))

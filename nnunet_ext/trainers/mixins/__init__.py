@@ -1,0 +1,1 @@
+"""Parts of a trainer that connect policies to nnU-Net's hooks."""

@@ -1,0 +1,199 @@
+"""A training, after what it needs was looked up: a mistake is told in a second, not after torch's import."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.networks.devices import check_device
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.folders import find_dataset
+from nnunet_ext.nnunet.plans import needed_trainer, read_plans
+from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
+from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, read_subjects, subject_by_name
+from nnunet_ext.splits.audit import case_meant
+from nnunet_ext.trainers.benchmark.run import BenchmarkOrder
+from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, launch
+
+log = logging.getLogger(__name__)
+
+
+DATA_ENDINGS = (".b2nd", ".npz", ".npy")
+
+
+SEGMENTATION = "_seg"  # before the ending of what Blosc2 keeps beside a case
+
+
+FINGERPRINT = "dataset_fingerprint.json"
+
+
+NNUNETS_FOLDS = 5
+
+
+N_SHOWN = 5
+
+
+def run_train(order: Launch) -> None:
+    """Train by nnU-Net's own function, once all that it needs is there.
+
+    Raises:
+        UsageError, DatasetError: something is not, or a setting is wrong.
+    """
+    check_launch(order)
+    check_training(order)
+    _check_plans(order)
+    if order.only_run_validation:
+        folders = find_dataset(order.dataset)
+        _check_trained(order, folders.results or Path(folders.name))
+    launch(order)
+
+
+def _check_plans(order: Launch) -> None:
+    """Refuse a trainer that the plans' network does not fit, and a training into another one's folder.
+
+    Raises:
+        UsageError: either of them.
+    """
+    plans = read_plans(_preprocessed(order.dataset, os.environ) / f"{order.plans}.json")
+    trainer = needed_trainer(plans.resolve(order.configuration))
+    if trainer is not None and not order.trainer.startswith(trainer):
+        raise UsageError(
+            f"Configuration {order.configuration} of {plans.name} has a UNet++ with nested deep supervision, "
+            f"which {order.trainer} cannot train. Take -tr {trainer}."
+        )
+    is_begun = order.continue_training or order.only_run_validation
+    if plans.about_name and not is_begun and plans.path.with_name(f"{plans.stated_name}.json").is_file():
+        raise UsageError(plans.about_name)
+
+
+def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a training whose data set, plans, configuration, data, fold or device is not there.
+
+    Raises:
+        UsageError: one of them is not; says what there is instead.
+        DatasetError: a file of the data set is damaged.
+    """
+    folder = _preprocessed(order.dataset, environment)
+    read_dataset(folder / "dataset.json")
+    plans = read_plans(folder / f"{order.plans}.json")
+    configuration = plans.resolve(order.configuration)
+    data = folder / str(configuration.get("data_identifier", f"{plans.name}_{order.configuration}"))
+    command = f"nnUNetv2_preprocess -d {order.dataset} -plans_name {plans.name} -c {order.configuration}"
+    _check_cases(_preprocessed_cases(data, command), folder / SPLITS, order.fold, command)
+    _check_ranks(configuration, order, environment)
+    check_device(order.device, order.num_gpus)
+
+
+def _preprocessed(dataset: str, environment: Mapping[str, str]) -> Path:
+    for variable in ("nnUNet_preprocessed", "nnUNet_results"):
+        if not environment.get(variable):
+            raise UsageError(f"{variable} is not set. Set nnU-Net's folders, as `nnunet_ext env` shows.")
+    found = find_dataset(dataset, environment)
+    needed = ("dataset.json", FINGERPRINT)
+    home = found.preprocessed
+    if home is None or not all((home / name).is_file() for name in needed):
+        raise UsageError(
+            f"{found.name} is not planned and preprocessed: "
+            f"{home or environment['nnUNet_preprocessed']} lacks "
+            f"{found.name if home is None else ' or '.join(needed)}. Run nnUNetv2_plan_and_preprocess "
+            f"-d {dataset}."
+        )
+    return home
+
+
+def _preprocessed_cases(data: Path, command: str) -> set[str]:
+    names = {path.name for path in data.iterdir()} if data.is_dir() else set()
+    cases = {
+        name.removesuffix(ending)
+        for ending in DATA_ENDINGS
+        for name in names
+        if name.endswith(ending) and not name.endswith(SEGMENTATION + ending)
+    }
+    if not cases:
+        raise UsageError(f"{data} holds no preprocessed case. Run {command}.")
+    return cases
+
+
+def _check_cases(cases: set[str], splits_file: Path, fold: str, command: str) -> None:
+    """Refuse a fold that is none of the split's, is empty, or has cases that are not preprocessed."""
+    if fold == "all":
+        return
+    if not splits_file.is_file():
+        if len(cases) < NNUNETS_FOLDS or int(fold) >= NNUNETS_FOLDS:
+            raise UsageError(
+                f"Fold {fold} of {len(cases)} cases: there is no {splits_file}, and nnU-Net's own split is "
+                f"one of at least {NNUNETS_FOLDS} cases in folds 0 to {NNUNETS_FOLDS - 1}. Make one with "
+                "nnunet_ext splits, or train fold all."
+            )
+        return
+    splits = read_splits(splits_file)
+    if int(fold) >= len(splits):
+        raise UsageError(f"There is no fold {fold}: {splits_file} has folds 0 to {len(splits) - 1}.")
+    split = splits[int(fold)]
+    empty = [part for part in ("train", "val") if not split[part]]
+    if empty:
+        raise UsageError(f"Fold {fold} of {splits_file} has no case in {' and '.join(empty)}.")
+    missing = sorted({*split["train"], *split["val"]} - cases)
+    files = [name for name in missing if case_meant(name) in cases]
+    if files:
+        raise UsageError(
+            f"Fold {fold} of {splits_file} names {len(files)} files where it must name cases: "
+            f"{files[0]} is {case_meant(files[0])}. Write names without folders, channels and endings."
+        )
+    if missing:
+        shown = ", ".join(missing[:N_SHOWN]) + (" …" if len(missing) > N_SHOWN else "")
+        raise UsageError(
+            f"{len(missing)} cases of fold {fold} in {splits_file} are not preprocessed: {shown}. Run "
+            f"{command}, or make a split of the cases that there are, with nnunet_ext splits."
+        )
+    _tell_leaks(split, splits_file, fold)
+
+
+def _tell_leaks(split: Split, splits_file: Path, fold: str) -> None:
+    """Warn of cases and subjects that a fold both trains and validates; its scores will be too good."""
+    if both := sorted(set(split["train"]) & set(split["val"])):
+        log.warning(f"warning: fold {fold} of {splits_file} trains on {len(both)} cases that it validates")
+    try:
+        subjects = read_subjects(splits_file.with_name(SUBJECTS))
+    except DatasetError as error:
+        log.warning(f"warning: {error}")
+        return
+    train, val = ({_subject_of(case, subjects) for case in split[part]} for part in ("train", "val"))
+    if shared := sorted(train & val - set(both)):
+        how = "" if subjects else ", if their cases' names tell them"
+        log.warning(
+            f"warning: fold {fold} of {splits_file} trains on {len(shared)} subjects that it validates, such "
+            f"as {shared[0]}{how}: its scores will be too good. nnunet_ext splits makes folds without."
+        )
+
+
+def _subject_of(case: str, subjects: Subjects | None) -> str:
+    """Whose scan a case is, as somebody told it or else as its name does."""
+    origin = subjects.find(case) if subjects else None
+    return origin.subject if origin else (None if subjects else subject_by_name(case)) or case
+
+
+def _check_ranks(
+    configuration: Mapping[str, Any], order: Launch | BenchmarkOrder, environment: Mapping[str, str]
+) -> None:
+    """Refuse more processes than patches in a batch: each takes at least one."""
+    n_ranks = int(environment["WORLD_SIZE"]) if is_one_of_several(environment) else order.num_gpus
+    batch_size = configuration.get("batch_size")
+    if isinstance(batch_size, int) and n_ranks > batch_size:
+        raise UsageError(
+            f"{n_ranks} processes cannot share the {batch_size} patches of a batch. Derive a configuration "
+            f"with more, nnunet_ext plans -d {order.dataset} -p {order.plans} -c {order.configuration} "
+            f"--batch_size {n_ranks}, or take fewer processes."
+        )
+
+
+def _check_trained(order: Launch, results: Path) -> None:
+    """Refuse the validation of a training that is not finished, which nnU-Net does after its start."""
+    model = f"{order.trainer}__{order.plans}__{order.configuration}"
+    checkpoint = results / model / f"fold_{order.fold}" / "checkpoint_final.pth"
+    if not checkpoint.is_file():
+        raise UsageError(f"--val needs a finished training, but there is no {checkpoint}. Go on with --c.")

@@ -1,0 +1,1 @@
+"""Settings of a training: names, types, defaults, and where each value came from."""

@@ -1,0 +1,1 @@
+"""Weights, decisions and post-processing learnt from cross-validation."""

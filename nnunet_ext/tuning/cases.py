@@ -1,0 +1,287 @@
+"""What workers do for tuning: read a case once, and tabulate its segmentation for post-processing."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_ext.ensemble.case import FuseJob, find_grid, open_sources, streams_of
+from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError, WorkerDied, joined_faults
+from nnunet_ext.images.image import as_labels, read_segmentation
+from nnunet_ext.jobs.pool import run_jobs
+from nnunet_ext.metrics.overlap import (
+    Counts,
+    check_values,
+    joint_histogram,
+    label_counts,
+    n_values_of,
+    without_ignored,
+)
+from nnunet_ext.nnunet.dataset_json import Dataset
+from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.postprocess.components import Group, Segmentation
+from nnunet_ext.postprocess.steps import Step
+from nnunet_ext.probabilities.placement import as_volume
+from nnunet_ext.probabilities.stream import Layout
+from nnunet_ext.tuning.candidates import Candidate
+from nnunet_ext.tuning.contested import find_contested
+from nnunet_ext.tuning.postprocess import ReferenceSizes, trial_groups
+from nnunet_ext.tuning.postprocess_tables import CaseTable, component_sizes, tabulate
+from nnunet_ext.tuning.scoring import ScoredCase, Scorer, Weights
+from nnunet_ext.tuning.validation import Validation
+
+LEVEL = 1  # of zlib: segmentations shrink to a hundredth even so
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An array of labels in little memory."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[np.integer[Any]]) -> Packed:
+        """Pack an array."""
+        return cls(array.shape, array.dtype.str, zlib.compress(np.ascontiguousarray(array).data, LEVEL))
+
+    def unpacked(self) -> Segmentation:
+        """The array, which may be written to."""
+        data = bytearray(zlib.decompress(self.data))
+        return np.frombuffer(data, np.dtype(self.dtype)).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class ReadJob:
+    """One case to read.
+
+    Attributes:
+        fuse: its files.
+        reference: its reference segmentation.
+        groups: of labels, whose smallest volumes are wanted.
+    """
+
+    fuse: FuseJob
+    reference: Path
+    groups: tuple[Group, ...]
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.fuse.case_id
+
+
+@dataclass(frozen=True)
+class CaseVolume:
+    """One case's labels, on the axes of its file.
+
+    Attributes:
+        settled: its segmentation, 0 where weights decide.
+        voxels: where they do, as indices.
+        reference: its labels.
+        voxel_mm3: volume of a voxel.
+    """
+
+    settled: Packed
+    voxels: NDArray[np.int64]
+    reference: Packed
+    voxel_mm3: float
+
+
+@dataclass(frozen=True)
+class TuningCase:
+    """One case, read: what scoring weights needs, its labels, and volumes in its reference."""
+
+    scored: ScoredCase
+    volume: CaseVolume
+    sizes: ReferenceSizes
+
+
+def read_case(job: ReadJob) -> TuningCase:
+    """Read a case's probabilities and reference once, and keep what tuning needs.
+
+    Raises:
+        NnunetExtError: a file is damaged, or reference and members lie on different grids.
+    """
+    labels = job.fuse.dataset.labels
+    files = open_sources(job.fuse)
+    layout = Layout(files[0].shape[0], files[0].shape[1:])
+    array, geometry = read_segmentation(job.reference)
+    reference = as_labels(array, str(job.reference)).reshape(as_volume(array.shape))
+    placement = find_grid(job.fuse, files, job.reference).placement
+    if as_volume(placement.file.shape) != reference.shape:
+        raise GeometryMismatch(
+            f"{job.reference} has shape {geometry.shape}, the probabilities {layout.shape}."
+        )
+    sources = job.fuse.case.sources
+    found = find_contested(lambda: streams_of(job.fuse, files, layout), labels, layout)
+    flat = placement.to_reader(reference).reshape(-1)
+    n_values = n_values_of(labels)
+    whole = joint_histogram(found.settled, flat, n_values)
+    try:
+        check_values(whole.sum(axis=0), labels, job.fuse.dataset.ignore)
+    except SegmentationError as error:
+        raise SegmentationError(f"{job.reference}: {error}") from None
+    open_ = flat[found.voxels]
+    settled = whole - joint_histogram(np.zeros_like(open_), open_, len(whole))
+    scored = ScoredCase(
+        job.case_id,
+        tuple(source.member for source in sources),
+        tuple(source.share for source in sources),
+        found.values,
+        open_,
+        settled,
+    )
+    return TuningCase(
+        scored,
+        CaseVolume(
+            Packed.of(placement.to_file(found.settled.reshape(layout.shape))),
+            placement.voxels_in_file(found.voxels),
+            Packed.of(reference),
+            geometry.voxel_mm3,
+        ),
+        _sizes(reference, job.groups, geometry.voxel_mm3),
+    )
+
+
+def _sizes(reference: Segmentation, groups: tuple[Group, ...], voxel_mm3: float) -> ReferenceSizes:
+    sizes = {group: found for group, found in component_sizes(reference, groups).items() if len(found)}
+    return ReferenceSizes(
+        {group: float(found.min()) * voxel_mm3 for group, found in sizes.items()},
+        {group: float(found.sum()) * voxel_mm3 for group, found in sizes.items()},
+    )
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """One case to tabulate after some steps.
+
+    Attributes:
+        number: by which the result is told from others.
+        volume: its labels.
+        decided: labels of its contested voxels.
+        steps: to do first.
+        groups: of labels, each of which a step may be for.
+        n_values: rows and columns of the counts at least.
+    """
+
+    number: int
+    volume: CaseVolume
+    decided: Segmentation
+    steps: tuple[Step, ...]
+    groups: tuple[Group, ...]
+    n_values: int
+
+
+def table_of(job: TableJob) -> CaseTable:
+    """Put a case's segmentation together, apply steps and tabulate what each further step would do."""
+    volume = job.volume
+    segmentation = volume.settled.unpacked()
+    segmentation.reshape(-1)[volume.voxels] = job.decided
+    for step in job.steps:
+        segmentation = step.apply(segmentation, volume.voxel_mm3)
+    return tabulate(segmentation, volume.reference.unpacked(), job.groups, volume.voxel_mm3, job.n_values)
+
+
+WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
+
+
+OnCase = Callable[[str, str | None, int], None]
+
+
+def say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
+    """No progress."""
+
+
+def read_cases(
+    validation: Validation,
+    references: Path,
+    data: Dataset,
+    n_processes: int,
+    on_case: OnCase = say_nothing,
+) -> tuple[list[TuningCase], dict[str, str]]:
+    """Read all cases once; those that cannot be are given with the reason.
+
+    Raises:
+        UsageError: fewer than two could be read.
+    """
+    expected = find_images(references, data.file_ending, scans=False)
+    groups = tuple(trial_groups(data.labels))
+    names = tuple(member.name for member in validation.plan.members)
+    failed = {
+        case.case_id: f"{references} holds no {case.case_id}{data.file_ending}"
+        for case in validation.cases
+        if case.case_id not in expected
+    }
+    jobs = [
+        ReadJob(FuseJob(data, (), Path(), False, case, names, (), None), expected[case.case_id], groups)
+        for case in validation.cases
+        if case.case_id in expected
+    ]
+    read = []
+    for outcome in run_jobs(read_case, jobs, n_processes):
+        on_case(outcome.job.case_id, outcome.reason, len(jobs))
+        if outcome.result is None:
+            failed[outcome.job.case_id] = outcome.reason or "no reason"
+        else:
+            read.append(outcome.result)
+    if len(read) < 2:
+        reasons = [f"{case}: {reason}" for case, reason in sorted(failed.items())]
+        raise UsageError(
+            joined_faults(f"{len(read)} cases could be read; weights take two at least:", reasons)
+        )
+    return sorted(read, key=lambda case: case.scored.case_id), dict(sorted(failed.items()))
+
+
+class Desk:
+    """Puts segmentations together and tabulates them on the workers."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        volumes: Sequence[CaseVolume],
+        folds: Sequence[str],
+        dataset: Dataset,
+        n_processes: int,
+    ) -> None:
+        self._scorer, self._volumes, self._folds = scorer, volumes, folds
+        self.dataset, self._n_processes = dataset, n_processes
+        self._groups = tuple(trial_groups(dataset.labels))
+
+    def held_out_tables(self, asked: Sequence[tuple[Candidate, tuple[Step, ...]]]) -> list[list[CaseTable]]:
+        """Tables of each case as the weights fitted without its fold segment it, after some steps."""
+        plans = [([one.by_fold[fold] for fold in self._folds], steps) for one, steps in asked]
+        return self._tables(plans, self._groups)
+
+    def plan_counts(self, plans: Sequence[tuple[Weights, tuple[Step, ...]]]) -> list[Counts]:
+        """Counts of all cases under each plan."""
+        tables = self._tables([([weights] * len(self._folds), steps) for weights, steps in plans], ())
+        joints = [np.stack([table.joint for table in of_plan]) for of_plan in tables]
+        return [label_counts(without_ignored(j, self.dataset.ignore), self.dataset.labels) for j in joints]
+
+    def _tables(
+        self, plans: Sequence[tuple[Sequence[Weights], tuple[Step, ...]]], groups: tuple[Group, ...]
+    ) -> list[list[CaseTable]]:
+        """For each plan, with weights of each case, the tables of all cases."""
+        n_values, n_cases = self._scorer.n_values, len(self._volumes)
+        jobs = [
+            TableJob(plan * n_cases + case, volume, self._scorer.decided(case, own), steps, groups, n_values)
+            for plan, (weights, steps) in enumerate(plans)
+            for case, (volume, own) in enumerate(zip(self._volumes, weights, strict=True))
+        ]
+        n_voxels = len(plans) * sum(math.prod(volume.settled.shape) for volume in self._volumes)
+        n_processes = self._n_processes if n_voxels > WORTH_PROCESSES else 0
+        tables: dict[int, CaseTable] = {}
+        for outcome in run_jobs(table_of, jobs, n_processes):
+            if outcome.result is None:
+                raise WorkerDied(f"post-processing could not be tried: {outcome.reason}")
+            tables[outcome.job.number] = outcome.result
+        return [[tables[plan * n_cases + case] for case in range(n_cases)] for plan in range(len(plans))]

@@ -1,0 +1,143 @@
+"""The run that learns weights and post-processing from cross-validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_ext.jobs.pool import default_processes
+from nnunet_ext.metrics.objective import Objective
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.subjects import Subjects, find_subjects, units_of
+from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, Rated, make_candidates, rate, recommend
+from nnunet_ext.tuning.cases import Desk, OnCase, read_cases, say_nothing
+from nnunet_ext.tuning.postprocess import ReferenceSizes, StepTuner
+from nnunet_ext.tuning.result import Row, Tuning
+from nnunet_ext.tuning.scoring import Scorer
+from nnunet_ext.tuning.validation import Validation, find_validation, groups_of
+
+SEARCH_VOXELS = 1 << 14  # contested ones of each case that a search looks at
+
+
+def run_tuning(
+    folders: Mapping[str, Sequence[Path]],
+    references: Path,
+    *,
+    dataset: Path,
+    objective: Objective | None = None,
+    n_processes: int | None = None,
+    on_case: OnCase = say_nothing,
+) -> Tuning:
+    """Learn weights and post-processing on validation probabilities, and say what they are worth.
+
+    Args:
+        folders: by the member's name, trained models' folders or folders of probabilities.
+        references: one segmentation a case.
+        dataset: the dataset.json.
+        objective: what to raise; the mean over labels of the mean Dice over cases unless given.
+        n_processes: workers side by side; 0 is none but this process; None is one a processor.
+        on_case: called with each case that was read, why it failed or None, and the number of cases.
+
+    Returns:
+        All candidates with their scores; a case that failed is left out and told.
+
+    Raises:
+        PlanError, DatasetError, UsageError: before the first case is read, or where fewer than two could be.
+    """
+    objective = objective or Objective()
+    n_processes = default_processes() if n_processes is None else n_processes
+    data = read_dataset(dataset)
+    subjects = find_subjects((dataset, references, *(path for paths in folders.values() for path in paths)))
+    validation = find_validation(folders, data.file_ending, subjects)
+    started = time.perf_counter()
+    cases, failed = read_cases(validation, references, data, n_processes, on_case)
+    validation = _only(validation, [case.scored.case_id for case in cases], subjects)
+    units = units_of([case.case_id for case in validation.cases], subjects)
+    read = time.perf_counter()
+    scorer = Scorer([case.scored for case in cases], data.labels, data.ignore)
+    n_voxels = sum(int(np.prod(case.volume.settled.shape)) for case in cases)
+    n_contested = sum(len(case.volume.voxels) for case in cases)
+    kept_bytes = sum(case.scored.values.nbytes for case in cases)
+    names = [member.name for member in validation.plan.members]
+    search = Scorer([case.scored.thinned(SEARCH_VOXELS) for case in cases], data.labels, data.ignore)
+    candidates = make_candidates(scorer, objective, validation.folds, names, search)
+    sizes, volumes = [case.sizes for case in cases], [case.volume for case in cases]
+    del cases, search
+    desk = Desk(scorer, volumes, validation.folds, data, n_processes)
+    rows = [_bare(candidate) for candidate in candidates]
+    rows += _with_steps(_worth_processing(candidates, objective), desk, validation.folds, sizes, objective)
+    rows.sort(key=lambda row: row.complexity)
+    rated = rate([row.held_out for row in rows], objective, [row.eligible for row in rows], units.of_cases)
+    rows = [replace(row, rated=one) for row, one in zip(rows, rated, strict=True)]
+    chosen = recommend(rated, [row.complexity for row in rows], [row.eligible for row in rows])
+    return Tuning(
+        data,
+        validation,
+        units,
+        objective,
+        tuple(rows),
+        chosen,
+        failed,
+        n_contested / n_voxels,
+        kept_bytes,
+        read - started,
+        time.perf_counter() - read,
+    )
+
+
+_UNRATED = Rated(float("nan"), 0.0, 0.0, 0.0, 0.0)
+
+
+def _bare(candidate: Candidate) -> Row:
+    return Row(candidate, _UNRATED, None, candidate.fitted, candidate.held_out)
+
+
+def _with_steps(
+    candidates: Sequence[Candidate],
+    desk: Desk,
+    folds: Sequence[str],
+    sizes: Sequence[ReferenceSizes],
+    objective: Objective,
+) -> list[Row]:
+    """The candidates once more, with the steps of post-processing that were learnt for them, if any."""
+    tuner = StepTuner(
+        lambda asked: desk.held_out_tables([(candidates[number], steps) for number, steps in asked]),
+        sizes,
+        desk.dataset.labels,
+        objective,
+        desk.dataset.ignore,
+    )
+    learnt = [
+        (candidate, one)
+        for candidate, one in zip(candidates, tuner.learn(folds, len(candidates)), strict=True)
+        if one.entries
+    ]
+    counts = desk.plan_counts([(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt])
+    return [
+        Row(candidate, _UNRATED, one, fitted, one.held_out)
+        for (candidate, one), fitted in zip(learnt, counts, strict=True)
+    ]
+
+
+def _worth_processing(candidates: Sequence[Candidate], objective: Objective) -> list[Candidate]:
+    """The best single member and all ensembles: another single member is not going to be recommended."""
+    singles = [one for one in candidates if one.complexity == SINGLE]
+    best = max(singles, key=lambda one: objective.score(one.held_out))
+    return [best, *(one for one in candidates if one.complexity >= EQUAL)]
+
+
+def _only(validation: Validation, case_ids: Sequence[str], subjects: Subjects | None) -> Validation:
+    """The same without the cases that failed."""
+    kept = [
+        (case, fold)
+        for case, fold in zip(validation.cases, validation.folds, strict=True)
+        if case.case_id in set(case_ids)
+    ]
+    folds = tuple(fold for _, fold in kept)
+    if len(set(folds)) < 2:
+        folds = groups_of([case.case_id for case, _ in kept], subjects, 2)
+    return replace(validation, cases=tuple(case for case, _ in kept), folds=folds)

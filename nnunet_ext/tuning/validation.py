@@ -1,0 +1,244 @@
+"""The validation probabilities of trained models: what is there, and the commands that make what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnunet_ext.ensemble.members import Case, Source, find_cases
+from nnunet_ext.ensemble.plan import Member, Plan
+from nnunet_ext.ensemble.stages import stages_for
+from nnunet_ext.errors import PlanError, UsageError, joined_faults
+from nnunet_ext.nnunet.folders import dataset_folder
+from nnunet_ext.nnunet.model_folder import ModelFiles, TrainedModel
+from nnunet_ext.nnunet.subjects import Subjects, units_of
+
+FOLD = re.compile(r"fold_(\d+)$")
+
+
+CHECKPOINT = "checkpoint_final.pth"
+
+
+N_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Model:
+    """A member as tuning reads it.
+
+    Attributes:
+        member: its name, the folders of its probabilities, and what predicts new cases, if that is there.
+        folder: the trained model's; None where plain folders were named.
+    """
+
+    member: Member
+    folder: Path | None
+
+    def command(self, fold: str) -> str:
+        """What makes the validation probabilities of a fold."""
+        if self.folder is None or self.folder.name.count("__") != 2:
+            return f"predict it into {self.member.folders[0]} with --save_probabilities"
+        trainer, plans, configuration = self.folder.name.split("__")
+        trained = (self.folder / f"fold_{fold}" / CHECKPOINT).is_file()
+        return (
+            f"nnUNetv2_train {self.folder.parent.name} {configuration} {fold} -tr {trainer} -p {plans} "
+            f"{'--val ' if trained else ''}--npz"
+        )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The cases that all members predicted without having learnt from them.
+
+    Attributes:
+        plan: the members with their folders, of equal weight.
+        cases: sorted by name.
+        folds: of each case: the fold that the first member with folds has it in, or else one of five
+            groups of cases.
+        notes: what is missing, for which member and fold, with the command that makes it.
+    """
+
+    plan: Plan
+    cases: tuple[Case, ...]
+    folds: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_validation(
+    folders: Mapping[str, Sequence[Path]], file_ending: str, subjects: Subjects | None = None
+) -> Validation:
+    """Find the validation probabilities of models, and match their cases by name.
+
+    Args:
+        folders: by the member's name, trained models' folders (`TRAINER__PLANS__CONFIGURATION`), or
+            folders of probabilities.
+        file_ending: of the data set's images.
+        subjects: whose scans the cases are; groups keep a subject's cases together.
+
+    Raises:
+        PlanError: a member has no probabilities at all.
+        UsageError: fewer than two cases are in all members.
+    """
+    notes: list[str] = []
+    models = _with_previous_stage([_model(name, paths, notes) for name, paths in folders.items()])
+    empty = [model for model in models if not model.member.folders]
+    if empty:
+        faults = [f"member {model.member.name!r}: {model.command('FOLD')}" for model in empty]
+        raise PlanError(joined_faults("Members without validation probabilities; make them with:", faults))
+    plan = Plan(tuple(model.member for model in models))
+    found = find_cases(plan, file_ending)
+    cases = tuple(case for case in found.cases if case.fault is None)
+    notes += _missing_folds(models) + _missing_cases(models, found.cases, file_ending)
+    if len(cases) < 2:
+        faults = [f"{case.case_id}: {case.fault}" for case in found.cases if case.fault] + notes
+        raise UsageError(
+            joined_faults(f"{len(cases)} cases have probabilities of all members; 2 at least:", faults)
+        )
+    return Validation(plan, cases, _folds_of(cases, subjects), tuple(notes))
+
+
+def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
+    """The folder of the reference segmentations, in nnUNet_preprocessed or nnUNet_raw.
+
+    Args:
+        dataset: its number or name; None takes the name from the models' folders.
+        models: folders of the members.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = [dataset] if dataset else [p.name for m in models for p in m.parents if _is_dataset(p.name)]
+    places = [("nnUNet_preprocessed", "gt_segmentations"), ("nnUNet_raw", "labelsTr")]
+    for variable, inner in places:
+        for name in names:
+            folder = dataset_folder(variable, name)
+            if folder is not None and (folder / inner).is_dir():
+                return folder / inner
+    raise UsageError(
+        f"No reference segmentations of data set {', '.join(names) or '(none named)'}: there is neither "
+        "gt_segmentations in $nnUNet_preprocessed nor labelsTr in $nnUNet_raw. Name their folder with -r."
+    )
+
+
+def _is_dataset(name: str) -> bool:
+    return re.match(r"Dataset\d{3}_", name) is not None
+
+
+def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
+    folders: list[Path] = []
+    model_folder = None
+    for path in paths:
+        of_folds = sorted(fold for fold in path.glob("fold_*") if fold.is_dir())
+        if not of_folds:
+            folders.append(path)
+            continue
+        model_folder = path
+        for fold in of_folds:
+            if FOLD.search(fold.name) is None:
+                notes.append(f"member {name}: {fold.name} is left out; it was trained on its own cases")
+            elif _holds_probabilities(fold / "validation"):
+                folders.append(fold / "validation")
+    model = _trained(model_folder, folders) if model_folder and len(paths) == 1 else None
+    return Model(Member(name, tuple(folders), (1.0,) * len(folders), model), model_folder)
+
+
+def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
+    """What predicts new cases with the folds of some validation folders; None where it is not all there."""
+    names = model.name.split("__")
+    needed = [model / "plans.json", *(folder.parent / CHECKPOINT for folder in folders)]
+    whole = all(path.is_file() for path in needed)
+    if len(names) != 3 or not _is_dataset(model.parent.name) or not whole:
+        return None
+    trainer, plans, configuration = names
+    folds = tuple(folder.parent.name.removeprefix("fold_") for folder in folders)
+    # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
+    return TrainedModel(model.parent.name, configuration, trainer, plans, folds, fold_mean="logits")
+
+
+def _with_previous_stage(models: Sequence[Model]) -> list[Model]:
+    """The models, those of cascades with the member that they begin with, where there is one."""
+    found = {
+        model.member.name: ModelFiles(model.member.model, model.folder)
+        for model in models
+        if model.member.model is not None and model.folder is not None
+    }
+    stages = {name: stages_for(files, found) for name, files in found.items()}
+    return [
+        replace(model, member=replace(model.member, previous_stage=stages[model.member.name][0]))
+        if len(stages.get(model.member.name, ())) == 1
+        else model
+        for model in models
+    ]
+
+
+def _holds_probabilities(folder: Path) -> bool:
+    member = Member("", (folder,), (1.0,))
+    return folder.is_dir() and bool(find_cases(Plan((member,)), "").cases)
+
+
+def _missing_folds(models: Sequence[Model]) -> list[str]:
+    """Folds that one of the models has, at least as a folder, and another has no probabilities of."""
+    known = {
+        match[1]
+        for model in models
+        if model.folder
+        for fold in model.folder.glob("fold_*")
+        if (match := FOLD.search(fold.name))
+    }
+    return [
+        f"member {model.member.name} has no probabilities of fold {fold}: {model.command(fold)}"
+        for model in models
+        if model.folder is not None
+        for fold in sorted(known, key=int)
+        if not any(folder.parent.name == f"fold_{fold}" for folder in model.member.folders)
+    ]
+
+
+def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: str) -> list[str]:
+    """Cases that some members lack, told for each member and fold."""
+    notes = []
+    tables = [find_cases(Plan((model.member,)), file_ending) for model in models]
+    fold_of: dict[str, str] = {}
+    for table in tables:
+        for case in table.cases:
+            fold_of.setdefault(case.case_id, fold_name(case.sources) or "")
+    for model, table in zip(models, tables, strict=True):
+        held = {case.case_id for case in table.cases}
+        lacking: dict[str, list[str]] = {}
+        for case in cases:
+            if case.case_id not in held:
+                lacking.setdefault(fold_of.get(case.case_id, ""), []).append(case.case_id)
+        for fold, names in sorted(lacking.items()):
+            some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            notes.append(
+                f"member {model.member.name} lacks {len(names)} cases{f' of fold {fold}' if fold else ''}, "
+                f"which are left out ({some}): {model.command(fold or 'FOLD')}"
+            )
+    return notes
+
+
+def fold_name(sources: Sequence[Source]) -> str | None:
+    """The fold whose validation folder the first of some files lies in; None in other folders."""
+    for source in sources:
+        match = FOLD.search(source.path.parent.parent.name)
+        if match and source.path.parent.name == "validation":
+            return match[1]
+    return None
+
+
+def _folds_of(cases: Sequence[Case], subjects: Subjects | None) -> tuple[str, ...]:
+    folds = [fold_name(case.sources) for case in cases]
+    if None not in folds and len(set(folds)) > 1:
+        return tuple(f"fold {fold}" for fold in folds)
+    return groups_of([case.case_id for case in cases], subjects, N_GROUPS)
+
+
+def groups_of(cases: Sequence[str], subjects: Subjects | None, n_groups: int) -> tuple[str, ...]:
+    """Groups of cases to hold out one after the other, one a case; a subject's cases are in one group."""
+    units = units_of(cases, subjects).of_cases
+    if len(set(units)) < 2:
+        units = tuple(cases)
+    number_of = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+    return tuple(f"group {number_of[unit] % n_groups}" for unit in units)

@@ -1,0 +1,68 @@
+import base64
+import struct
+
+import pytest
+
+from nnunet_ext.display.tables import Table
+from nnunet_ext.report.blocks import Grid, Heading, Items, Missing, Page, Picture, Section, Text
+from nnunet_ext.report.write import as_markdown, write_page
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 1500, 10) + b"rest"
+EVIL = '<script src="http://example.org/x.js"></script>'
+
+
+@pytest.fixture
+def written(tmp_path):
+    table = Table(
+        ("configuration", "fold", "Dice", "state"),
+        (("2d", "0", "0.812 +- 0.010", "died"), ("3d_fullres", "1", "0.900 LOST", "finished")),
+        "What is <known>",
+    )
+    blocks = (
+        Text(EVIL),
+        Heading("2d"),
+        Items(("one|two",)),
+        Missing("none yet"),
+        Grid(table),
+        Picture("one", "a picture", PNG, PNG + b"dark"),
+        Picture("other", "another", PNG),
+    )
+    return write_page(Page("Dataset_A", "today", (Section("all", "All", blocks),)), tmp_path / "out")
+
+
+def test_what_is_written_by_others_is_no_markup(written):
+    html = written.html.read_text(encoding="utf-8")
+    assert EVIL not in html and "&lt;script" in html and "What is &lt;known&gt;" in html
+
+
+def test_pictures_are_in_the_page_light_and_dark(written):
+    html = written.html.read_text(encoding="utf-8")
+    assert html.count(base64.b64encode(PNG).decode()) >= 2
+    assert html.count(base64.b64encode(PNG + b"dark").decode()) == 1
+    assert html.count("<source") == 1 and html.count("<img") == 2
+
+
+def test_the_markdown_names_files_that_are_there(written):
+    text = written.markdown.read_text(encoding="utf-8")
+    assert "![a picture](pictures/one.png)" in text
+    assert (written.markdown.parent / "pictures" / "one.png").read_bytes() == PNG
+
+
+def test_the_markdown_holds_a_whole_table(written):
+    lines = written.markdown.read_text(encoding="utf-8").splitlines()
+    start = lines.index("| configuration | fold | Dice | state | ")
+    assert lines[start + 1 : start + 4] == [
+        "| --- | --- | ---: | --- | ",
+        "| 2d | 0 | 0.812 ± 0.010 | died | ",
+        "| 3d\\_fullres | 1 | 0.900 LOST | finished | ",
+    ]
+    assert lines[start - 1] == "" and "**What is \\<known\\>**" in lines
+
+
+def test_what_alarms_is_marked(written):
+    html = written.html.read_text(encoding="utf-8")
+    assert html.count(" alarming") == 2
+
+
+def test_marks_of_markdown_are_escaped():
+    assert as_markdown("a_b|c\n*d* +- 1") == "a\\_b\\|c \\*d\\* ± 1"
