@@ -7,17 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 
 IS_WINDOWS = os.name == "nt"
-
-
 LONGEST_ON_WINDOWS = 260
-
-
 HELD_ON_WINDOWS = (32, 33)  # ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
-
-
 CLOSE_IT = "close it in other programs, such as Excel, a viewer or a folder that is synchronised"
-
-
 FEWER_HANDLES = " (use fewer processes, -np, or raise the limit, ulimit -n)"
 
 

@@ -18,11 +18,7 @@ HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-
-
 READ_BYTES = 1 << 20
-
-
 BLOCK_VALUES = 1 << 22
 
 

@@ -32,11 +32,7 @@ ADVICE = {
     errno.ENFILE: "Close other programs, which hold too many files open",
     errno.ENOMEM: "Use fewer processes (-np), or none (-np 0)",
 }
-
-
 OTHERWISE = "See what the system says"
-
-
 AGAIN = "and check again; no repair touches it until it is read."
 
 

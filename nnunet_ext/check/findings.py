@@ -11,8 +11,6 @@ from typing import Any, Literal
 from nnunet_ext.check.repairs import Repair, describe
 
 Severity = Literal["error", "warning", "note"]
-
-
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 

@@ -13,11 +13,7 @@ from nnunet_ext.files.documents import read_json
 from nnunet_ext.nnunet.raw import QUARANTINE, find_junk
 
 SEGMENTATIONS = "gt_segmentations"
-
-
 ENDINGS = ("_seg.b2nd", ".b2nd", "_seg.npy", ".npy", ".npz", ".pkl")
-
-
 NEEDED = {"b2nd": (".b2nd", "_seg.b2nd", ".pkl"), "npz": (".npz", ".pkl")}
 
 

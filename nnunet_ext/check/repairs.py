@@ -123,8 +123,6 @@ class Preprocess:
 
 
 Making = CopyGrid | SetSpacing | RoundLabels | CopyFile | Preprocess  # what a worker makes new files for
-
-
 Repair = SetAside | SetCaseAside | ForgetCase | CountCases | Making
 
 

@@ -79,8 +79,6 @@ def _survey(folders: DatasetFolders) -> Survey:
 
 
 FOLD = re.compile(r"fold_(\d+|all)")
-
-
 ROLES: dict[str, Role] = {
     ".pth": "checkpoint",
     ".npz": "array",
@@ -89,8 +87,6 @@ ROLES: dict[str, Role] = {
     ".pkl": "properties",
     ".json": "json",
 }
-
-
 OWN_PICKLES = ("postprocessing.pkl",)  # of functions, which only nnU-Net itself can read
 
 

@@ -160,8 +160,6 @@ def _tell_built(built: Built) -> int:
 
 
 MIB = 1 << 20
-
-
 MODEL_HELP = "trained model's folder, from here or below nnUNet_results, or a YAML plan of trained models"
 
 

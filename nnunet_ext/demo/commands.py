@@ -14,8 +14,6 @@ from nnunet_ext.errors import StepFailed
 from nnunet_ext.installation.child import end_family
 
 POLL_S = 0.5
-
-
 N_LAST_LINES = 15
 
 

@@ -13,17 +13,9 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import write_image, write_segmentation
 
 DATASET_ID = 1
-
-
 DATASET = "Dataset001_CardiacPhantom"
-
-
 FILE_ENDING = ".nii.gz"
-
-
 N_TRAINING, N_TEST = 12, 4
-
-
 FOLDS = (0, 1)  # of the four in splits()
 
 
@@ -93,11 +85,7 @@ def _write_scan(scan: Volume, geometry: Geometry, path: Path) -> None:
 
 
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
-
-
 PLANS = "nnUNetDemoPlans"
-
-
 TRAINER = "nnUNetTrainerEarlyStopping"
 
 

@@ -11,20 +11,10 @@ from numpy.typing import NDArray
 from nnunet_ext.images.geometry import Geometry
 
 LABELS = {"background": 0, "myocardium": 1, "left_ventricle": 2, "right_ventricle": 3}
-
-
 BLOOD, MUSCLE, CHEST, LUNG, FAT, LIVER, AIR = 190.0, 105.0, 62.0, 30.0, 150.0, 130.0, 8.0
-
-
 EDGE_MM = 2.5
-
-
 NOISE = 11.0
-
-
 Volume = NDArray[np.float32]
-
-
 Scan = tuple[Volume, NDArray[np.uint8], Geometry]
 
 

@@ -21,8 +21,6 @@ from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 ENSEMBLE = "ensemble"
-
-
 # The finest scale counts double, but for the right ventricle, which few training cases show.
 WEIGHTS = """\
 weights:
@@ -30,8 +28,6 @@ weights:
   labels:
     right_ventricle: {2d: 1, 3d_lowres: 0.5, 3d_fullres: 1}
 """
-
-
 POSTPROCESS = """\
 postprocess:
   - keep_largest: {labels: [myocardium, left_ventricle, right_ventricle]}

@@ -15,11 +15,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 from nnunet_ext.demo.dataset import CONFIGURATIONS, DATASET_ID, PLANS
 
 N_FEATURES = 8
-
-
 MEMORY_GB = 0.05
-
-
 LOWRES_SHARE = 0.9  # 3d_lowres is coarsened until its patch holds this share of the scan
 
 

@@ -32,8 +32,6 @@ from nnunet_ext.jobs.pool import default_processes
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 MAX_PROCESSES = 4
-
-
 DEVICE_PROGRAM = """
 import torch
 found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -17,23 +17,11 @@ from nnunet_ext.files.escaping import printable
 from nnunet_ext.metrics.dice import DiceSummary, mean_over_labels
 
 NOTHING = "-"
-
-
 ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
-
-
 NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
-
-
 NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
-
-
 LONGEST_NUMBER = 30
-
-
 RECOMMENDED = "recommended"
-
-
 MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell stands out
 
 
@@ -142,14 +130,8 @@ def with_signs(text: str) -> str:
 
 
 GAP = 2  # characters between columns
-
-
 LEAST_NAME = 18  # characters that a name keeps in a line
-
-
 PIECES = re.compile(r"[^_\s]*(?:_+|\s+|$)")
-
-
 ALARM, MARK = "bold red", "bold"
 
 

@@ -14,8 +14,6 @@ from matplotlib.figure import Figure
 from nnunet_ext.files.outputs import PNG_AUTHOR
 
 DPI = 150
-
-
 SMALL, NORMAL = 8.0, 9.0
 
 
@@ -52,8 +50,6 @@ LIGHT = Theme(
     ("#0072b2", "#d55e00", "#009e73", "#b5428c", "#b58900", "#3f9bd6", "#6b4fbb", "#8a5a2b"),
     "Blues",
 )
-
-
 DARK = Theme(
     "dark",
     "#1a2029",

@@ -37,26 +37,12 @@ from nnunet_ext.probabilities.stream import BLOCK_VOXELS
 from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
 
 MIB = 1 << 20
-
-
 COMMAND_BYTES = 40 * MIB  # Python with numpy
-
-
 WORKER_BYTES = 70 * MIB  # and SimpleITK
-
-
 BYTES_A_VOXEL = 4 + 3 * 1 + 11  # best score; labels as decided, cleaned and written; connected components
-
-
 BYTES_OF_BLOCKS = 2 * 4  # a voxel of a block: the one in use and the one read ahead
-
-
 BYTES_OF_SLABS = 2 + 4  # a voxel of a slab: as stored and as a number
-
-
 BYTES_OF_SUMS = 2  # a voxel of a stored member: the sum of the labels read so far
-
-
 log = logging.getLogger(__name__)
 
 

@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 MAX_TEXT_BYTES = 1 << 28
-
-
 MAX_DEPTH = 64
-
-
 MAX_YAML_NODES = 100_000  # with what its aliases stand for
-
-
 SHOWN_FAULTS, SHOWN_LETTERS = 8, 80
 
 

@@ -13,15 +13,9 @@ import sys
 from typing import Any, TextIO
 
 LINE_MARKS = "\n\t"
-
-
 # C0 and C1 controls, line and paragraph separators, marks that turn the direction of text, surrogates
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
 UNSAFE_IN_LINES = re.compile(UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
-
-
 FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -17,14 +17,8 @@ from nnunet_ext.errors import (
 )
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
-
-
 TIF_ENDINGS = (".tif", ".tiff")
-
-
 GIT_LFS, POINTER_BYTES = b"version https://git-lfs", 1024  # a pointer has fewer
-
-
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

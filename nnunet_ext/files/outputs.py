@@ -16,20 +16,10 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.documents import read_json
 
 REPORTS = ("ensemble_report", "postprocess_report", "predict_report", "roi_report")
-
-
 SEGMENTATIONS = "segmentations"  # in a report: names of the files beside it that are ours
-
-
 HEAD_BYTES = 4096
-
-
 N_SHOWN = 5
-
-
 PNG_AUTHOR = {"Software": "nnunet_ext"}  # by which a picture of ours is known
-
-
 IsOurs = Callable[[Path], bool]
 
 

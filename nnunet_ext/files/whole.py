@@ -22,23 +22,11 @@ from nnunet_ext.errors import (
 from nnunet_ext.files.names import check_regular
 
 PART_MARK = ".part-"
-
-
 SCRATCH_ENDING = ".files"
-
-
 KEPT_ENDING = ".nnunet_ext-new"  # which no reader takes for data
-
-
 LONGEST_NAME_BYTES, KEPT_LETTERS = 200, 24  # of 255 bytes that a name may have
-
-
 CHUNK_BYTES = 1 << 20
-
-
 WINDOWS_TRIES = 6  # about 3 seconds in all: virus scanners and indexers hold new files open for less
-
-
 WINDOWS_WAIT_S = 0.05
 
 

@@ -17,11 +17,7 @@ from nnunet_ext.images.nifti import NIFTI_ENDINGS, read_content
 from nnunet_ext.images.plain_images import is_plain, plain_grid
 
 CHUNK_VOXELS = 1 << 20
-
-
 OF_SEVERAL_FILES = (".mhd", ".nhdr", ".hdr")
-
-
 NOT_OF_ITS_BYTES = ("unable to open", "could not open", "does not exist", "doesn't exist", "alloc", "memory")
 
 

@@ -29,20 +29,10 @@ NUMBERS = {
     1024: "i8",
     1280: "u8",
 }
-
-
 COLOURS = {128: 3, 2304: 4}  # RGB and RGBA, bytes
-
-
 COMPLEX = {32: "c8", 1792: "c16"}
-
-
 N_DIMENSIONS = range(1, 8)
-
-
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-
-
 BYTES_FOLLOW = "bytes follow behind its voxels"
 
 

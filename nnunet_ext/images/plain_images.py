@@ -18,8 +18,6 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.images.geometry import Geometry
 
 PLAIN_ENDINGS = (".png", ".bmp", *TIF_ENDINGS)
-
-
 CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 GZIP_MAGIC = b"\x1f\x8b"
-
-
 BLOCK_BYTES = 1 << 20
 
 
@@ -98,17 +96,9 @@ class Bytes:
 
 
 LOCAL_HEADER_BYTES = 30
-
-
 LOCAL_MAGIC = b"PK\x03\x04"
-
-
 UTF8_FLAG = 0x800
-
-
 GZIP_HEADER = b"\x1f\x8b\x08" + bytes(7)  # deflate, no flags, no time
-
-
 GZIP_TRAILER = struct.Struct("<II")  # CRC-32 and length, both modulo 2^32
 
 

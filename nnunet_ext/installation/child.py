@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 LONGEST_ENDING_S = 5.0
-
-
 N_LAST_LINES = 20
 
 

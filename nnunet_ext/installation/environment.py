@@ -15,15 +15,9 @@ from nnunet_ext.files.names import at_home
 from nnunet_ext.nnunet.folders import FOLDER_VARIABLES, TRAINER_VARIABLE, with_discovery
 
 Shell = Literal["bash", "cmd", "powershell"]
-
-
 SHELLS: tuple[Shell, ...] = get_args(Shell)
-
-
 # What cmd cannot be given between the quotes of `set "A=B"`; no Windows path holds any of them.
 NOT_FOR_CMD = re.compile(r'["\x00-\x1f]')
-
-
 # PowerShell ends a string at curly quotes too, and Windows decodes a pipe by the console's code page:
 # characters that are not plain ASCII go by their number.
 NOT_PLAIN = re.compile(r"([^\x20-\x7e]+)")

@@ -13,14 +13,8 @@ from nnunet_ext.installation.machine import GIB
 from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
 
 LITTLE_ROOM_GIB = 20  # a preprocessed data set of some hundred CT scans, or a few trainings' checkpoints
-
-
 NO_ROOM_GIB = 1
-
-
 QUOTES = "\"'"
-
-
 READ_ONLY_IS_FINE = "nnUNet_raw"
 
 

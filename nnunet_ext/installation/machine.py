@@ -12,36 +12,16 @@ from nnunet_ext.errors import IS_WINDOWS
 from nnunet_ext.installation.findings import Finding
 
 GIB = 1 << 30
-
-
 MIB = 1 << 20
-
-
 CGROUP = Path("/sys/fs/cgroup")
-
-
 SHARED_MEMORY = Path("/dev/shm")
-
-
 LITTLE_RAM_GIB = 16
-
-
 # Docker grants 64 MiB, in which the first batches of the workers do not fit.
 NO_SHARED_MIB = 256
-
-
 LITTLE_SHARED_MIB = 2048
-
-
 WORKER_VARIABLE = "nnUNet_n_proc_DA"
-
-
 THREADS_VARIABLE, WAITING_VARIABLE, SLEEPING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PASSIVE"
-
-
 BUSY_SHARE = 0.5  # of the CPUs, from which on threads that spin are felt
-
-
 NNUNET_WORKERS = 12  # nnU-Net's number where the variable is unset, on machines it does not know by name
 
 

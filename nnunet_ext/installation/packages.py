@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 OURS = "nnunet-ext"
-
-
 NNUNET = "nnunetv2"
-
-
 # Not asked for by name, but what a training runs on.
 UNDER_NNUNET = ("torch", "torchvision")
 

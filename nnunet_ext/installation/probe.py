@@ -19,8 +19,6 @@ from typing import Any
 from nnunet_ext.nnunet.folders import discovery_folder, same_folder, trainer_folders
 
 TRAINERS = ("nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping", "nnUNetTrainerExt")
-
-
 NO_SUCH_CLASS = "nnunet_ext_is_looking_whether_all_modules_here_import"
 
 

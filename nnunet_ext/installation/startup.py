@@ -23,11 +23,7 @@ from nnunet_ext.installation.child import run_child
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 FILE_NAME = "nnunet_ext_trainers.pth"
-
-
 LONGEST_PROOF_S = 120.0
-
-
 # Whatever goes wrong here would greet every start of Python, so it only looks whether the folder is
 # there: one that an uninstalled package left behind is passed over. The names are handed to a function
 # because `site` runs the line inside one of its own, where a nested scope would not see them.
@@ -37,8 +33,6 @@ LINE = (
     "os.environ.update({{name: os.pathsep.join(filter(None, [os.environ.get(name), folder]))}}))"
     "(os, {name!a}, {folder!a})\n"
 )
-
-
 PROOF = f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
 
 

@@ -21,14 +21,8 @@ from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder, same_f
 PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); from nnunet_ext.installation.probe import main; main()"
 )
-
-
 TIMEOUT_S = 300  # from a slow network drive torch may take minutes to import
-
-
 LITTLE_GPU_GIB = 8
-
-
 Answer = dict[str, Any]
 
 

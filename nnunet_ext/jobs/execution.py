@@ -86,8 +86,6 @@ def connected(scheduler: str) -> Iterator[Executor]:
 
 
 Job = TypeVar("Job")
-
-
 Result = TypeVar("Result")
 
 

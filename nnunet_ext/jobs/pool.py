@@ -19,17 +19,9 @@ from typing import Any, Generic, TypeVar
 from nnunet_ext.errors import NnunetExtError, WorkerDied, in_words
 
 log = logging.getLogger(__name__)
-
-
 Job = TypeVar("Job")
-
-
 Result = TypeVar("Result")
-
-
 MAX_DEFAULT_PROCESSES = 8
-
-
 JOIN_S = 5.0
 
 

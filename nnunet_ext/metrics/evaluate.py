@@ -31,14 +31,8 @@ from nnunet_ext.nnunet.raw import find_ending, find_images
 from nnunet_ext.nnunet.subjects import find_subjects, units_of
 
 CASES = "cases.csv"
-
-
 EVALUATION = "evaluation.json"
-
-
 COMPARISON = "comparison.json"
-
-
 OnPair = Callable[[str, str | None, int], None]
 
 

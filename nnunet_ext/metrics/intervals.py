@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_RESAMPLES = 5000
-
-
 LEVEL = 0.95
-
-
 SEED = 20240229
-
-
 Values = NDArray[np.float64]
 
 

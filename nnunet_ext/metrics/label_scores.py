@@ -12,15 +12,11 @@ from nnunet_ext.metrics.case_scores import PairScores
 from nnunet_ext.metrics.intervals import Interval, bootstrap
 
 Measure = Callable[[PairScores, int], float | None]
-
-
 MEASURES: dict[str, Measure] = {
     "dice": lambda case, label: case.overlaps[label].dice,
     "iou": lambda case, label: case.overlaps[label].iou,
     "volumetric_similarity": lambda case, label: case.overlaps[label].volumetric_similarity,
 }
-
-
 SURFACE_MEASURES: dict[str, Measure] = {
     "hd95_mm": lambda case, label: case.surfaces[label].hd95_mm,
     "surface_dice": lambda case, label: case.surfaces[label].surface_dice,

@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from nnunet_ext.metrics.overlap import Counts
 
 Over = Literal["mean", "pooled", "worst"]
-
-
 Absent = Literal["nnunet", "one", "zero", "left_out"]
-
-
 OVER: tuple[str, ...] = get_args(Over)
-
-
 ABSENT: tuple[str, ...] = get_args(Absent)
-
-
 Values = NDArray[np.float64]
 
 

@@ -12,23 +12,11 @@ from nnunet_ext.metrics.dice import Overlap
 from nnunet_ext.nnunet.dataset_json import BACKGROUND, Labels
 
 BLOCK_VOXELS = 1 << 18  # stays in a core's cache with its products
-
-
 LARGEST = 1023
-
-
 SHOWN = 5  # values in a message
-
-
 N_COUNTS = 3  # of a label: in the reference, in the prediction, in both
-
-
 Segmentation = NDArray[np.integer[Any]]
-
-
 Joint = NDArray[np.int64]
-
-
 Counts = NDArray[np.int64]
 
 

@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERCENT = 95
-
-
 Mask = NDArray[np.bool_]
 
 

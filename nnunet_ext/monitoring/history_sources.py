@@ -19,8 +19,6 @@ from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, load_plain
 from nnunet_ext.nnunet.training_log import Log
 
 RECORD = "nnunet_ext"  # under which our trainers keep their settings in a checkpoint
-
-
 NUMBER, BEFORE_LABELS, AFTER_LABELS = "epoch", "dice_average", "learning_rate"
 
 

@@ -18,11 +18,7 @@ from nnunet_ext.nnunet.history import History
 from nnunet_ext.nnunet.model_folder import FoldFolder, find_folds
 
 SPARKS, PLAIN_SPARKS = "▁▂▃▄▅▆▇█", ".:-=+*#@"
-
-
 SPARK_WIDTH = 12
-
-
 OPEN_STATES: tuple[State, ...] = (
     "running",
     "stalled",

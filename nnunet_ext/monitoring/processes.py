@@ -20,39 +20,19 @@ if TYPE_CHECKING:
 
 # Missing: it is not seen where it should be, but a process that says nothing of itself may be it.
 Life = Literal["alive", "gone", "missing", "unknown"]
-
-
 SAME_START_S = 60.0  # between two looks at one process's start, by a clock that may be set meanwhile
-
-
 NNUNET_COMMAND = re.compile(
     r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$|^nnunetv2\.run\.run_training$"
 )
-
-
 OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main__\.py)?$")
-
-
 NOTEBOOK = re.compile("ipykernel|jupyter|ipython|colab", re.IGNORECASE)
-
-
 PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
-
-
 DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"
-
-
 # A training imports torch for seconds before it begins its log, and its workers follow within one. The
 # system's times of processes are wrong by up to a second.
 IMPORTING_S = 1.0
-
-
 LEFT_BEHIND_S = 60.0
-
-
 ASKED = ["pid", "ppid", "name", "cmdline", "create_time", "status"]
-
-
 DEAD = ("zombie", "dead")  # as psutil calls what has ended and was not yet buried
 
 

@@ -21,8 +21,6 @@ from nnunet_ext.nnunet.history import History
 from nnunet_ext.nnunet.model_folder import FoldFolder
 
 KEYS = ("trainer", "plans", "configuration")
-
-
 BEST_MARK = "best"
 
 

@@ -26,14 +26,8 @@ from nnunet_ext.nnunet.training_log import Log, LogParser, parse_log
 from nnunet_ext.trainers.record.process import PROCESS, RecordedProcess, read_process
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
-
-
 RECENT_EPOCHS = 5
-
-
 DEFAULT_EPOCHS = 1000
-
-
 T = TypeVar("T")
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GIB = 1 << 30
-
-
 STYLES = {
     "running": "green",
     "stalled": "yellow",
@@ -29,17 +27,9 @@ STYLES = {
     "died": "bold red",
     "validation missing": "yellow",
 }
-
-
 NOTABLE_TREND = 0.05
-
-
 WIDE = 120  # columns of a terminal in which the table can be read
-
-
 NONE_OPEN = "No training is running, and none was interrupted or has broken off."
-
-
 HEADER = ("run", "state", "epoch", "ETA", "s/epoch", "rate", "since best", "Dice: last, best, course")
 
 

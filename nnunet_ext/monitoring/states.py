@@ -10,17 +10,9 @@ from nnunet_ext.monitoring.processes import Life
 State = Literal[
     "running", "finished", "stopped early", "interrupted", "died", "validation missing", "stalled", "unknown"
 ]
-
-
 SILENT_EPOCHS = 3
-
-
 LEAST_SILENCE_S = 60.0
-
-
 UNKNOWN_EPOCH_S = 600.0  # nobody knows how long the first epoch or a case of the validation takes
-
-
 GIVEN_UP_S = 24 * 3600.0
 
 

@@ -10,11 +10,7 @@ from nnunet_ext.errors import SettingsError
 
 # Importable names: plans and checkpoints hold them, so that they must stay.
 UNET_PLUS_PLUS = "nnunet_ext.networks.unet_plus_plus.UNetPlusPlus"
-
-
 RESIDUAL_UNET_PLUS_PLUS = "nnunet_ext.networks.unet_plus_plus.ResidualEncoderUNetPlusPlus"
-
-
 NESTED_FOR = {
     "dynamic_network_architectures.architectures.unet.PlainConvUNet": UNET_PLUS_PLUS,
     "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet": RESIDUAL_UNET_PLUS_PLUS,
@@ -84,8 +80,6 @@ OF_STAGES = (
     "n_blocks_per_stage",
     "bottleneck_channels",
 )
-
-
 OF_LEVELS = "n_conv_per_stage_decoder"  # from the lowest resolution upwards, one less than there are stages
 
 

@@ -13,8 +13,6 @@ from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files.whole import kept_beside, move, not_written_whole, written_whole
 
 TORCH_WRITER = "inline_container"  # the source file of torch that its errors in writing name
-
-
 KEY = "nnunet_ext"  # of what this package records, in plain values
 
 

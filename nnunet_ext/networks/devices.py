@@ -12,8 +12,6 @@ from nnunet_ext.errors import UsageError
 
 # torch's version.py says `cuda: Optional[str] = '13.0'` or `= None`, and what it is built for likewise.
 BUILT_FOR = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"]", re.MULTILINE)
-
-
 CUDA_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 
 

@@ -16,8 +16,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 Supervision = Literal["nested", "pyramid"]
-
-
 Mode = Literal["branch", "mean"]
 
 

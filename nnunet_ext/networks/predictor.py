@@ -14,8 +14,6 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from nnunetv2.utilities.helpers import empty_cache
 
 GAUSSIAN_SIGMA, GAUSSIAN_SCALE = 1.0 / 8, 10.0  # nnU-Net's
-
-
 log = logging.getLogger(__name__)
 
 

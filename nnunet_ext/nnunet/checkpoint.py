@@ -18,17 +18,9 @@ from nnunet_ext.images.streams import Bytes, entry_blocks, zip_entries
 from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
 
 WEIGHTS = "network_weights"
-
-
 NEEDED = ("network_weights", "init_args", "trainer_name")
-
-
 FLOATS = {"FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "BFloat16Storage": "u2"}
-
-
 BFLOAT16_EXPONENT = 0x7F80
-
-
 ZIP_MAGIC = b"PK"
 
 

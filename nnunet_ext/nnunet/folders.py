@@ -12,8 +12,6 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.names import is_junk
 
 FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-
-
 TRAINER_VARIABLE = "nnUNet_extTrainer"
 
 
@@ -120,8 +118,6 @@ def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ
 
 
 RESULTS_VARIABLE = "nnUNet_results"
-
-
 DATASET = re.compile(r"Dataset(\d{3,})_.+")
 
 

@@ -52,17 +52,9 @@ def _ending(text: str) -> str:
 
 
 Number = Annotated[int, BeforeValidator(refuse_texts), Field(ge=0, le=MAX_LABEL)]
-
-
 Size = Annotated[int, BeforeValidator(refuse_texts), Field(gt=0)]
-
-
 Length = Annotated[float, BeforeValidator(refuse_texts), Field(gt=0, allow_inf_nan=False)]
-
-
 Values = Annotated[list[Number], BeforeValidator(_one_or_several), Field(min_length=1)]
-
-
 PlainName = Annotated[StrictStr, AfterValidator(_plain_name)]
 
 

@@ -9,11 +9,7 @@ from functools import cached_property
 from statistics import fmean, median
 
 KEPT_SHARE = 0.9  # of the moving average, an epoch
-
-
 LEARNT_DICE, LOST_SHARE, LAST_EPOCHS = 0.2, 0.5, 5
-
-
 SAME_DICE, SAME_LR, SAME_SECONDS = 2e-4, 2e-5, 0.02  # how far what a log rounds may be from the value
 
 

@@ -8,11 +8,7 @@ import re
 from nnunet_ext.nnunet.history import Epoch
 
 _LINE_END = r"[ \r]*\n"
-
-
 _AT = r"[-\d]{10} [\d:.]{8,15}: "
-
-
 # Groups in the order in which `read_plain_epoch` takes them. Nearly all epochs stand like this.
 PLAIN_EPOCH = re.compile(
     rf"^(?:{_AT}{_LINE_END})?{_AT}Epoch (\d{{1,9}}){_LINE_END}"
@@ -25,8 +21,6 @@ PLAIN_EPOCH = re.compile(
     rf"(?:{_AT}(Early stopping: [^\n]*)\n)?",
     re.MULTILINE,
 )
-
-
 NUMBER_KINDS = ("np.float32", "np.float64", "np.float16", "tensor")  # as numpy 2 and torch print a number
 
 
@@ -81,23 +75,13 @@ def _number(text: str) -> float:
 
 
 TRACEBACK = "Traceback (most recent call last)"
-
-
 ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:: .*)?\s*")
-
-
 KILLED = re.compile(
     r"\b(Killed|Segmentation fault|Bus error|oom[-_]kill\w*|out of memory|DUE TO TIME LIMIT|CANCELLED AT)\b",
     re.IGNORECASE,
 )
-
-
 CONSEQUENCE = re.compile(r"background workers? (?:are|is) no longer alive")
-
-
 BROKE_OFF = "Training broke off: "  # as our trainers log it
-
-
 KEPT_EPOCHS = 1
 
 

@@ -147,14 +147,8 @@ def _dataset_folder(results: Path, dataset: str) -> Path:
 
 
 MODEL = re.compile(r"([^_.]\w*?)__(\w[\w.-]*?)__(\w[\w.-]*)")
-
-
 FOLD = re.compile(r"fold_(\d+|all)")
-
-
 LOG = re.compile(r"training_log_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)\.txt")
-
-
 CAPTURE_ENDINGS = frozenset({".log", ".out", ".err", ".txt"})
 
 

@@ -21,29 +21,17 @@ from typing import Any, NamedTuple
 from nnunet_ext.files.documents import check_is_file
 
 MAX_PICKLE_BYTES = 1 << 28
-
-
 MAX_DEPTH = 64
-
-
 MAX_INT_BITS = 128
-
-
 SPARE_VALUES = 10_000  # that a small pickle may repeat
-
-
 CODES = frozenset(
     {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
 )  # of numpy's types that are numbers
-
-
 DTYPE_CLASSES = {
     "BoolDType": "b1", "Int8DType": "i1", "Int16DType": "i2", "Int32DType": "i4", "Int64DType": "i8",
     "UInt8DType": "u1", "UInt16DType": "u2", "UInt32DType": "u4", "UInt64DType": "u8",
     "Float16DType": "f2", "Float32DType": "f4", "Float64DType": "f8",
 }  # fmt: skip
-
-
 PLAIN_KEYS = (str, int, float, bytes, type(None))
 
 
@@ -383,8 +371,6 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     **{f"{home}.complex": complex for home in ("builtins", "__builtin__")},
     **{f"{home}.slice": slice for home in ("builtins", "__builtin__")},
 }
-
-
 _OF_TORCH: dict[str, Callable[..., Any]] = {
     f"torch._utils.{name}": _first
     for name in (
@@ -394,8 +380,6 @@ _OF_TORCH: dict[str, Callable[..., Any]] = {
         "_rebuild_parameter_with_state",
     )
 }
-
-
 _PUSHED = frozenset(
     {
         "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -403,17 +387,11 @@ _PUSHED = frozenset(
         "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
     }
 )  # fmt: skip
-
-
 _MADE: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
     "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": set,
 }  # fmt: skip
-
-
 _IGNORED = frozenset({"PROTO", "FRAME"})
-
-
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine._mark, "POP": _Machine._pop, "POP_MARK": _Machine._pop_mark, "DUP": _Machine._dup,
     "LIST": _Machine._list, "TUPLE": _Machine._tuple, "DICT": _Machine._dict,

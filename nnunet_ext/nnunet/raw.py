@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     pass
 
 IMAGE_FOLDERS = ("imagesTr", "imagesTs")
-
-
 LABEL_FOLDERS = ("labelsTr", "labelsTs")
-
-
 QUARANTINE = "quarantine"
-
-
 CHANNEL = re.compile(r"(.+)_(\d{4})")
-
-
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff", ".jpg")
 
 

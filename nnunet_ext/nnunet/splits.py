@@ -7,8 +7,6 @@ from pathlib import Path
 from nnunet_ext.errors import DatasetError, UsageError
 
 Split = dict[str, list[str]]
-
-
 SPLITS = "splits_final.json"
 
 

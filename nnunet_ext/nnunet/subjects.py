@@ -20,17 +20,9 @@ from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
 
 SUBJECTS = "subjects.json"
-
-
 PATTERN, TABLE = "subject_pattern", "cases"
-
-
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
-
-
 DATASET = re.compile(r"Dataset\d{3,}_.+")
-
-
 # Only what names a part of one subject's visit: a bare number may as well be the subject.
 BY_NAME = re.compile(
     r"(?P<subject>.+)_(?P<word>frame|phase|timepoint|session|visit|slice)_?\d+", re.IGNORECASE

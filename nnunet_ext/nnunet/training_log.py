@@ -14,35 +14,15 @@ from nnunet_ext.nnunet.log_lines import PLAIN_EPOCH, Failures, finite, parse_dic
 
 # "2024-04-21 15:19:52.712785: Epoch 3"; consoles may put a rank or a date of their own before it.
 STAMP = re.compile(r"(?:.*?\s)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?: (.*)", re.DOTALL)
-
-
 STAMP_END = 26
-
-
 COUNT = re.compile(r"[0-9]{1,9}")  # more digits than Python reads would raise
-
-
 SETTING = re.compile(r"(\w+) = (.*) \((.+)\)\s*")
-
-
 VERSION_1 = re.compile(r"train loss :|validation loss:|Average global foreground Dice:|This epoch took ")
-
-
 SPLIT = re.compile(r"split has (\d{1,9}) training and (\d{1,9}) validation cases")
-
-
 STOPPED = re.compile(r"Training stopped after (\d{1,9}) of (\d{1,9}) epochs by (.*?)\.?\s*")
-
-
 INTERRUPTED = re.compile(r"Interrupted by (.*)\. .*; --c goes on from here\.\s*")
-
-
 JUDGED_BEST = re.compile(r"best -?\d\.\d+ at epoch (\d{1,9})\b")
-
-
 WAITED = re.compile(r"(\d{1,9}) of (\d{1,9}) epochs without a rise")
-
-
 MAX_NOTES = 20
 
 

@@ -12,26 +12,14 @@ from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.folders import find_dataset
 
 Supervision = Literal["nested", "pyramid"]
-
-
 SUPERVISIONS: tuple[Supervision, ...] = ("nested", "pyramid")
-
-
 PLANNERS = {
     "UNetPlusPlusPlanner": "nnUNetUNetPlusPlusPlans",
     "ResEncUNetPlusPlusPlanner": "nnUNetResEncUNetPlusPlusPlans",
 }
-
-
 MAX_STAGES = 6  # nnU-Net's 8 for 512 x 512 would be 28 nested nodes and 96 million weights
-
-
 MIN_STAGES = 2
-
-
 NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
-
-
 FINGERPRINT = "dataset_fingerprint.json"
 
 

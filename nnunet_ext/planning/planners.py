@@ -25,8 +25,6 @@ from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_pl
 from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
 
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
-
-
 logger = logging.getLogger(__name__)
 
 

@@ -15,14 +15,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nn
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 STOCK_PLANS = "nnUNetPlans"
-
-
 SHARED = ("2d", "3d_fullres")  # the spacing of 3d_lowres follows the patch, so that one is a plan's own
-
-
 OF_PLANS = ("image_reader_writer", "transpose_forward", "foreground_intensity_properties_per_channel")
-
-
 OF_CONFIGURATION = (
     "preprocessor_name",
     "spacing",
@@ -83,8 +77,6 @@ def share_data(plans: Mapping[str, Any], stock: Mapping[str, Any] | None, *, is_
 
 
 DATA_ENDINGS = (".b2nd", ".npz")
-
-
 DAMAGED = (
     OSError,
     EOFError,

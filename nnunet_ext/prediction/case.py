@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Scan
 
 Segmentation = NDArray[np.integer[Any]]
-
-
 NONE = -1  # no model of that index
 
 

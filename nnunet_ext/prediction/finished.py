@@ -16,8 +16,6 @@ from nnunet_ext.postprocess.run import CaseJob
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 
 RECORDS = "predict_records"
-
-
 Row = tuple[float, ...]
 
 

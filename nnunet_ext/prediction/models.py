@@ -16,8 +16,6 @@ from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.nnunet.model_folder import ModelFiles
 
 SAID_LETTERS = 400  # of what torch says, which may be the name of every weight
-
-
 Weights = dict[str, Any]
 
 

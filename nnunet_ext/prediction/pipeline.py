@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Prepared, Scan
 
 MAX_WAITING_LOGITS = 2  # outputs of networks that wait for their resampling, besides the one at work
-
-
 MAX_WAITING_CASES = 1
-
-
 _one_at_a_time = threading.Lock()
 
 

@@ -51,8 +51,6 @@ from nnunet_ext.probabilities.opening import kind_to_write
 from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
 
 PREDICT_REPORT = "predict_report.json"
-
-
 log = logging.getLogger(__name__)
 
 

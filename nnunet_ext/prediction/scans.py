@@ -26,8 +26,6 @@ OF_OTHER_THINGS = frozenset(
         "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs",
     }
 )  # fmt: skip
-
-
 OF_ALL_CONFIGURATIONS = ("transpose_forward", "foreground_intensity_properties_per_channel")
 
 

@@ -14,8 +14,6 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.nnunet.dataset_json import Labels
 
 TAG = "__type__"
-
-
 # Where each label lies in a case of the training set: large, and kept in nnUNet_preprocessed.
 LEFT_OUT = frozenset({"class_locations"})
 

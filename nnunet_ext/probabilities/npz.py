@@ -24,14 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 KEY = "probabilities"
-
-
 READ_BYTES = 1 << 18
-
-
 AGAIN = "Predict that case again with --save_probabilities."
-
-
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,

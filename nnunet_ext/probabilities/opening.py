@@ -12,17 +12,9 @@ from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.stream import Probabilities
 
 NPZ = ".npz"
-
-
 STORE = ".b2nd"
-
-
 ENDINGS = (NPZ, STORE)
-
-
 KIND_VARIABLE = "nnUNet_probabilities"
-
-
 Kind = Literal["store", "npz"]
 
 

@@ -21,32 +21,16 @@ from nnunet_ext.files.documents import read_json
 from nnunet_ext.images.geometry import Geometry
 
 STRAIGHT_READERS = frozenset({"SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO"})
-
-
 TURNING_READERS = frozenset({"SimpleITKIOWithReorient", "NibabelIOWithReorient"})
-
-
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
-
 RAS_OF_LETTERS = {"R": (0, 1.0), "L": (0, -1.0), "A": (1, 1.0), "P": (1, -1.0), "S": (2, 1.0), "I": (2, -1.0)}
-
-
 TOLERANCE = 1e-2  # of a voxel
-
-
 OF_PREPROCESSING = {
     "shape_before_cropping", "bbox_used_for_cropping", "shape_after_cropping_and_before_resampling",
     "class_locations",
 }  # fmt: skip
-
-
 OF_SITK = {"spacing", "origin", "direction"}
-
-
 ORIENTATION = "original_orientation"
-
-
 Item = TypeVar("Item", bound=np.generic)
 
 

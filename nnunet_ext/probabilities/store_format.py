@@ -43,17 +43,9 @@ from nnunet_ext.files.names import check_name, check_regular
 from nnunet_ext.probabilities.stream import RANGE_TOLERANCE, Block
 
 FORMAT_VERSION = 2
-
-
 MARK, FIRST_MARK = b"nnunet_ext\x00\x02", b"nnunet_ext\x00\x01"
-
-
 END = struct.Struct(f"<QI{len(MARK)}sI")  # bytes and CRC-32 of the JSON, mark, CRC-32 of all before
-
-
 CRC_BYTES = 4
-
-
 SUM_SHIFT = np.uint16(128)
 
 
@@ -112,8 +104,6 @@ def damaged(path: Path, reason: str) -> ProbabilitiesError:
 
 
 SLAB_VOXELS = 1 << 20
-
-
 BLOCK_VOXELS = 1 << 18
 
 
@@ -177,20 +167,10 @@ def _cut_axis(size: tuple[int, ...]) -> int:
 
 
 ONE = 65535
-
-
 STEP = 1 / ONE
-
-
 ERROR_BOUND = STEP / 2 + 2.0**-23
-
-
 PASS_VOXELS = 1 << 16  # fits the cache of a core with its copies
-
-
 ONE_AS_BITS = int(np.float32(ONE).view(np.uint32))
-
-
 Fixed = NDArray[np.uint16]
 
 

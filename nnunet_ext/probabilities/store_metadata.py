@@ -16,8 +16,6 @@ from nnunet_ext.files.documents import check_content
 from nnunet_ext.nnunet.forms import Form, Length, Number, Size, Values, adapter_of, refuse_texts
 
 Sizes = Annotated[list[Size], Field(min_length=1, max_length=4)]
-
-
 Finite = Annotated[float, BeforeValidator(refuse_texts), Field(allow_inf_nan=False)]
 
 

@@ -21,20 +21,10 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.placement import Placement
 
 Block = NDArray[np.float32]
-
-
 BLOCK_VOXELS = 1 << 18
-
-
 RANGE_TOLERANCE = 1e-5
-
-
 SUM_TOLERANCE = 1e-3
-
-
 ROUNDING = 1 / 131070
-
-
 LANES = 64
 
 

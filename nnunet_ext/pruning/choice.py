@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from nnunet_ext.errors import DatasetError
 
 TOLERANCE = 0.002
-
-
 ROUNDING = 1e-9  # 0.902 - 0.9 is more than 0.002
 
 

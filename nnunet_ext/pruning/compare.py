@@ -70,8 +70,6 @@ class Comparison:
 
 
 OnCase = Callable[[CaseRecord, int], None]
-
-
 _Compared = tuple[dict[str, Overlap], Cost]
 
 

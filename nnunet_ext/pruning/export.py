@@ -18,11 +18,7 @@ from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model, pruned_state_d
 
 # nnU-Net's own builds whatever network the plans name.
 TRAINER = "nnUNetTrainer"
-
-
 FINGERPRINT = "dataset_fingerprint.json"
-
-
 KEPT = ("inference_allowed_mirroring_axes", "current_epoch", "logging", "_best_ema")
 
 

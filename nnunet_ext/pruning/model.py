@@ -22,8 +22,6 @@ from nnunet_ext.nnunet.dataset_json import read_dataset_json
 from nnunet_ext.nnunet.model_folder import read_plans_content
 
 T = TypeVar("T")
-
-
 NUMBERED = re.compile(r"encoder\.stages\.(\d+)\.|decoder\.nodes\.(\d+)_(\d+)\.|decoder\.seg_layers\.(\d+)\.")
 
 
@@ -65,14 +63,8 @@ def _check_depth(depth: int, deepest: int) -> None:
 
 
 FINAL = "checkpoint_final.pth"
-
-
 PLANS, DATASET = "plans.json", "dataset.json"
-
-
 FOLD = "fold_"
-
-
 NESTED = "decoder.nodes."  # what the weights of a UNet++ have, and no other network's
 
 

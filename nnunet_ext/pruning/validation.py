@@ -23,8 +23,6 @@ from nnunet_ext.nnunet.forms import read_splits_json
 from nnunet_ext.pruning.model import Model
 
 PREPROCESSED = "nnUNet_preprocessed"
-
-
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 
 

@@ -14,20 +14,10 @@ from nnunet_ext.display.themes import Theme, as_png, plain_text
 from nnunet_ext.nnunet.history import History, moving_average
 
 WIDTH, HEIGHT = 10.0, 7.5
-
-
 THIN, THICK = 0.8, 2.0
-
-
 LABELS_A_COLUMN = 16
-
-
 LINE_STYLES = ("-", "--", ":", "-.")
-
-
 Values = Sequence[float | None]
-
-
 Points = dict[int, float]
 
 

@@ -15,8 +15,6 @@ from nnunet_ext.report.material import Material
 from nnunet_ext.report.training_record import cases_per_label, leaked_subjects
 
 SHOWN = 3
-
-
 SPLITS, FINGERPRINT, DATASET = "splits_final.json", "dataset_fingerprint.json", "dataset.json"
 
 

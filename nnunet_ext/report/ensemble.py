@@ -17,11 +17,7 @@ HOW = (
     "name its plan with -plan, and the segmentations that nnunet_ext ensemble makes of the validation "
     "folders with -i NAME=FOLDER"
 )
-
-
 RULE = "Recommended is the simplest candidate that is behind the best by no more than may be chance."
-
-
 SHOWN_LEFT_OUT = 5
 
 

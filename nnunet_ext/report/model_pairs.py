@@ -13,14 +13,8 @@ from nnunet_ext.nnunet.subjects import Subjects, Units, units_of
 from nnunet_ext.report.scores import Scores
 
 MEAN = "mean of labels"
-
-
 SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
-
-
 SAME_DICE = 1e-6
-
-
 CHANCE = 0.05
 
 

@@ -19,23 +19,11 @@ from nnunet_ext.files.outputs import PNG_AUTHOR
 from nnunet_ext.files.whole import written_whole
 
 COLOURS = ("#ffb000", "#56b4e9", "#ff4fa3", "#7be07b", "#f0e442", "#c39bff", "#ff7f50", "#40e0d0")
-
-
 WINDOW_PERCENTILES = (1, 99.5)
-
-
 WIDTH, MOST_HEIGHT = 10.0, 5.0  # inches: of the picture, and of a plane
-
-
 GAP, HEADING, LEGEND_LINE = 0.08, 0.3, 0.25
-
-
 LABELS_A_LINE = 5
-
-
 REFERENCE, PREDICTION = ":", "-"
-
-
 Image = NDArray[Any]
 
 

@@ -13,14 +13,8 @@ from nnunet_ext.display.themes import SMALL, Theme, as_png, plain_text
 from nnunet_ext.report.scores import Scores
 
 WIDTH, ROW, ROOM = 10.0, 0.42, 0.75  # inches
-
-
 FEW_PANELS = 3  # of which each has the whole width
-
-
 LEFT_END = 0.12
-
-
 BIN, STEP, MOST_OFFSET = 0.008, 0.07, 0.36
 
 

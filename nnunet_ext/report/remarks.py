@@ -12,21 +12,11 @@ from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.history import History
 
 LEAST_EPOCHS = 10
-
-
 WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # of the epochs, over whose mean losses are compared
-
-
 RISEN_SHARE = 0.15  # of the fall of the validation loss that it must have risen again
-
-
 # Standard errors that it must have risen by: the lowest of many windows lies two below their mean by chance.
 NOISE_ERRORS = 4.0
-
-
 LATE_SHARE = 0.05
-
-
 OTHER_STATES = {
     "interrupted": "was interrupted",
     "validation missing": "has no validation",

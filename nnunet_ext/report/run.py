@@ -27,8 +27,6 @@ from nnunet_ext.report.shown_plan import shown_plan
 from nnunet_ext.report.write import Written, check_page_folder, write_page
 
 SUMMARY = "summary.json"
-
-
 OnStep = Callable[[str, int, int], None]
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from nnunet_ext.files.documents import read_json
 
 CONFIG, DEBUG, PLANS = "training_config.json", "debug.json", "plans.json"
-
-
 DEFAULT = "default"
 
 

@@ -19,11 +19,7 @@ from nnunet_ext.files.whole import written_whole
 from nnunet_ext.report.blocks import Page, Picture
 
 HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
-
-
 CSS_DOTS_AN_INCH = 110  # how large a picture is shown at most, so that its text has the page's size
-
-
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from nnunet_ext.images.geometry import Geometry
 
 AXES = "zyx"
-
-
 Mask = NDArray[np.bool_]
 
 
@@ -151,8 +149,6 @@ def describe_box(box: Box, grid: Geometry) -> dict[str, Any]:
 
 
 MAX_GROWTHS = 3
-
-
 LEAST_STEP_MM = 10.0
 
 

@@ -27,11 +27,7 @@ from nnunet_ext.roi.merging import LabelMap, Merges, merge_labels
 from nnunet_ext.roi.splits import take_splits_along
 
 SEED = 12345
-
-
 OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's dataset.json
-
-
 OnCrop = Callable[[str, str | None, int], None]
 
 

@@ -14,8 +14,6 @@ from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.nnunet.splits import SPLITS, read_splits
 
 FOLD = re.compile(r"fold_(\d+)$")
-
-
 PLAN_ENDINGS = (".yaml", ".yml")
 
 

@@ -17,11 +17,7 @@ from nnunet_ext.nnunet.raw import find_channels, find_images
 from nnunet_ext.roi.images import check_ending
 
 ENTRY = "roi"
-
-
 MARGIN_MM = 20.0
-
-
 JITTER_MM = 10.0
 
 
@@ -85,8 +81,6 @@ def settings_of_model(folder: Path) -> BoxSettings | None:
 
 
 NAME = re.compile(r"Dataset(\d{3})_(.+)")
-
-
 BOXES = "roi_boxes.json"
 
 

@@ -13,14 +13,8 @@ from nnunet_ext.errors import SegmentationError, UsageError
 from nnunet_ext.nnunet.dataset_json import BACKGROUND, Dataset
 
 BACKGROUND_NAME = "background"
-
-
 IGNORE_NAME = "ignore"
-
-
 RESERVED = (BACKGROUND_NAME, IGNORE_NAME)
-
-
 Merges = Mapping[str, tuple[str, ...]]
 
 

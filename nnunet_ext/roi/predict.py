@@ -25,8 +25,6 @@ from nnunet_ext.roi.images import check_ending
 from nnunet_ext.roi.stages import COARSE, Progress, Stages, in_silence
 
 FOLD = re.compile(r"fold_(\d+|all)$")
-
-
 PLAN_ENDINGS = (".yaml", ".yml")
 
 

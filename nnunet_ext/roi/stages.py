@@ -94,20 +94,10 @@ class CaseState:
 
 
 STAGES = "stages"
-
-
 COARSE = "coarse"
-
-
 N_THREADS = 2  # scans that are in memory at once
-
-
 Job = TypeVar("Job")
-
-
 Result = TypeVar("Result")
-
-
 # Called with the name of a stage: gives what is called with each case that ends in it.
 Progress = Callable[[str], AbstractContextManager[OnCase]]
 

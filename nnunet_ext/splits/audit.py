@@ -18,8 +18,6 @@ from nnunet_ext.nnunet.summary import case_of_file
 from nnunet_ext.splits.contents import CaseContent
 
 FEW = 2
-
-
 SHOWN = 3
 
 
@@ -205,8 +203,6 @@ def _shown(cases: Sequence[str]) -> str:
 
 
 INCHES_A_FOLD, INCHES_A_LABEL, MARGIN_INCHES = 0.8, 0.5, 2.2
-
-
 BRIGHT = 0.6
 
 

@@ -14,17 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 CASES_WEIGHT = 4.0
-
-
 EMPTY_PENALTY = 10.0
-
-
 MAX_PASSES = 10
-
-
 LEAST_GAIN = 1e-6
-
-
 NOTHING = 1e-12
 
 

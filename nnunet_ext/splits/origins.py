@@ -11,8 +11,6 @@ from nnunet_ext.files.documents import read_table
 from nnunet_ext.nnunet.subjects import Origin, Subjects
 
 COLUMNS = ("case", "subject", "site")
-
-
 SHOWN = 3
 
 

@@ -30,11 +30,7 @@ from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.submission.verify import Verification, verify_archive
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-
-
 UNIX = 3
-
-
 READABLE_FILE = 0o100644 << 16
 
 

@@ -18,12 +18,8 @@ from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe, parse_
 from nnunet_ext.trainers.settings.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 # OpenMP's threads wait for work by spinning otherwise: beside other programs that made epochs 6 times longer.
 THREADS_THAT_SLEEP = ("OMP_WAIT_POLICY", "PASSIVE")
-
-
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 

@@ -18,14 +18,8 @@ UNREADABLE = (
     OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ImportError,
     pickle.UnpicklingError,
 )  # fmt: skip
-
-
 HEADS = ".seg_layers."  # as nnU-Net tells them
-
-
 CONVOLUTION_NDIM = 4  # output, input and at least two axes of space
-
-
 N_EXAMPLES = 3
 
 

@@ -20,20 +20,10 @@ from nnunet_ext.trainers.benchmark.run import BenchmarkOrder
 from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, launch
 
 log = logging.getLogger(__name__)
-
-
 DATA_ENDINGS = (".b2nd", ".npz", ".npy")
-
-
 SEGMENTATION = "_seg"  # before the ending of what Blosc2 keeps beside a case
-
-
 FINGERPRINT = "dataset_fingerprint.json"
-
-
 NNUNETS_FOLDS = 5
-
-
 N_SHOWN = 5
 
 

@@ -42,11 +42,7 @@ from nnunet_ext.trainers.settings.resolution import ResolvedSettings, resolve_se
 from nnunet_ext.trainers.validation_pool import Pools
 
 KEEPS_LAST = ("stop_at_dice", "cooldown_epochs")  # whose last weights are what was waited for
-
-
 LONGEST_ENDING_S = 25.0  # batchgenerators gives its workers 10 s, twice
-
-
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 

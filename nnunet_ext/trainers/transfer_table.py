@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Kind = Literal["loaded", "reshaped", "other shape", "other labels", "only here", "only there"]
-
-
 NOTHING = "-"
-
-
 N_EXPLAINED = 4
 
 

@@ -21,17 +21,9 @@ from nnunet_ext.tuning.scoring import Scorer, Weights
 from nnunet_ext.tuning.search import equal_weights, fit_label_weights, fit_member_weights, single_weights
 
 SINGLE, EQUAL, MEMBER_WEIGHTS, LABEL_WEIGHTS = range(4)  # from simple to complex
-
-
 NAMES = {EQUAL: "equal weights", MEMBER_WEIGHTS: "weights per member", LABEL_WEIGHTS: "weights per label"}
-
-
 MIN_POSITIVE = 5
-
-
 Rows = NDArray[np.intp]
-
-
 Fit = Callable[[Rows], Weights]
 
 
@@ -126,8 +118,6 @@ def _held_out(scorer: Scorer, by_fold: Mapping[str, Weights], folds: Sequence[st
 
 
 CLEAR = 2.0  # standard errors of a difference
-
-
 SMALLEST_DIFFERENCE = 0.001  # of a Dice: less is not worth a more complex plan
 
 

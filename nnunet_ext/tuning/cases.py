@@ -192,8 +192,6 @@ def table_of(job: TableJob) -> CaseTable:
 
 
 WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
-
-
 OnCase = Callable[[str, str | None, int], None]
 
 

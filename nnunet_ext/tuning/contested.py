@@ -20,20 +20,10 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Block, Layout
 
 HALF = np.float32(0.5)
-
-
 SURE = np.float32(0.501)  # a label that all members give more leaves less than a half to the others
-
-
 NEVER = np.float32(2.0)
-
-
 Streams = Sequence[Iterator[Block]]
-
-
 Places = NDArray[np.int64]
-
-
 Values = NDArray[np.float32]
 
 

@@ -15,11 +15,7 @@ from nnunet_ext.display.themes import LIGHT, Theme, as_png, plain_text
 from nnunet_ext.files.whole import written_whole
 
 WIDTH, ROW, ROOM_BELOW = 9.0, 0.3, 0.75  # inches
-
-
 OTHER, CHOSEN = 0, 1  # colours of a theme
-
-
 SCALE = "score: held out with one standard error (dot), fitted on all cases (ring)"
 
 
@@ -69,11 +65,7 @@ def draw_scores(axes: Axes, bars: Sequence[Bar], theme: Theme) -> None:
 
 
 CELL_WIDTH, CELL_HEIGHT, ROOM_RIGHT, ROOM_BELOW_CELLS = 1.1, 0.45, 2.2, 1.0  # inches
-
-
 MOST_WIDTH = 16.0
-
-
 BRIGHT = 0.55
 
 

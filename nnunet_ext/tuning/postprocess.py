@@ -19,29 +19,13 @@ from nnunet_ext.postprocess.steps import Step, resolve_steps
 from nnunet_ext.tuning.postprocess_tables import CaseTable
 
 MAX_STEPS = 4
-
-
 SMALLEST_GAIN = 1e-4  # of the score on the cases learnt on; less is chance
-
-
 ROUNDING = 1e-9
-
-
 SHARES = (1.0, 0.5)  # of the smallest volume in the references, below which a prediction is no finding
-
-
 Entry = Mapping[str, Mapping[str, Any]]
-
-
 Entries = tuple[Entry, ...]
-
-
 Tables = Sequence[CaseTable]
-
-
 Rows = NDArray[np.intp]
-
-
 Place = tuple[int, str]
 
 

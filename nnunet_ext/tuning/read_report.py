@@ -18,8 +18,6 @@ OVER = {
     "pooled": "the mean of the labels' Dice, with the voxels of all cases taken as one",
     "worst": "the lowest of the labels' Dice",
 }
-
-
 ABSENT = {
     "nnunet": "a false alarm counts as 0",
     "one": "a case without a label counts as 1, a false alarm as 0",

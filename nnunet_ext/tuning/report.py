@@ -21,11 +21,7 @@ from nnunet_ext.tuning.candidates import MIN_POSITIVE, rare_labels
 from nnunet_ext.tuning.result import Row, Tuning, plan_of, split_subjects
 
 AUTHOR = "nnunet_ext tune"  # with which a plan of this verb begins
-
-
 is_tuned_plan = begins_with(f"# {AUTHOR}")
-
-
 REPORT = "tuning_report.json"  # behind the plan's name; alone, of a version that knew one plan a folder
 
 

@@ -15,14 +15,8 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Layout
 
 KEPT_BYTES = 1 << 28
-
-
 CHUNK_VOXELS = 1 << 15  # a chunk's values of one label stay in a core's cache
-
-
 Weights = NDArray[np.float64]
-
-
 Segmentation = NDArray[np.integer[Any]]
 
 

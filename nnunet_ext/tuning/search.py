@@ -13,17 +13,9 @@ from nnunet_ext.metrics.overlap import Counts
 from nnunet_ext.tuning.scoring import Scorer, Weights
 
 STEPS = (0.4, 0.2, 0.1, 0.05)  # shares of a label's weight that move from one member to another
-
-
 DIGITS = 6
-
-
 SMALLEST_GAIN = 1e-7  # less is rounding
-
-
 Rows = NDArray[np.intp]
-
-
 Score = Callable[[Counts], float]
 
 

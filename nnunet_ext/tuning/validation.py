@@ -16,11 +16,7 @@ from nnunet_ext.nnunet.model_folder import ModelFiles, TrainedModel
 from nnunet_ext.nnunet.subjects import Subjects, units_of
 
 FOLD = re.compile(r"fold_(\d+)$")
-
-
 CHECKPOINT = "checkpoint_final.pth"
-
-
 N_GROUPS = 5
 
 

@@ -21,20 +21,10 @@ from nnunet_ext.errors import RepairError
 from nnunet_ext.files.documents import parse_json
 
 JOURNAL = "journal.jsonl"
-
-
 MADE = "made"
-
-
 UNDONE = "undone"
-
-
 FORMAT = 2
-
-
 LOCKED_BYTE = 1 << 40  # far behind the text, which others may read while the lock is held
-
-
 State = Literal["planned", "done", "undoing", "taken_back"]
 
 

@@ -34,11 +34,7 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.pool import default_processes, run_jobs
 
 MAX_ROUNDS = 4
-
-
 OnRepair = Callable[[str], None]
-
-
 OnJournal = Callable[[Path], None]
 
 

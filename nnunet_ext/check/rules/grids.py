@@ -8,20 +8,10 @@ from numpy.typing import NDArray
 from nnunet_ext.images.geometry import Geometry
 
 TOLERANCE_MM = 0.1
-
-
 VOXEL_SHARE = 0.1
-
-
 SAME_AXIS = 1 - 1e-4
-
-
 AXES = "xyz"
-
-
 LEAST_ROUNDING_MM = 1e-5
-
-
 SINGLE_PRECISION = 2.5e-7
 
 

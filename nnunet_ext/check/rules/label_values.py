@@ -13,8 +13,6 @@ from nnunet_ext.images.image import INTEGER_TOLERANCE
 from nnunet_ext.nnunet.raw import RawCase
 
 SHOWN = 5
-
-
 USUAL_TYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32")
 
 

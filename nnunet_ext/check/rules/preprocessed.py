@@ -13,11 +13,7 @@ from nnunet_ext.images.content import Content
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
 
 COMPARED = ("channel_names", "labels", "regions_class_order", "file_ending")
-
-
 OUTSIDE = -1  # what nnU-Net writes into a segmentation beyond the body
-
-
 NEEDED_KEYS = frozenset({"class_locations", "spacing", "bbox_used_for_cropping", "shape_before_cropping"})
 
 

@@ -15,20 +15,10 @@ from nnunet_ext.images.plain_images import is_plain
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
 
 KIND = "spacing"
-
-
 DEFAULT = 1.0  # mm along every axis, in a header whose spacing nobody has set
-
-
 ROUNDING = 1e-6
-
-
 FEW_SLICES = 0.25  # of the longest axis: scans of so few are hardly ever made of cubic voxels
-
-
 SMALLEST_MM, LARGEST_MM = 15.0, 2000.0  # extents of what is scanned: a finger joint, and more than a person
-
-
 SHOWN = 3
 
 

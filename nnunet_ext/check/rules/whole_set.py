@@ -14,8 +14,6 @@ from nnunet_ext.check.rules.spacing import check_spacings
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
 
 SHOWN = 3
-
-
 WIDE_RANGE = 100.0
 
 

@@ -23,8 +23,6 @@ from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe
 from nnunet_ext.trainers.settings.resolution import PREFIX
 
 RESULTS = "nnUNet_results"
-
-
 WANDB = "nnUNet_wandb_enabled"
 
 

@@ -13,11 +13,7 @@ from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.trainers.benchmark.speed import Operator, Speed
 
 N_PROFILED = 5  # after the counted steps, which a profiler would slow down; more are hard to look at
-
-
 N_OPERATORS = 10
-
-
 MICROSECOND = 1e-6
 
 

@@ -18,11 +18,7 @@ from nnunet_ext.trainers.losses.overlap import TverskyLoss, WeightedDiceLoss
 from nnunet_ext.trainers.losses.voxelwise import FocalLoss, TopKLoss
 
 SMOOTH = 1e-5  # nnU-Net's
-
-
 FOCAL_GAMMA = 2.0
-
-
 FOCAL_TVERSKY_GAMMA = 4 / 3
 
 

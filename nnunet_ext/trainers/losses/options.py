@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 LossName = Literal["dice_ce", "dice_focal", "focal", "tversky", "focal_tversky", "dice_topk"]
-
-
 LOSS_NAMES: tuple[str, ...] = get_args(LossName)
 
 

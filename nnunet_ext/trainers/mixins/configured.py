@@ -23,17 +23,9 @@ from nnunet_ext.trainers.settings.resolution import ResolvedSettings
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 AMP_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-
-
 SCALED = ("auto", "fp16")
-
-
 AMPERE = 8  # the first of NVIDIA's architectures, by its compute capability, that computes in bf16
-
-
 NNUNETS_LOSS = "dice_ce"
-
-
 OPTIMIZER_OPTIONS = ("weight_decay", "momentum", "betas", "eps")
 
 

@@ -27,8 +27,6 @@ from nnunet_ext.trainers.record.tensorboard import FOLDER, TensorBoardLogger, ch
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 CONFIG, HISTORY, CURVES = "training_config.json", "history.csv", "training_curves.png"
-
-
 # What nnU-Net does not log, or logs before it is final.
 TOLD_TO_LOGGERS = ("dice_average", "seconds", *MEASURED)
 

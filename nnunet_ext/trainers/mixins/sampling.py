@@ -26,11 +26,7 @@ from nnunet_ext.trainers.policies.validation import n_validated
 from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
 
 WORKERS_VARIABLE = "nnUNet_n_proc_DA"
-
-
 FIXED_SEED = 0  # of no training: recipes with different seeds are compared on the same patches
-
-
 WAIT_S = 0.002  # nnU-Net's own
 
 

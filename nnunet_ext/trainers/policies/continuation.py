@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 NETWORK = "architecture"
-
-
 N_NAMED = 5
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 KEPT = 0.9  # of a moving average, an epoch: nnU-Net's
-
-
 Cause = Literal["patience", "stop_at_dice", "cooldown_epochs", "max_hours", "stop_at", "nan_epochs"]
 
 

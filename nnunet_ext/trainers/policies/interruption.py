@@ -13,27 +13,15 @@ from pathlib import Path
 from types import FrameType
 
 STOP_FILE = "STOP"
-
-
 REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: start it again
-
-
 # SIGUSR1 is what SLURM is told to send before a job's time is up; Windows has neither it nor SIGTERM in use.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGBREAK") if hasattr(signal, name)
 )
-
-
 LOOKS_APART_S = 1.0  # a folder on a network is not to be asked at every iteration
-
-
 # What a forked process leaves alone: Ctrl-C and SLURM reach every process of a job, but its training decides.
 LEFT_TO_THE_PARENT = ("SIGINT", "SIGUSR1")
-
-
 LONGEST_EXIT_S = 5
-
-
 _is_listening = False  # whether signals to this process are taken for signs
 
 

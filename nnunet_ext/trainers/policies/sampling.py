@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from nnunet_ext.errors import SettingsError
 
 TOLERANCE = 1e-9
-
-
 QUICK_SWEEPS, MAX_SWEEPS = 500, 50_000
-
-
 HIGHEST_CHOSEN_RATE = 1 / 3
-
-
 SHARE_BOUND = 0.9  # of the draws, where the rate is chosen here: the others go to any case
-
-
 NEARLY = 0.99  # of the largest rate: more leaves out cases, or takes very many sweeps to reach
 
 

@@ -17,15 +17,9 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.trainers.policies.early_stopping import earned_average
 
 MEAN, WORST = "mean", "worst"
-
-
 RARE, ALL, NONE = "rare", "all", "none"
-
-
 # Below it a label is not found at all, and there is nothing to keep.
 LEAST_LABEL_DICE = 0.01
-
-
 LONGEST_NAME = 80
 
 

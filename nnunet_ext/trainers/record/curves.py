@@ -17,23 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHARE_OF_TIME = 0.01
-
-
 ROWS_OF_LEGEND = 20
-
-
 FEW_LABELS = 10  # of which each has a color of its own, and the values of single epochs behind it
-
-
 SIZE_INCHES = (11.0, 9.0)
-
-
 LEGEND_INCHES = 2.4  # one column of it
-
-
 DPI = 110
-
-
 BLACK, GRAY = "#222222", "#999999"
 
 

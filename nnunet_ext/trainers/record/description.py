@@ -24,8 +24,6 @@ from nnunet_ext.trainers.record.environment import command_line, describe_enviro
 from nnunet_ext.trainers.record.network import describe_network
 
 SPLIT_FILE = "splits_final.json"
-
-
 NNUNETS_FOLDS, NNUNETS_SEED = 5, 12345
 
 

@@ -23,8 +23,6 @@ PACKAGES = (
     "batchgeneratorsv2",
     "dynamic-network-architectures",
 )
-
-
 DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 

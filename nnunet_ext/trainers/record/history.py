@@ -35,8 +35,6 @@ class Measures:
 
 
 UNKNOWN = Measures()
-
-
 MEASURED = tuple(one.name for one in fields(Measures))
 
 

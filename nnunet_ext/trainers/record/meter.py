@@ -15,8 +15,6 @@ import torch
 from nnunet_ext.trainers.record.history import Measures
 
 MIB = 1 << 20
-
-
 SAMPLE_SECONDS = 0.5
 
 

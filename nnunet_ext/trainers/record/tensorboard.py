@@ -14,8 +14,6 @@ from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.record.history import DICE
 
 FOLDER = "tensorboard"
-
-
 # nnU-Net's keys; its moving average is logged before it is repaired, so it comes as `dice_average`.
 COLUMNS = {
     "train_losses": "train_loss",
@@ -23,11 +21,7 @@ COLUMNS = {
     "mean_fg_dice": "dice_mean",
     "lrs": "learning_rate",
 }
-
-
 LABEL_KEY = "dice_per_class_or_region/class_"
-
-
 NOT_SHOWN = ("ema_fg_dice", "epoch_start_timestamps", "epoch_end_timestamps")
 
 

@@ -22,12 +22,6 @@ OptimizerName = Literal[
     "madgrad", "madgradw", "mars", "cmars", "muon", "nmuon", "novograd",
     "rmsprop", "rmsproptf", "rmsproptfc", "crmsproptf",
 ]  # fmt: skip
-
-
 ScheduleName = Literal["poly", "cosine", "restarts", "step", "exponential", "plateau"]
-
-
 AmpName = Literal["auto", "fp16", "bf16", "off"]
-
-
 CaseSampling = Literal["uniform", "balanced"]

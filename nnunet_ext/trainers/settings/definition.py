@@ -17,11 +17,7 @@ from nnunet_ext.trainers.losses.options import LossName, LossOptions
 from nnunet_ext.trainers.settings.choices import AmpName, CaseSampling, OptimizerName, ScheduleName
 
 NONE_WORDS = ("none", "null", "~")
-
-
 LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-
-
 KIND_WORDS = {
     int: "a whole number",
     float: "a finite number",
@@ -65,17 +61,9 @@ def _a_time(value: Any) -> Any:
 
 
 IntOrNone = Annotated[int | None, BeforeValidator(_none_for_its_word)]
-
-
 TextOrNone = Annotated[str | None, BeforeValidator(_none_for_its_word)]
-
-
 TimeOrNone = Annotated[str | None, BeforeValidator(_a_time), Words("a time as 07:30 or 2026-03-01 07:30")]
-
-
 FloatOrNone = Annotated[float | None, BeforeValidator(_none_for_its_word)]
-
-
 FloatsOrNone = Annotated[tuple[float, ...] | None, BeforeValidator(_divided_at_commas)]
 
 
@@ -133,8 +121,6 @@ class EarlyStoppingSettings(TrainingSettings):
 
 
 FALLING_TO_ZERO = ("poly", "cosine")  # schedules that reach zero with the last epoch, and not before
-
-
 # What is read by some of a setting's choices only.
 ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "restart_epochs": ("schedule", ("restarts",)),

@@ -17,14 +17,8 @@ from nnunet_ext.trainers.losses.options import LossName
 from nnunet_ext.trainers.settings.choices import AmpName, CaseSampling, OptimizerName, ScheduleName
 
 TRAINER = "nnUNetTrainerExt"
-
-
 TRAINERS = (TRAINER, "nnUNetTrainerUNetPlusPlus")
-
-
 LINE_WIDTH = 100
-
-
 # The order is that in which names are written.
 CODES = {
     "n_epochs": "ep",
@@ -70,11 +64,7 @@ CODES = {
     "save_every": "save",
     "save_minutes": "minutes",
 }
-
-
 SETTINGS = {code: setting for setting, code in CODES.items() if code}
-
-
 # A code without a number of its own: the choice itself, without underscores.
 WORDS = {
     **{name: ("optimizer", name) for name in get_args(OptimizerName)},
@@ -84,8 +74,6 @@ WORDS = {
     **{name: ("monitor", name) for name in ("mean", "worst")},
     **{name: ("case_sampling", name) for name in get_args(CaseSampling)},
 }
-
-
 _WORD_OF = {choice: word for word, choice in WORDS.items()}
 
 

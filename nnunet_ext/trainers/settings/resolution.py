@@ -22,20 +22,10 @@ from nnunet_ext.probabilities.opening import KIND_VARIABLE
 from nnunet_ext.trainers.settings.definition import READERS, TrainingSettings, allowed
 
 PREFIX = "nnUNet_"
-
-
 CONFIG_NAME = "ext_config"
-
-
 CONFIG_VARIABLE = PREFIX + CONFIG_NAME
-
-
 DEPTH_VARIABLE, MODE_VARIABLE = PREFIX + "unetpp_depth", PREFIX + "unetpp_mode"
-
-
 PREDICTION_VARIABLES = {DEPTH_VARIABLE, MODE_VARIABLE, KIND_VARIABLE}  # no settings of a training
-
-
 # Of version 1 too. What is nearer to one of these than to ours is no misspelling of ours.
 NNUNET_VARIABLES = frozenset(
     {
@@ -55,23 +45,11 @@ NNUNET_VARIABLES = frozenset(
         "nnUNet_raw_data_base",
     }
 )
-
-
 ALIKE = 0.8
-
-
 ALIKE_WITHOUT_PREFIX = 0.9
-
-
 NAME = "trainer's name"
-
-
 NEVER_CHANGED = ("optimizer",)  # while a training goes on: another could not read its state
-
-
 COUNTING_WORDS = frozenset({"n", "num", "number", "of"})
-
-
 S = TypeVar("S", bound=TrainingSettings)
 
 
