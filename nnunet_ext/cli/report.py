@@ -38,13 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.report.run import ReportRequest, write_report
 
     request = ReportRequest(
-        args.o,
-        args.d,
-        tuple(args.i),
-        {name: getattr(args, name) for _, name in FILTERS if getattr(args, name)},
-        args.plan,
-        default_processes() if args.np is None else args.np,
-        args.overwrite,
+        output=args.o,
+        dataset=args.d,
+        sources=tuple(args.i),
+        patterns={name: getattr(args, name) for _, name in FILTERS if getattr(args, name)},
+        plan=args.plan,
+        n_processes=default_processes() if args.np is None else args.np,
+        overwrite=args.overwrite,
     )
     with steps_told("report") as on_step:
         done = write_report(request, on_step=on_step)

@@ -1,4 +1,4 @@
-"""What a page consists of, whatever it is written as."""
+"""The content of a report page: sections of text, lists, tables and pictures, in no file format yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunet_ext.display.themes import DARK, LIGHT, Theme
 
 
 @dataclass(frozen=True)
-class Text:
+class TextBlock:
     """A paragraph."""
 
     kind: ClassVar[str] = "text"
@@ -19,49 +19,49 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Heading:
-    """What stands above the blocks of one model."""
+class HeadingBlock:
+    """The heading above the blocks of one model."""
 
     kind: ClassVar[str] = "heading"
     text: str
 
 
 @dataclass(frozen=True)
-class Items:
-    """A list."""
+class ListBlock:
+    """A list of sentences."""
 
-    kind: ClassVar[str] = "items"
+    kind: ClassVar[str] = "list"
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableBlock:
     """A table under its title."""
 
-    kind: ClassVar[str] = "grid"
+    kind: ClassVar[str] = "table"
     table: Table
 
 
 @dataclass(frozen=True)
-class Missing:
-    """What is not there, and how to make it."""
+class MissingBlock:
+    """A note that something is missing, and how to make it."""
 
     kind: ClassVar[str] = "missing"
     text: str
 
 
-NO_VALIDATION = Missing("No fold has a validation yet; nnUNetv2_train … --val makes one.")
+NO_VALIDATION = MissingBlock("No fold has a validation yet; nnUNetv2_train … --val makes one.")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG.
+class PictureBlock:
+    """A PNG picture.
 
     Attributes:
         name: of its file, without the ending.
-        text: what it shows, for those who do not see it.
-        light: on a light page, and in files.
-        dark: on a dark page; None where it is the same.
+        text: description of the picture, shown below it and read by screen readers.
+        light: the PNG for light pages and for the Markdown files.
+        dark: the PNG for dark pages; None where it is the same.
     """
 
     kind: ClassVar[str] = "picture"
@@ -71,17 +71,17 @@ class Picture:
     dark: bytes | None = None
 
     @classmethod
-    def drawn(cls, name: str, text: str, draw: Callable[[Theme], bytes]) -> Picture:
-        """A figure in the colours of both pages."""
+    def drawn(cls, name: str, text: str, draw: Callable[[Theme], bytes]) -> PictureBlock:
+        """A figure drawn twice, in the colours of the light and of the dark page."""
         return cls(name, text, draw(LIGHT), draw(DARK))
 
 
-Block = Text | Heading | Items | Grid | Missing | Picture
+Block = TextBlock | HeadingBlock | ListBlock | TableBlock | MissingBlock | PictureBlock
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; its key is the anchor that links name."""
+    """A section of a page; its key is the anchor of links to it."""
 
     key: str
     title: str
@@ -90,7 +90,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """All there is to say."""
+    """A whole page: its title, a line on its date and version, and its sections."""
 
     title: str
     about: str

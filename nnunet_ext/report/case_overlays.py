@@ -1,4 +1,4 @@
-"""Overlays of cases: their files read, and pictures of one case or of all in a folder."""
+"""The overlay verb: reads scans and segmentations, and draws one case or every case of a folder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 
 @dataclass(frozen=True)
-class CaseFiles:
-    """Where a case lies.
+class OverlayFiles:
+    """The files of one case to draw.
 
     Attributes:
-        title: what is written above its picture.
+        title: written above the picture.
         scan: the image file of one channel.
-        segmentation: of labels.
-        reference: of labels; None where there is none.
+        segmentation: the image file of labels.
+        reference: the image file of the reference labels; None where there is none.
     """
 
     title: str
@@ -37,10 +37,10 @@ class CaseFiles:
     reference: Path | None = None
 
 
-def read_overlay(files: CaseFiles) -> OverlayCase:
-    """Read what a picture shows; with a reference, its planes are those of the largest error.
+def read_overlay(files: OverlayFiles) -> OverlayCase:
+    """Read the scan and segmentations of a case; with a reference, planes go through the largest error.
 
-    A 2D image becomes one slice, and an image in colours gray.
+    A 2D image becomes one slice, and a colour image becomes gray.
 
     Raises:
         SegmentationError: a file is missing or damaged, or holds no labels.
@@ -48,11 +48,11 @@ def read_overlay(files: CaseFiles) -> OverlayCase:
     """
     segmentation, grid = read_segmentation(files.segmentation)
     scan, scan_grid = read_voxels(files.scan)
-    _check(files.segmentation, grid, files.scan, scan_grid)
+    _check_grids(files.segmentation, grid, files.scan, scan_grid)
     reference = None
     if files.reference is not None:
         reference, reference_grid = read_segmentation(files.reference)
-        _check(files.segmentation, grid, files.reference, reference_grid)
+        _check_grids(files.segmentation, grid, files.reference, reference_grid)
         reference = as_labels(_as_3d(reference, grid), str(files.reference))
     return OverlayCase(
         files.title,
@@ -64,7 +64,7 @@ def read_overlay(files: CaseFiles) -> OverlayCase:
     )
 
 
-def _check(path: Path, grid: Geometry, other_path: Path, other: Geometry) -> None:
+def _check_grids(path: Path, grid: Geometry, other_path: Path, other: Geometry) -> None:
     found = grid.differences(other)
     if found:
         raise GeometryMismatch(f"{path} and {other_path} lie on different grids: {'; '.join(found)}.")
@@ -86,12 +86,12 @@ class OverlayJob:
     """One picture to draw.
 
     Attributes:
-        files: of the case.
-        labels: values by name; None names each value by itself.
-        target: the PNG.
+        files: the files of the case.
+        labels: the values of each label, by name; None names every value by its number.
+        target: the PNG to write.
     """
 
-    files: CaseFiles
+    files: OverlayFiles
     labels: dict[str, tuple[int, ...]] | None
     target: Path
 
@@ -105,16 +105,17 @@ def overlay_jobs(
     *,
     overwrite: bool = False,
 ) -> list[OverlayJob]:
-    """The pictures of a case, or of every case in a folder of segmentations.
+    """List the pictures of one case, or of every case in a folder of segmentations.
 
     Args:
-        scans: the scan, or the folder with every case's, of several channels the first.
-        segmentations: the segmentation, or the folder of them.
-        references: likewise; None for none. A case of a folder without a reference is drawn without.
-        output: the PNG, or the folder for them.
-        dataset: the dataset.json that names the labels; by default the one beside the segmentations, of
-            their model or of the scans' data set. Without any, labels are named by their values.
-        overwrite: replace files that are no pictures of ours.
+        scans: the scan, or the folder of scans, of which the first channel is drawn.
+        segmentations: the segmentation, or the folder of segmentations.
+        references: the reference, or the folder of references; None for none. A case of a folder that has
+            no reference is drawn without one.
+        output: the PNG, or the folder for the PNG files.
+        dataset: the dataset.json that names the labels; by default that beside the segmentations, of their
+            model, or of the scans' data set. Without any, labels are named by their values.
+        overwrite: replace files that nnunet_ext did not draw.
 
     Raises:
         UsageError: files and folders are mixed, a folder is empty, or no case has a scan.
@@ -125,8 +126,8 @@ def overlay_jobs(
     paths = [path for path in (scans, segmentations, references) if path is not None]
     if not any(path.is_dir() for path in paths):
         title = _case_id(segmentations.name)
-        jobs = [OverlayJob(CaseFiles(title, scans, segmentations, references), labels, output)]
-        return _may_be_drawn(jobs, overwrite)
+        jobs = [OverlayJob(OverlayFiles(title, scans, segmentations, references), labels, output)]
+        return _check_targets(jobs, overwrite)
     if not all(path.is_dir() for path in paths):
         listed = ", ".join(map(str, paths))
         raise UsageError(f"-i, -s and -r must be files, or all be folders that exist; found {listed}.")
@@ -138,25 +139,27 @@ def overlay_jobs(
         raise UsageError(f"{scans} has no scan of any of the {len(found)} cases of {segmentations}.")
     jobs = []
     for case, path in found.items():
-        scan = of_scans.get(case, scans / f"{case}_0000{ending}")  # where it is missing, that case fails
-        jobs.append(OverlayJob(CaseFiles(case, scan, path, known.get(case)), labels, output / f"{case}.png"))
-    return _may_be_drawn(jobs, overwrite)
+        scan = of_scans.get(case, scans / f"{case}_0000{ending}")  # a missing scan fails this case alone
+        jobs.append(
+            OverlayJob(OverlayFiles(case, scan, path, known.get(case)), labels, output / f"{case}.png")
+        )
+    return _check_targets(jobs, overwrite)
 
 
-def _may_be_drawn(jobs: list[OverlayJob], overwrite: bool) -> list[OverlayJob]:
-    """The jobs, once none of them would replace what is no picture of ours."""
+def _check_targets(jobs: list[OverlayJob], overwrite: bool) -> list[OverlayJob]:
+    """The jobs, after a check that none would replace a file that nnunet_ext did not draw."""
     for job in jobs:
         check_file(job.target, contains(PNG_AUTHOR["Software"]), "a picture", overwrite=overwrite)
     return jobs
 
 
 def draw_jobs(jobs: list[OverlayJob], n_processes: int) -> Iterator[Outcome[OverlayJob, Path]]:
-    """Draw pictures, and give what became of each; 0 processes draw in this one."""
+    """Draw pictures and yield the outcome of each; 0 processes draw in this one."""
     return run_jobs(draw_job, jobs, n_processes)
 
 
 def draw_job(job: OverlayJob) -> Path:
-    """Draw one picture, and give its path.
+    """Draw one picture and return its path.
 
     Raises:
         SegmentationError: a file cannot be read, or holds no labels.

@@ -1,4 +1,4 @@
-"""The data set and its splits."""
+"""The report's section on the data set: its images, labels, folds, and subjects on both sides of a fold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.monitoring.run import Run
-from nnunet_ext.report.blocks import Block, Grid, Items, Missing, Text
+from nnunet_ext.report.blocks import Block, ListBlock, MissingBlock, TableBlock, TextBlock
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.training_record import cases_per_label, leaked_subjects
 
@@ -19,29 +19,29 @@ SPLITS, FINGERPRINT, DATASET = "splits_final.json", "dataset_fingerprint.json", 
 
 
 def dataset_blocks(material: Material) -> list[Block]:
-    """What the data set is, and how its cases are divided."""
+    """Images, labels and sizes of the data set, leaks between its folds, and the table of folds."""
     folders = [material.folders.raw, material.folders.preprocessed]
     folders += [run.folder.path.parent for run in material.runs]
-    blocks: list[Block] = [Text(_about(material, [folder for folder in folders if folder is not None]))]
+    blocks: list[Block] = [TextBlock(_about(material, [folder for folder in folders if folder is not None]))]
     blocks += _leaks(material)
     table = _splits(material)
     if table is None:
         hint = "the folds have no validation yet, and nnUNet_preprocessed holds no splits_final.json"
         return [
             *blocks,
-            Missing(f"Cases of each fold are not known: {hint}. nnU-Net writes both in training."),
+            MissingBlock(f"Cases of each fold are not known: {hint}. nnU-Net writes both in training."),
         ]
-    return [*blocks, Grid(table)]
+    return [*blocks, TableBlock(table)]
 
 
 def _leaks(material: Material) -> list[Block]:
-    """The subjects that folds both train and validate, of the splits that there are and those trained on."""
+    """Subjects on both sides of a fold: in splits_final.json, and in the splits that trainings recorded."""
     blocks: list[Block] = []
     if material.subjects is None:
-        hint = "nnunet_ext splits --audit --subject_pattern REGEX looks for leaks, and remembers them"
-        blocks.append(Text(f"Whose scan each case is was not told; {hint}."))
+        hint = "nnunet_ext splits --audit --subject_pattern REGEX looks for leaks, and remembers the subjects"
+        blocks.append(TextBlock(f"The subjects of the cases are not known; {hint}."))
     said = [*_leaks_of_splits(material), *_leaks_of_trainings(material)]
-    return [*blocks, Items(tuple(said))] if said else blocks
+    return [*blocks, ListBlock(tuple(said))] if said else blocks
 
 
 def _leaks_of_trainings(material: Material) -> list[str]:
@@ -83,8 +83,8 @@ def _about(material: Material, folders: Sequence[Path]) -> str:
     parts = [f"{n_cases} training cases" if n_cases else "Training cases of unknown number"]
     if isinstance(channels, dict) and channels:
         parts.append(f"channels: {', '.join(map(str, channels.values()))}")
-    if material.description is not None:
-        labels = material.description.labels
+    if material.dataset is not None:
+        labels = material.dataset.labels
         kind = "regions" if labels.is_regions else "labels"
         parts.append(f"{kind}: {', '.join(labels.covered_by_name)}")
     fingerprint = _first(folders, FINGERPRINT)
@@ -100,7 +100,7 @@ def _about(material: Material, folders: Sequence[Path]) -> str:
 
 
 def _first(folders: Sequence[Path], name: str) -> dict[str, Any]:
-    """The first of these files that is a JSON object; an empty one where none is."""
+    """The content of the first file of this name that holds a JSON object; empty where none does."""
     for folder in folders:
         content = _json(folder / name)
         if isinstance(content, dict):
@@ -116,13 +116,13 @@ def _json(path: Path) -> Any:
 
 
 def _splits(material: Material) -> Table | None:
-    """Cases of each fold, and in how many of those that it is validated on each label is."""
+    """A table of folds: training cases, validation cases, and how many of these hold each label."""
     folder = material.folders.preprocessed
     splits = _json(folder / SPLITS) if folder else None
     sizes = {str(i): _sizes(one) for i, one in enumerate(splits)} if isinstance(splits, list) else {}
     held: dict[str, dict[str, int]] = {}
     for run in material.runs:
-        counts = _held(run)
+        counts = _n_holding(run)
         if counts and run.folder.fold not in held:
             held[run.folder.fold] = counts
             n_validated = len(run.validation.cases) if run.validation else 0
@@ -139,7 +139,7 @@ def _splits(material: Material) -> Table | None:
     for label in labels:
         counts_of = (held.get(fold, {}).get(label) for fold in folds)
         rows.append((f"… with {label}", *(NOTHING if count is None else str(count) for count in counts_of)))
-    title = "Folds: cases, and in how many of the validation cases each label is"
+    title = "Folds: cases, and how many of the validation cases hold each label"
     return Table(("", *(f"fold {fold}" for fold in folds)), tuple(rows), title)
 
 
@@ -150,8 +150,8 @@ def _sizes(split: Any) -> tuple[str, str]:
         return "", ""
 
 
-def _held(run: Run) -> dict[str, int]:
-    """By label, the validation cases that hold it; empty where nobody counted."""
+def _n_holding(run: Run) -> dict[str, int]:
+    """The number of validation cases that hold each label; empty where it is not known."""
     if run.validation and run.validation.cases:
         return {label: summary.n_holding for label, summary in run.validation.labels.items()}
     return cases_per_label(run.folder.path)

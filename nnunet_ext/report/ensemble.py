@@ -1,4 +1,4 @@
-"""An ensemble: its weights, and what it gains over its members."""
+"""The report's section on an ensemble: its gain over the best single model, its weights and its tuning."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import math
 
 from nnunet_ext.display.tables import RECOMMENDED, Table, dice_table
 from nnunet_ext.monitoring.result_tables import number
-from nnunet_ext.report.blocks import Block, Grid, Heading, Items, Missing, Picture, Text
+from nnunet_ext.report.blocks import (
+    Block,
+    HeadingBlock,
+    ListBlock,
+    MissingBlock,
+    PictureBlock,
+    TableBlock,
+    TextBlock,
+)
 from nnunet_ext.report.material import Material
+from nnunet_ext.report.model_dice import best_model, label_names
 from nnunet_ext.report.model_pairs import MEAN, Pair, compare
-from nnunet_ext.report.scores import best_of, label_names
 from nnunet_ext.tuning.pictures import Bar, WeightMatrix, draw_candidates, draw_weights
 from nnunet_ext.tuning.read_report import TunedCandidate, TuningReport
 
@@ -22,27 +30,27 @@ SHOWN_LEFT_OUT = 5
 
 
 def ensemble_blocks(material: Material) -> list[Block]:
-    """The gain on the cases of the validation, the plan's weights and steps, and what its tuning found."""
-    gained = gains(material)
-    blocks: list[Block] = [*map(Missing, material.about_plan)]
-    blocks += [Items(tuple(gained))] if gained else []
-    blocks += _weight_blocks(material.weights) if material.weights else []
-    blocks += _tuning_blocks(material.tuning) if material.tuning else []
+    """The gain on the validation cases, the plan's weights and steps, and the results of its tuning."""
+    gained, plan = gains(material), material.plan
+    blocks: list[Block] = [*map(MissingBlock, (*plan.faults, *filter(None, [plan.note])))]
+    blocks += [ListBlock(tuple(gained))] if gained else []
+    blocks += _weight_blocks(plan.weights) if plan.weights else []
+    blocks += _tuning_blocks(plan.tuning) if plan.tuning else []
     if not blocks:
-        return [Missing(f"No ensemble is shown; {HOW}.")]
-    if not gained and material.tuning is None:
-        blocks.append(Missing(f"Its gain is not known; {HOW}."))
+        return [MissingBlock(f"No ensemble is shown; {HOW}.")]
+    if not gained and plan.tuning is None:
+        blocks.append(MissingBlock(f"Its gain is not known; {HOW}."))
     return blocks
 
 
 def _weight_blocks(weights: WeightMatrix) -> list[Block]:
     text = "Weight of each member per label"
-    picture = Picture.drawn("weights", text, lambda theme: draw_weights(weights, theme))
-    return [picture, *([Text(f"Post-processing: {'; '.join(weights.steps)}.")] if weights.steps else [])]
+    picture = PictureBlock.drawn("weights", text, lambda theme: draw_weights(weights, theme))
+    return [picture, *([TextBlock(f"Post-processing: {'; '.join(weights.steps)}.")] if weights.steps else [])]
 
 
 def _tuning_blocks(tuning: TuningReport) -> list[Block]:
-    """All candidates, the recommended one marked, with the reason and what to beware of."""
+    """The tuning's verdict and warnings, and the scores of all candidates with the recommended one marked."""
     bars = [_bar(one, tuning) for one in tuning.candidates]
     left_out = [f"left out: {text}" for text in tuning.left_out[:SHOWN_LEFT_OUT]]
     more = len(tuning.left_out) - SHOWN_LEFT_OUT
@@ -51,12 +59,14 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
     title = "Held-out Dice over the cases that hold a label, and false alarms in the others"
     text = f"Scores of the candidates; {tuning.recommended} is recommended"
     return [
-        Heading(f"Tuning on {tuning.n_cases} cases, {tuning.n_parts} parts held out one after the other"),
-        Items(tuple(f"{text}." for text in (*tuning.verdict, *left_out))),
-        Picture.drawn("candidates", text, lambda theme: draw_candidates(bars, theme)),
-        Text(f"The score is {tuning.score}. {RULE}"),
-        Grid(_candidate_table(tuning)),
-        Grid(dice_table(by_name, title)),
+        HeadingBlock(
+            f"Tuning on {tuning.n_cases} cases, {tuning.n_parts} parts held out one after the other"
+        ),
+        ListBlock(tuple(f"{text}." for text in (*tuning.verdict, *left_out))),
+        PictureBlock.drawn("candidates", text, lambda theme: draw_candidates(bars, theme)),
+        TextBlock(f"The score is {tuning.score}. {RULE}"),
+        TableBlock(_candidate_table(tuning)),
+        TableBlock(dice_table(by_name, title)),
     ]
 
 
@@ -90,21 +100,21 @@ def _mark(one: TunedCandidate, tuning: TuningReport) -> str:
     return "" if one.is_eligible else "not accepted"
 
 
-def _of_what(pair: Pair) -> str:
+def _units_words(pair: Pair) -> str:
     return f"{pair.units.n} subjects" if pair.units.are_subjects else "cases"
 
 
 def gains(material: Material) -> list[str]:
-    """What each folder of segmentations gains over the best single model, a sentence each."""
-    best = best_of(material.scores)
+    """The gain of each folder of segmentations over the best single model, a sentence each."""
+    best = best_model(material.model_dice)
     if best is None:
         return []
-    made = [scores for scores in material.scores if not scores.is_single]
+    ensembles = [one for one in material.model_dice if not one.is_single]
     return [
         f"{pair.name} {'loses' if pair.difference < 0 else 'gains'} {abs(pair.difference):.4f} Dice against "
         f"{best.name}, the best single model "
         f"({pair.label}, {pair.n} cases; 95 % interval {pair.interval[0]:+.4f} to {pair.interval[1]:+.4f}, "
-        f"by resampling {_of_what(pair)})."
-        for pair in compare(made, best, label_names(material.scores), material.subjects)
+        f"by resampling {_units_words(pair)})."
+        for pair in compare(ensembles, best, label_names(material.model_dice), material.subjects)
         if pair.label == MEAN
     ]

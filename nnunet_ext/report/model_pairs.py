@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.metrics.intervals import bootstrap
 from nnunet_ext.nnunet.subjects import Subjects, Units, units_of
-from nnunet_ext.report.scores import Scores
+from nnunet_ext.report.model_dice import ModelDice
 
 MEAN = "mean of labels"
 SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
@@ -55,7 +55,7 @@ class Pair:
 
 
 def compare(
-    models: Sequence[Scores], baseline: Scores, labels: Sequence[str], subjects: Subjects | None = None
+    models: Sequence[ModelDice], baseline: ModelDice, labels: Sequence[str], subjects: Subjects | None = None
 ) -> list[Pair]:
     """Compare models with one of them, label by label and in their mean, on the cases both have.
 
@@ -74,7 +74,9 @@ def compare(
     return _corrected(pairs)
 
 
-def _pairs(one: Scores, baseline: Scores, labels: Sequence[str], subjects: Subjects | None) -> Iterator[Pair]:
+def _pairs(
+    one: ModelDice, baseline: ModelDice, labels: Sequence[str], subjects: Subjects | None
+) -> Iterator[Pair]:
     """The comparison of each label, where there are several, and of their mean."""
     common = [case for case in one.cases if case in baseline.cases]
     values = np.array([[_difference(one, baseline, case, label) for label in labels] for case in common])
@@ -104,7 +106,7 @@ def _pairs(one: Scores, baseline: Scores, labels: Sequence[str], subjects: Subje
         )
 
 
-def _difference(one: Scores, baseline: Scores, case_id: str, label: str) -> float:
+def _difference(one: ModelDice, baseline: ModelDice, case_id: str, label: str) -> float:
     mine, its = one.dice(case_id, label), baseline.dice(case_id, label)
     return np.nan if mine is None or its is None else mine - its
 

@@ -1,4 +1,4 @@
-"""Pictures of segmentations on their scans, in planes of true proportions."""
+"""Draws contours of segmentations on their scans, in three planes to scale."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ WIDTH, MOST_HEIGHT = 10.0, 5.0  # inches: of the picture, and of a plane
 GAP, HEADING, LEGEND_LINE = 0.08, 0.3, 0.25
 LABELS_A_LINE = 5
 REFERENCE, PREDICTION = ":", "-"
+
 Image = NDArray[Any]
 
 
@@ -32,13 +33,13 @@ class OverlayCase:
     """One case to draw.
 
     Attributes:
-        title: written above it.
-        scan: `(Z, Y, X)`, any unit; shown between its 1st and 99.5th percentile.
+        title: written above the picture.
+        scan: `(Z, Y, X)` in any unit; gray levels range from its 1st to its 99.5th percentile.
         segmentation: labels `(Z, Y, X)`.
         spacing_mm: `(z, y, x)`.
-        reference: labels `(Z, Y, X)` to compare with, dotted; None where there are none.
-        shows_error: whether its planes go through where most voxels are wrong, in place of where most
-            are labelled.
+        reference: labels `(Z, Y, X)` to compare with, drawn dotted; None where there are none.
+        shows_error: whether the planes go through the slices with most wrong voxels, in place of those
+            with most labelled voxels.
     """
 
     title: str
@@ -51,7 +52,7 @@ class OverlayCase:
 
 @dataclass(frozen=True)
 class _Plane:
-    """One slice of a case: a view of its volumes, and mm a pixel as `(down, right)`."""
+    """One slice of a case; `spacing_mm` is the size of a pixel as `(down, right)`."""
 
     axis: int
     index: int
@@ -59,13 +60,13 @@ class _Plane:
     shape: tuple[int, int]
 
     def of(self, volume: Image) -> Image:
-        """This plane of a volume; through the stack, the last slice is on top."""
+        """The slice of a volume in this plane; across the stack, the last slice is on top."""
         image = volume.take(self.index, axis=self.axis)
         return image if self.axis == 0 else image[::-1]
 
     @property
     def size_mm(self) -> tuple[float, float]:
-        """Height and width."""
+        """Height and width of the plane."""
         return self.shape[0] * self.spacing_mm[0], self.shape[1] * self.spacing_mm[1]
 
 
@@ -77,18 +78,18 @@ def draw_overlays(
 ) -> None:
     """Draw cases below each other into a PNG: the bare scan, then contours in its three planes.
 
-    The planes go through where the labels' areas are largest, in the reference where there is one, or
-    where the error is. All are drawn to one scale, so that cases and planes can be compared. Of an
-    image of one slice there is that plane alone.
+    The planes go through the slices with the largest labelled area, in the reference where there is one, or
+    with the largest error. All are drawn to one scale, so that cases and planes can be compared. An image
+    of one slice is drawn in that plane alone.
 
     Args:
         cases: at least one.
-        labels: the values that each label or region covers, by name; each has the same colour everywhere.
+        labels: the values that each label or region covers, by name; a label has one colour everywhere.
         target: the PNG, written whole or not at all.
         dpi: pixels an inch; the picture is 10 inches wide.
 
     Raises:
-        GeometryMismatch: a case's volumes are not 3D or differ in their shape.
+        GeometryMismatch: the volumes of a case are not 3D or differ in their shape.
     """
     for case in cases:
         _check_shapes(case)
@@ -119,26 +120,28 @@ def _check_shapes(case: OverlayCase) -> None:
     volumes = [case.scan, case.segmentation, *([] if case.reference is None else [case.reference])]
     shapes = [volume.shape for volume in volumes]
     if len(set(shapes)) > 1 or len(shapes[0]) != 3:
-        raise GeometryMismatch(f"{case.title}: scan and segmentations must be 3D and alike; found {shapes}.")
+        raise GeometryMismatch(
+            f"{case.title}: scan and segmentations must be 3D and have the same shape; found {shapes}."
+        )
 
 
 def _inches_a_mm(rows: Rows) -> float:
-    """One scale for all: the widest row fills the picture, unless that makes its planes too high."""
+    """The scale of all planes: the widest row fills the picture, unless a plane would become too high."""
     widths = [(WIDTH - (len(row) + 1) * GAP) / sum(plane.size_mm[1] for plane in row) for row in rows]
     heights = [MOST_HEIGHT / plane.size_mm[0] for row in rows for plane in row]
     return min(*widths, *heights)
 
 
 def _planes(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> list[_Plane]:
-    """The plane of the bare scan, then one an axis."""
-    shown = _shown(case, labels)
+    """The plane of the bare scan, then a plane for each axis."""
+    shown = _voxels_to_show(case, labels)
     axes = range(3) if case.scan.shape[0] > 1 else range(1)
     planes = [_plane(case, axis, _largest_slice(shown, axis)) for axis in axes]
     return [planes[0], *planes]
 
 
-def _shown(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> Image:
-    """The voxels of which the planes are to hold the most."""
+def _voxels_to_show(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> Image:
+    """The mask whose voxels the planes should hold most of: wrong ones, or labelled ones."""
     values = sorted({value for covered in labels.values() for value in covered})
     expected = case.segmentation if case.reference is None else case.reference
     if case.shows_error:
@@ -158,7 +161,7 @@ def _plane(case: OverlayCase, axis: int, index: int) -> _Plane:
 
 
 def _largest_slice(drawn: Image, axis: int) -> int:
-    """Index of the slice with the most such voxels; the middle one where there are none."""
+    """Index of the slice with the most voxels of a mask; the middle slice of an empty mask."""
     areas = drawn.sum(axis=tuple(other for other in range(3) if other != axis))
     return int(areas.argmax()) if areas.any() else drawn.shape[axis] // 2
 
@@ -170,7 +173,7 @@ def _draw_case(
     labels: Mapping[str, Sequence[int]],
     place: tuple[float, float],
 ) -> None:
-    """Draw a row at `(inches from the top, inches a mm)`."""
+    """Draw the row of one case; `place` is its distance from the top in inches, and the inches of a mm."""
     top, scale = place
     seen = case.scan[np.isfinite(case.scan)] if case.scan.dtype.kind == "f" else case.scan
     window = tuple(np.percentile(seen, WINDOW_PERCENTILES)) if seen.size else (0.0, 1.0)
@@ -187,7 +190,7 @@ def _draw_case(
 
 
 def _axes_at(figure: Figure, left: float, top: float, plane: _Plane, scale: float) -> Axes:
-    """Axes whose size in the figure is the plane's, by one scale for all."""
+    """Axes for one plane, with its size in mm times the common scale."""
     full_width, full_height = figure.get_size_inches()
     height, width = (side * scale for side in plane.size_mm)
     bounds = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
@@ -205,7 +208,7 @@ def _draw_scan(axes: Axes, plane: _Plane, image: Image, window: tuple[float, ...
 
 
 def _draw_contours(axes: Axes, case: OverlayCase, plane: _Plane, labels: Mapping[str, Sequence[int]]) -> None:
-    # A ring of nothing around the plane closes the contour of what reaches its border.
+    # A margin of background around the plane closes the contour of a label that reaches its border.
     places = (_centres(plane, 1), _centres(plane, 0))
     for volume, style, line_width in ((case.segmentation, PREDICTION, 1.3), (case.reference, REFERENCE, 1.6)):
         if volume is None:

@@ -1,47 +1,45 @@
-"""A report of a data set: its trainings, its ensemble's plan and folders of segmentations on one page."""
+"""The report verb: collects a data set's runs, plan and segmentations, and writes them as one page."""
 
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
-from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.jobs.pool import run_jobs
-from nnunet_ext.metrics.case_scores import Pair, evaluate_pair
-from nnunet_ext.metrics.dice import Overlap
-from nnunet_ext.metrics.overlap import foreground_names
-from nnunet_ext.metrics.summary import read_validation
+from nnunet_ext import __version__
+from nnunet_ext.errors import DatasetError, NnunetExtError, UsageError
 from nnunet_ext.monitoring.results import chosen, ordered
 from nnunet_ext.monitoring.run import Run, read_runs
-from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.nnunet.folders import is_dataset, results_folder
 from nnunet_ext.nnunet.model_folder import find_folds
-from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects
-from nnunet_ext.report.build import Built, build_page
-from nnunet_ext.report.material import DatasetFolders, Material
-from nnunet_ext.report.scores import Scores, scores_of
-from nnunet_ext.report.shown_plan import shown_plan
-from nnunet_ext.report.write import Written, check_page_folder, write_page
+from nnunet_ext.report.blocks import Block, MissingBlock, Page, Section
+from nnunet_ext.report.cases import case_blocks, overlay_blocks, pair_blocks
+from nnunet_ext.report.dataset import dataset_blocks
+from nnunet_ext.report.ensemble import ensemble_blocks
+from nnunet_ext.report.material import Material, find_folders, read_shown_plan
+from nnunet_ext.report.model_dice import ModelDice, dice_of_folder, dice_of_models
+from nnunet_ext.report.training import curve_blocks, result_blocks, summary_blocks, used_blocks
+from nnunet_ext.report.write import ReportFiles, check_page_folder, write_page
 
-SUMMARY = "summary.json"
 OnStep = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportRequest:
-    """What a report is asked for.
+    """The settings of a report.
 
     Attributes:
         output: the folder to write to.
-        dataset: number or name; None takes the only one there is.
-        sources: folders of results, and `NAME=FOLDER` or `FOLDER` of segmentations of training cases.
-        patterns: which runs, as in `results.chosen`.
+        dataset: number or name; None takes the only data set that has runs.
+        sources: folders of results, and segmentations of training cases as `NAME=FOLDER` or `FOLDER`.
+        patterns: which runs to show, as in `monitoring.results.chosen`.
         plan: an ensemble's plan, or the report of its tuning.
-        n_processes: to compare segmentations with.
-        overwrite: replace files in `output` that are of no report of ours.
+        n_processes: processes to compare segmentations with; 0 compares in this one.
+        overwrite: replace files in `output` that belong to no report of nnunet_ext.
     """
 
     output: Path
@@ -55,9 +53,9 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class ReportDone:
-    """The page's files, and what could not be shown, a sentence each."""
+    """The files of a written report, and what could not be shown, a sentence each."""
 
-    files: Written
+    files: ReportFiles
     faults: tuple[str, ...]
 
 
@@ -66,59 +64,43 @@ def write_report(
     environment: Mapping[str, str] = os.environ,
     on_step: OnStep = lambda name, n_done, n: None,
 ) -> ReportDone:
-    """Gather what there is on one data set and write its page.
+    """Write the report page of one data set.
 
     Args:
-        request: what is asked for.
+        request: the settings.
         environment: nnU-Net's variables.
-        on_step: told what comes next, how many steps are done, and of how many.
+        on_step: called before each step with its name, the number of steps done, and the number of steps.
 
     Raises:
-        UsageError: no run fits, the runs are of several data sets, or a folder holds nothing to show.
+        UsageError: no run fits, the runs belong to several data sets, or a source is no folder.
         PlanError: the plan cannot be read.
     """
     on_step("reading runs", 0, 1)
-    runs, others = _runs_and_others(request, environment)
-    name = _one_dataset(runs)
+    runs, segmentations = _find_runs(request, environment)
+    name = _only_dataset(runs)
     check_page_folder(request.output, overwrite=request.overwrite)
-    material = Material(name, tuple(runs), folders=DatasetFolders.named(name, environment))
+    bare = Material(folders=find_folders(name, environment), runs=tuple(runs))
     faults: list[str] = []
-    scores = [*scores_of(runs), *_scores_of_folders(others, material, request.n_processes, faults)]
-    plan = shown_plan(request.plan, material.description)
-    faults += plan.faults
-    about_plan = (*plan.faults, *filter(None, [plan.note]))
-    whole = Material(
-        name,
-        material.runs,
-        tuple(scores),
-        material.folders,
-        plan.weights,
-        plan.tuning,
-        _subjects(material, environment, faults),
-        about_plan,
+    plan = read_shown_plan(request.plan, bare.dataset)
+    material = replace(
+        bare,
+        model_dice=(
+            *dice_of_models(runs),
+            *_dice_of_folders(segmentations, bare, request.n_processes, faults),
+        ),
+        plan=plan,
+        subjects=_find_subjects(bare, environment, faults),
     )
-    built = build_page(whole, on_step)
+    built = build_page(material, on_step)
     files = write_page(built.page, request.output)
-    return ReportDone(files, (*faults, *_faults_of(built)))
+    section_faults = (f"section {title}: {fault}" for title, fault in built.faults.items())
+    return ReportDone(files, (*faults, *plan.faults, *section_faults))
 
 
-def _subjects(material: Material, environment: Mapping[str, str], faults: list[str]) -> Subjects | None:
-    places = (material.folders.preprocessed, material.folders.raw, *(r.folder.path for r in material.runs))
-    try:
-        return find_subjects(places, environment)
-    except DatasetError as error:
-        faults.append(f"Cases are taken for a subject each: {error}")
-        return None
-
-
-def _faults_of(built: Built) -> list[str]:
-    return [f"section {title}: {fault}" for title, fault in built.faults.items()]
-
-
-def _runs_and_others(
+def _find_runs(
     request: ReportRequest, environment: Mapping[str, str]
 ) -> tuple[list[Run], list[tuple[str, Path]]]:
-    """The runs of all folders that hold any, and the other folders with their names."""
+    """The runs below the sources that hold any, and the other sources as named folders."""
     roots: list[Path] = []
     others: list[tuple[str, Path]] = []
     for source in request.sources:
@@ -140,11 +122,11 @@ def _runs_and_others(
     ]
     if not fitting:
         places = ", ".join(map(str, roots))
-        raise UsageError(f"{places}: {len(found)} runs, and none of them fits what is asked for.")
+        raise UsageError(f"{places}: {len(found)} runs, and none of them fits the options.")
     return ordered(fitting, "name"), others
 
 
-def _one_dataset(runs: Sequence[Run]) -> str:
+def _only_dataset(runs: Sequence[Run]) -> str:
     names = list(dict.fromkeys(run.folder.dataset for run in runs))
     if len(names) > 1:
         raise UsageError(
@@ -153,43 +135,88 @@ def _one_dataset(runs: Sequence[Run]) -> str:
     return names[0]
 
 
-def _scores_of_folders(
+def _dice_of_folders(
     folders: Sequence[tuple[str, Path]], material: Material, n_processes: int, faults: list[str]
-) -> list[Scores]:
-    dataset = material.description
-    if folders and dataset is None:
+) -> list[ModelDice]:
+    dataset = material.dataset
+    if not folders:
+        return []
+    if dataset is None:
         faults.append("No dataset.json can be read, so that folders of segmentations are left out.")
         return []
-    return [
-        _scores_of_folder(name, folder, dataset, material, n_processes, faults)
-        for name, folder in folders
-        if dataset is not None
-    ]
+    references = material.references(dataset.file_ending)
+    found = []
+    for name, folder in folders:
+        model_dice, more = dice_of_folder(name, folder, dataset, references, n_processes)
+        found.append(model_dice)
+        faults += more
+    return found
 
 
-def _scores_of_folder(
-    name: str, folder: Path, dataset: Dataset, material: Material, n_processes: int, faults: list[str]
-) -> Scores:
-    """What nnU-Net's summary.json in the folder says, or else its segmentations against the references."""
-    images = find_images(folder, dataset.file_ending, scans=False)
-    cases: dict[str, Mapping[str, Overlap]] = {}
-    if (folder / SUMMARY).is_file():
-        validation = read_validation(folder / SUMMARY, dataset.labels)
-        cases, notes = dict(validation.cases), validation.notes
-        faults += [f"{folder}: {note}" for note in notes]
-    if not cases:
-        references = material.folders.references(dataset.file_ending)
-        known = [case for case in images if case in references]
-        if not known:
-            faults.append(f"{name}: no case of {folder} has a reference in labelsTr; is nnUNet_raw set?")
-        jobs = [Pair(case, images[case], references[case], dataset) for case in known]
-        for outcome in run_jobs(_compare, jobs, min(n_processes, len(jobs))):
-            if outcome.result is None:
-                faults.append(f"{name}, case {outcome.job.case_id}: {outcome.reason}")
-            else:
-                cases[outcome.job.case_id] = outcome.result
-    return Scores(name, dict(sorted(cases.items())), dict.fromkeys(cases, folder), is_single=False)
+def _find_subjects(material: Material, environment: Mapping[str, str], faults: list[str]) -> Subjects | None:
+    folders = material.folders
+    places = (folders.preprocessed, folders.raw, *(run.folder.path for run in material.runs))
+    try:
+        return find_subjects(places, environment)
+    except DatasetError as error:
+        faults.append(f"Each case counts as a subject of its own: {error}")
+        return None
 
 
-def _compare(pair: Pair) -> dict[str, Overlap]:
-    return dict(zip(foreground_names(pair.dataset.labels), evaluate_pair(pair).overlaps, strict=True))
+@dataclass(frozen=True)
+class SectionMaker:
+    """The title of a section, and the function that makes its blocks."""
+
+    title: str
+    make: Callable[[Material], list[Block]]
+
+
+SECTIONS: Mapping[str, SectionMaker] = {
+    "short": SectionMaker("In short", summary_blocks),
+    "dataset": SectionMaker("Data set and splits", dataset_blocks),
+    "results": SectionMaker("Results", result_blocks),
+    "curves": SectionMaker("Training", curve_blocks),
+    "cases": SectionMaker("Cases", case_blocks),
+    "comparison": SectionMaker("Models compared", pair_blocks),
+    "ensemble": SectionMaker("Ensemble", ensemble_blocks),
+    "overlays": SectionMaker("Best, median and worst case", overlay_blocks),
+    "used": SectionMaker("What was used", used_blocks),
+}
+
+
+@dataclass(frozen=True)
+class BuiltPage:
+    """A page, and the faults of sections that could not be made, by section title."""
+
+    page: Page
+    faults: dict[str, str]
+
+
+def build_page(
+    material: Material,
+    on_step: OnStep = lambda name, n_done, n: None,
+    sections: Mapping[str, SectionMaker] = SECTIONS,
+) -> BuiltPage:
+    """Make every section of a page; a section that fails is replaced by a note and stops no other.
+
+    Args:
+        material: the data of the page.
+        on_step: called before each section with its title, the number of sections done, and of all.
+        sections: the sections by their keys, in order.
+    """
+    made: list[Section] = []
+    faults: dict[str, str] = {}
+    for key, section in sections.items():
+        on_step(section.title, len(made), len(sections))
+        try:
+            blocks = section.make(material)
+        except NnunetExtError as error:
+            faults[section.title] = f"{type(error).__name__}: {error}"
+            blocks = [MissingBlock(f"This section could not be made: {error}")]
+        except Exception as error:  # our own defect must not take the page with it: its traceback is shown
+            faults[section.title] = traceback.format_exc()
+            blocks = [MissingBlock(f"This section could not be made: {type(error).__name__}: {error}")]
+        made.append(Section(key, section.title, tuple(blocks)))
+    on_step("done", len(sections), len(sections))
+    time = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    return BuiltPage(Page(material.folders.name, f"{time}, nnunet_ext {__version__}", tuple(made)), faults)

@@ -1,54 +1,81 @@
-"""How the trainings went: the results, the curves, and what was used."""
+"""The report's sections on trainings: summary, results, curves with remarks on them, and what was used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
+from statistics import fmean, pstdev
 
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.monitoring.result_tables import number, result_tables
 from nnunet_ext.monitoring.run import Run
-from nnunet_ext.report.blocks import NO_VALIDATION, Block, Grid, Heading, Items, Missing, Picture
-from nnunet_ext.report.curves import draw_curves
+from nnunet_ext.nnunet.history import History
+from nnunet_ext.report.blocks import (
+    NO_VALIDATION,
+    Block,
+    HeadingBlock,
+    ListBlock,
+    MissingBlock,
+    PictureBlock,
+    TableBlock,
+)
 from nnunet_ext.report.ensemble import gains
 from nnunet_ext.report.material import Material
-from nnunet_ext.report.remarks import remarks, summary
-from nnunet_ext.report.scores import best_of
-from nnunet_ext.report.training_record import settings, used
+from nnunet_ext.report.model_dice import best_model
+from nnunet_ext.report.pictures import draw_model_curves
+from nnunet_ext.report.training_record import recorded_settings, used_in_training
 
 SHOWN_NOTES = 2
+LEAST_EPOCHS = 10  # fewer are not judged
+WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # share of the epochs, and epochs, over which losses are averaged
+RISEN_SHARE = (
+    0.15  # share of its fall by which the validation loss must have risen again to count as overfitting
+)
+# The lowest of many windows lies two standard errors below their mean by chance, so a rise must exceed more.
+NOISE_ERRORS = 4.0
+LATE_SHARE = 0.05  # share of the epochs at the end in which a best epoch suggests longer training
+OTHER_STATES = {
+    "interrupted": "was interrupted",
+    "validation missing": "has no validation",
+    "unknown": "cannot be judged",
+}
 
 
-def short_blocks(material: Material) -> list[Block]:
-    """The page in a few sentences."""
+def summary_blocks(material: Material) -> list[Block]:
+    """The summary: state of the runs, the best model, the ensemble's gain, and remarks."""
     n_models, n_runs = len(material.models), len(material.runs)
     states = [run.state for run in material.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    said = [f"{_some(n_models, 'model')}, {_some(n_runs, 'fold')}: {counts}."]
-    best = best_of(material.scores)
+    said = [f"{_counted(n_models, 'model')}, {_counted(n_runs, 'fold')}: {counts}."]
+    best = best_model(material.model_dice)
     if best is not None:
         said.append(
             f"The best single model in validation is {best.name}: mean Dice {number(best.mean)} over "
-            f"{_some(len(best.labels), 'label')} and {_some(len(best.cases), 'case')}."
+            f"{_counted(len(best.labels), 'label')} and {_counted(len(best.cases), 'case')}."
         )
     said += gains(material)
-    if material.tuning is not None:
-        chosen, n_cases = material.tuning.chosen, material.tuning.n_cases
+    tuning = material.plan.tuning
+    if tuning is not None:
+        chosen, n_cases = tuning.chosen, tuning.n_cases
         said.append(
-            f"Tuning on {_some(n_cases, 'case')} recommends {chosen.name}: held-out score "
+            f"Tuning on {_counted(n_cases, 'case')} recommends {chosen.name}: held-out score "
             f"{number(chosen.held_out)} (standard error {number(chosen.standard_error)})."
         )
     for name, runs in material.models.items():
-        found = summary(remark for run in runs for remark in remarks(run))
+        found = remarks_by_kind(remark for run in runs for remark in training_remarks(run))
         said += [f"{name}: {'; '.join(found)}."] if found else []
-        said += [f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in _few(run.notes)]
-    said += [f"{text}." for scores in material.scores for text in scores.notes]
-    return [Items(tuple(said))]
+        said += [
+            f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in _first_notes(run.notes)
+        ]
+    said += [f"{text}." for one in material.model_dice for text in one.notes]
+    return [ListBlock(tuple(said))]
 
 
-def _few(notes: Sequence[str]) -> list[str]:
-    """The first notes, and how many more there are, which `nnunet_ext results` prints."""
+def _first_notes(notes: Sequence[str]) -> list[str]:
+    """The first notes, and the number of the others, which `nnunet_ext results` prints."""
     more = len(notes) - SHOWN_NOTES
     return [
         *notes[:SHOWN_NOTES],
@@ -56,7 +83,7 @@ def _few(notes: Sequence[str]) -> list[str]:
     ]
 
 
-def _some(n: int, what: str) -> str:
+def _counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
@@ -64,36 +91,37 @@ def result_blocks(material: Material) -> list[Block]:
     """The tables of `nnunet_ext results`."""
     tables = result_tables(material.runs)
     blocks: list[Block] = [
-        Grid(replace(table, title=table.title.removeprefix(material.dataset).strip())) for table in tables
+        TableBlock(replace(table, title=table.title.removeprefix(material.folders.name).strip()))
+        for table in tables
     ]
-    if not material.scores:
+    if not material.model_dice:
         blocks.append(NO_VALIDATION)
     return blocks
 
 
 def curve_blocks(material: Material) -> list[Block]:
-    """The curves of each model, with what they show in words."""
+    """The curves of each model, and remarks on them."""
     blocks: list[Block] = []
     for i, (name, runs) in enumerate(material.models.items()):
-        blocks.append(Heading(name))
+        blocks.append(HeadingBlock(name))
         histories = [run.history for run in runs]
         if not any(one.epochs for one in histories):
             blocks.append(
-                Missing(f"{name} has no log with an epoch; train it, or put its training_log beside it.")
+                MissingBlock(f"{name} has no log with an epoch; train it, or put its training_log beside it.")
             )
             continue
         lines = "; thin lines are folds, thick ones their mean" if len(histories) > 1 else ""
         text = f"Losses, Dice and learning rate of {name}{lines}"
-        blocks.append(Picture.drawn(f"curves_{i}", text, partial(draw_curves, histories)))
-        said = [remark.sentence for run in runs for remark in remarks(run)]
+        blocks.append(PictureBlock.drawn(f"curves_{i}", text, partial(draw_model_curves, histories)))
+        said = [remark.sentence for run in runs for remark in training_remarks(run)]
         if said:
-            blocks.append(Items(tuple(said)))
+            blocks.append(ListBlock(tuple(said)))
     return blocks
 
 
 def used_blocks(material: Material) -> list[Block]:
-    """Versions, sizes and settings of each model; what its folds share is said once."""
-    recorded = {run.folder: settings(run.folder.path) for run in material.runs}
+    """Versions, sizes and settings of each model; a value that its folds share is shown once."""
+    recorded = {run.folder: recorded_settings(run.folder.path) for run in material.runs}
     changed = {name for of_run in recorded.values() for name, one in of_run.items() if not one.is_default}
 
     def shown(run: Run) -> dict[str, str]:
@@ -103,14 +131,14 @@ def used_blocks(material: Material) -> list[Block]:
         _table(
             "Versions, machine and sizes",
             material,
-            lambda run: used(run.folder.path, run.folder.configuration),
+            lambda run: used_in_training(run.folder.path, run.folder.configuration),
         ),
         _table("Settings that are not everywhere the default", material, shown),
     )
-    blocks: list[Block] = [Grid(table) for table in tables if table is not None]
+    blocks: list[Block] = [TableBlock(table) for table in tables if table is not None]
     if not any(recorded.values()):
-        hint = "nnUNetTrainerExt writes training_config.json, from which they are shown"
-        blocks.append(Missing(f"Settings are not recorded; {hint}."))
+        hint = "nnUNetTrainerExt writes training_config.json, from which they are read"
+        blocks.append(MissingBlock(f"Settings are not recorded; {hint}."))
     return blocks
 
 
@@ -128,3 +156,96 @@ def _table(title: str, material: Material, read: Callable[[Run], Mapping[str, st
 def _shared(values: list[str]) -> str:
     different = list(dict.fromkeys(value for value in values if value))
     return "; ".join(different) or NOTHING
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A remark on the training of one fold.
+
+    Attributes:
+        kind: the remark in a few words, such as `overfits`, under which folds are grouped.
+        fold: the fold it is on.
+        detail: the remark with its numbers, as the predicate of a sentence.
+    """
+
+    kind: str
+    fold: str
+    detail: str
+
+    @property
+    def sentence(self) -> str:
+        """The remark as a sentence."""
+        return f"Fold {self.fold} {self.detail}"
+
+
+def training_remarks(run: Run) -> list[Remark]:
+    """Remarks on one run: overfitting, forgotten labels, a Dice that still rose, and an unusual state."""
+    history, fold = run.history, run.folder.fold
+    found = [
+        ("overfits", _overfitting(history)),
+        *((f"forgot {label}", _forgotten(history, label)) for label in history.lost_labels()),
+        ("still rose at the end", _still_rising(run)),
+    ]
+    if run.state not in ("finished", "running"):
+        state = OTHER_STATES.get(run.state, run.state)
+        reason = f": {run.standing.reason}" if run.standing.reason else ""
+        found.append((state, f"{state}{reason}."))
+    return [Remark(kind, fold, detail) for kind, detail in found if detail]
+
+
+def remarks_by_kind(remarks: Iterable[Remark]) -> list[str]:
+    """One phrase for each kind of remark with its folds, such as `overfits in folds 0, 3`."""
+    folds: dict[str, list[str]] = {}
+    for one in remarks:
+        folds.setdefault(one.kind, []).append(one.fold)
+    return [f"{kind} in fold{'s' if len(of) > 1 else ''} {', '.join(of)}" for kind, of in folds.items()]
+
+
+def _overfitting(history: History) -> str:
+    """A remark that the validation loss rose while the training loss kept falling; empty where it did not."""
+    epochs = [one for one in history.epochs if one.train_loss is not None and one.val_loss is not None]
+    if len(epochs) < LEAST_EPOCHS:
+        return ""
+    window = max(LEAST_WINDOW, int(WINDOW_SHARE * len(epochs)))
+    train = _smoothed([one.train_loss or 0.0 for one in epochs], window)
+    val = _smoothed([one.val_loss or 0.0 for one in epochs], window)
+    lowest = min(range(len(val)), key=val.__getitem__)
+    risen, fallen = val[-1] - val[lowest], max(val) - val[lowest]
+    noise = NOISE_ERRORS * _error_of_difference([one.val_loss or 0.0 for one in epochs], window)
+    if risen <= max(RISEN_SHARE * fallen, noise) or train[-1] >= train[lowest]:
+        return ""
+    at = epochs[lowest + window // 2].number
+    return (
+        f"overfits: from about epoch {at} on the validation loss rose from {val[lowest]:.3f} to "
+        f"{val[-1]:.3f}, while the training loss fell from {train[lowest]:.3f} to {train[-1]:.3f}."
+    )
+
+
+def _error_of_difference(values: Sequence[float], window: int) -> float:
+    """Standard error of the difference of two windows' means, estimated from the steps between epochs."""
+    steps = [after - before for before, after in pairwise(values)]
+    return pstdev(steps) / math.sqrt(window)  # a step varies as much as the difference of two epochs
+
+
+def _smoothed(values: Sequence[float], window: int) -> list[float]:
+    return [fmean(values[i : i + window]) for i in range(len(values) - window + 1)]
+
+
+def _forgotten(history: History, label: str) -> str:
+    known = [
+        (dice, epoch.number)
+        for epoch, dice in zip(history.epochs, history.dice_of(label), strict=True)
+        if dice is not None
+    ]
+    (highest, at), (last, end) = max(known), known[-1]
+    return f"forgot {label}: its Dice was {highest:.3f} at epoch {at} and {last:.3f} at epoch {end}."
+
+
+def _still_rising(run: Run) -> str:
+    history = run.history
+    if history.best is None or len(history.epochs) < LEAST_EPOCHS or run.state != "finished":
+        return ""
+    best = history.epochs[history.best].number
+    if best < run.n_done - max(1.0, LATE_SHARE * run.n_done):
+        return ""
+    return f"was at its best in epoch {best}, of {run.n_done}: more epochs may make it better."

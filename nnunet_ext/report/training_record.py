@@ -1,4 +1,4 @@
-"""What a training recorded of itself: `training_config.json` of our trainers, nnU-Net's `debug.json`."""
+"""Records that trainings leave: `training_config.json` of our trainers and nnU-Net's `debug.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT = "default"
 
 
 def cases_per_label(fold: Path) -> dict[str, int]:
-    """By label, the validation cases that hold it; empty where it is not recorded."""
+    """The number of validation cases that hold each label; empty where it is not recorded."""
     counts = _at(_read(fold / CONFIG), "dataset", "cases_per_label")
     if not isinstance(counts, dict):
         return {}
@@ -26,15 +26,15 @@ def cases_per_label(fold: Path) -> dict[str, int]:
 
 
 def leaked_subjects(fold: Path) -> list[str]:
-    """Subjects that a training was both trained and validated on, as it recorded them; none for fold all."""
+    """Subjects that a training recorded as both trained and validated on; none for the fold `all`."""
     config = _read(fold / CONFIG)
     subjects = _at(config, "dataset", "subjects_on_both_sides")
     is_all = config.get("fold") == "all"
     return [] if is_all or not isinstance(subjects, list) else list(map(str, subjects))
 
 
-def used(fold: Path, configuration: str) -> dict[str, str]:
-    """What a fold was trained with, by name: versions, machine, sizes; what is not recorded is left out."""
+def used_in_training(fold: Path, configuration: str) -> dict[str, str]:
+    """Versions, machine and sizes that a fold was trained with, by name; what is not recorded is left out."""
     config, debug = _read(fold / CONFIG), _read(fold / DEBUG)
     plan = _at(_read(fold.parent / PLANS), "configurations", configuration)
     start: dict[str, Any] = next(reversed(_starts(config)), {})
@@ -58,21 +58,23 @@ def used(fold: Path, configuration: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A setting's value with where it came from, and whether that is the default."""
+class RecordedSetting:
+    """The value of a setting with its source, and whether it is the default."""
 
     text: str
     is_default: bool
 
 
-def settings(fold: Path) -> dict[str, Setting]:
-    """Every setting by name, as it was at the last start; none where they are not recorded."""
+def recorded_settings(fold: Path) -> dict[str, RecordedSetting]:
+    """Every setting by name, with its value at the last start; empty where settings are not recorded."""
     config = _read(fold / CONFIG)
     recorded = config.get("settings")
     if not isinstance(recorded, dict):
         return {}
     found = {
-        str(name): Setting(f"{_text(one.get('value'))} ({one.get('source')})", one.get("source") == DEFAULT)
+        str(name): RecordedSetting(
+            f"{_text(one.get('value'))} ({one.get('source')})", one.get("source") == DEFAULT
+        )
         for name, one in recorded.items()
         if isinstance(one, dict)
     }
@@ -82,7 +84,7 @@ def settings(fold: Path) -> dict[str, Setting]:
             if isinstance(one, dict):
                 source = f"{one['source']}, " if one.get("source") else ""
                 when = f"{_text(one.get('was'))} before epoch {start.get('epoch')}"
-                found[str(name)] = Setting(f"{_text(one.get('now'))} ({source}{when})", False)
+                found[str(name)] = RecordedSetting(f"{_text(one.get('now'))} ({source}{when})", False)
     return found
 
 

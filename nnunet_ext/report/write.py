@@ -1,4 +1,4 @@
-"""A page as one HTML file with everything in it, and as Markdown with PNG files."""
+"""Writes a page as one self-contained HTML file, and as Markdown with PNG files."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import printable
 from nnunet_ext.files.outputs import check_file, contains, make_folder
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.report.blocks import Page, Picture
+from nnunet_ext.report.blocks import Page, PictureBlock
 
 HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
-CSS_DOTS_AN_INCH = 110  # how large a picture is shown at most, so that its text has the page's size
+CSS_DOTS_AN_INCH = 110  # the largest scale of a picture, at which its text has the size of the page's
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 
 
 @dataclass(frozen=True)
-class Written:
-    """The files of a page."""
+class ReportFiles:
+    """The two files of a written page."""
 
     html: Path
     markdown: Path
 
 
 def check_page_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to write a page where another's lies.
+    """Check that a page may be written to a folder; the folder is made where it is missing.
 
     Raises:
-        UsageError: nothing can be written there, or a file of the page's names is none of ours.
+        UsageError: the folder cannot be written, or holds files of these names that no report wrote.
     """
     make_folder(folder)
     check_file(
@@ -44,12 +44,12 @@ def check_page_folder(folder: Path, *, overwrite: bool) -> None:
     others = [name for name in (MARKDOWN, PICTURES) if (folder / name).exists()]
     if others and not overwrite and not (folder / HTML).exists():
         raise UsageError(
-            f"{folder} holds {' and '.join(others)} of no report of nnunet_ext. Choose another folder "
-            "with -o, or replace them with --overwrite."
+            f"{folder} holds {' and '.join(others)}, which no report of nnunet_ext wrote. Choose another "
+            "folder with -o, or replace them with --overwrite."
         )
 
 
-def write_page(page: Page, folder: Path) -> Written:
+def write_page(page: Page, folder: Path) -> ReportFiles:
     """Write `report.html`, `report.md` and its `pictures`, each whole or not at all.
 
     The HTML needs no other file and no network.
@@ -58,7 +58,7 @@ def write_page(page: Page, folder: Path) -> Written:
     for name, png in pictures.items():
         with written_whole(folder / PICTURES / f"{name}.png") as part:
             part.write_bytes(png)
-    written = Written(folder / HTML, folder / MARKDOWN)
+    written = ReportFiles(folder / HTML, folder / MARKDOWN)
     for template, target in (("page.html.j2", written.html), ("page.md.j2", written.markdown)):
         text = _environment(template).get_template(template).render(page=page, pictures=PICTURES)
         with written_whole(target) as part:
@@ -66,8 +66,8 @@ def write_page(page: Page, folder: Path) -> Written:
     return written
 
 
-def _pictures(page: Page) -> list[Picture]:
-    return [block for section in page.sections for block in section.blocks if isinstance(block, Picture)]
+def _pictures(page: Page) -> list[PictureBlock]:
+    return [block for section in page.sections for block in section.blocks if isinstance(block, PictureBlock)]
 
 
 def _environment(template: str) -> Environment:
@@ -89,16 +89,16 @@ def _environment(template: str) -> Environment:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as an address that holds it."""
+    """A `data:` address that contains the whole PNG."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _shown_width(png: bytes) -> int:
-    """Width to show a PNG with, in CSS's pixels, from its header."""
+    """Width at which to show a PNG, in CSS pixels, from its header."""
     width: int = struct.unpack(">I", png[16:20])[0]
     return round(width * CSS_DOTS_AN_INCH / DPI)
 
 
 def as_markdown(text: str) -> str:
-    """A text in which Markdown sees no marks; a line for each of its lines would break tables."""
+    """A text on one line, as tables need it, with all marks of Markdown escaped."""
     return MARKDOWN_MARKS.sub(r"\\\1", printable(" ".join(with_signs(text).split())))

@@ -14,7 +14,7 @@ from reported import DATASET, SHAPE, TRAINERS, labels, write_project
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.images.geometry import Geometry
-from nnunet_ext.report.build import PARTS
+from nnunet_ext.report.run import SECTIONS
 
 PLAN = """
 members: {one: [members/one], two: [members/two]}
@@ -81,8 +81,8 @@ def html(report):
 
 
 def test_every_section_is_there_and_linked(html):
-    assert [one["id"] for one in html.of("section")] == list(PARTS)
-    assert [one["href"] for one in html.of("a")] == [f"#{key}" for key in PARTS]
+    assert [one["id"] for one in html.of("section")] == list(SECTIONS)
+    assert [one["href"] for one in html.of("a")] == [f"#{key}" for key in SECTIONS]
     assert "could not be made" not in html.text
 
 
@@ -126,7 +126,7 @@ def test_the_page_tells_what_is_known(html):
 
 def test_the_markdown_says_the_same_with_files(report):
     text = (report / "report.md").read_text(encoding="utf-8")
-    assert all(f"## {part.title}" in text for part in PARTS.values())
+    assert all(f"## {part.title}" in text for part in SECTIONS.values())
     names = {path.name for path in (report / "pictures").iterdir()}
     assert names == {"cases.png", "curves_0.png", "curves_1.png", "overlays.png", "weights.png"}
     assert all(f"(pictures/{name})" in text for name in names)

@@ -13,10 +13,9 @@ from nnunet_ext.errors import DamagedFile
 from nnunet_ext.images.image import read_segmentation
 from nnunet_ext.metrics.overlap import foreground_names
 from nnunet_ext.nnunet.dataset_json import read_dataset
-from nnunet_ext.report.blocks import Grid, Items, Missing, Picture
+from nnunet_ext.report.blocks import ListBlock, MissingBlock, PictureBlock, TableBlock
 from nnunet_ext.report.ensemble import ensemble_blocks
-from nnunet_ext.report.material import Material
-from nnunet_ext.report.shown_plan import shown_plan
+from nnunet_ext.report.material import Material, ShownPlan, find_folders, read_shown_plan
 from nnunet_ext.tuning.read_report import read_tuning
 from nnunet_ext.tuning.report import label_summaries, verdict, write_tuning
 from nnunet_ext.tuning.run import run_tuning
@@ -50,6 +49,10 @@ def dataset(tuned):
     return read_dataset(tuned[0] / "dataset.json")
 
 
+def material(plan: ShownPlan) -> Material:
+    return Material(folders=find_folders("D", {}), runs=(), plan=plan)
+
+
 def test_what_is_read_is_what_the_tuning_found(tuned):
     root, found = tuned
     report = read_tuning(root / "plan_tuning_report.json")
@@ -67,16 +70,16 @@ def test_what_is_read_is_what_the_tuning_found(tuned):
 
 
 def test_a_plan_is_shown_with_the_tuning_beside_it_and_without(tuned, copied):
-    both = shown_plan(copied / "plan.yaml", dataset(tuned))
+    both = read_shown_plan(copied / "plan.yaml", dataset(tuned))
     assert both.tuning is not None and both.weights is not None
     assert (both.faults, both.note) == ((), "")
     (copied / "plan_tuning_report.json").unlink()
-    alone = shown_plan(copied / "plan.yaml", dataset(tuned))
+    alone = read_shown_plan(copied / "plan.yaml", dataset(tuned))
     assert alone == type(alone)(both.weights)
 
 
 def test_a_report_alone_shows_the_weights_that_it_recommends(copied):
-    shown = shown_plan(copied / "plan_tuning_report.json", None)
+    shown = read_shown_plan(copied / "plan_tuning_report.json", None)
     assert shown.tuning is not None and shown.weights == shown.tuning.weights
     assert shown.faults == ()
 
@@ -85,7 +88,7 @@ def test_a_plan_that_its_tuning_does_not_recommend_is_said(tuned, copied):
     text = (copied / "plan.yaml").read_text(encoding="utf-8")
     (copied / "mine.yaml").write_text(text.partition("weights:")[0], encoding="utf-8")
     (copied / "plan_tuning_report.json").rename(copied / "tuning_report.json")  # as earlier versions wrote it
-    shown = shown_plan(copied / "mine.yaml", dataset(tuned))
+    shown = read_shown_plan(copied / "mine.yaml", dataset(tuned))
     assert shown.note.startswith("mine.yaml is not what the tuning_report.json beside it recommends")
     assert "written with plan.yaml" in shown.note and shown.faults == ()
 
@@ -125,19 +128,19 @@ def _with_each_value_replaced(content, value):
 )
 def test_a_damaged_or_foreign_report_costs_only_itself(tuned, copied, text, said):
     (copied / "plan_tuning_report.json").write_text(text, encoding="utf-8")
-    shown = shown_plan(copied / "plan.yaml", dataset(tuned))
+    shown = read_shown_plan(copied / "plan.yaml", dataset(tuned))
     assert shown.weights is not None and shown.tuning is None
     (fault,) = shown.faults
     assert said in fault
-    blocks = ensemble_blocks(Material("D", (), weights=shown.weights, about_plan=shown.faults))
-    assert blocks[0] == Missing(fault) and isinstance(blocks[1], Picture)
+    blocks = ensemble_blocks(material(shown))
+    assert blocks[0] == MissingBlock(fault) and isinstance(blocks[1], PictureBlock)
 
 
 def test_the_page_marks_the_recommended_candidate_and_tells_what_to_beware_of(tuned):
     root, found = tuned
     report = read_tuning(root / "plan_tuning_report.json")
-    blocks = ensemble_blocks(Material("D", (), weights=report.weights, tuning=report))
-    scores, labels = (block.table for block in blocks if isinstance(block, Grid))
+    blocks = ensemble_blocks(material(ShownPlan(report.weights, report)))
+    scores, labels = (block.table for block in blocks if isinstance(block, TableBlock))
     row = found.rows[found.recommended]
     marked = [cells for cells in scores.rows if cells[-1] == "recommended"]
     fitted = found.objective.score(row.fitted)
@@ -146,10 +149,10 @@ def test_the_page_marks_the_recommended_candidate_and_tells_what_to_beware_of(tu
     assert labels.header[3] == "right ventricle (in 4 of 5)"
     alarms = next(cells[3] for cells in labels.rows if cells[0] == "2d")
     assert alarms.endswith(" (+1 false alarm)")
-    said = next(block.items for block in blocks if isinstance(block, Items))
+    said = next(block.items for block in blocks if isinstance(block, ListBlock))
     assert any("right_ventricle: 4 of 5 cases hold it, fewer than the 5" in text for text in said)
     assert said[0].startswith(f"recommended: {row.name}, held-out score ")
-    assert [block.name for block in blocks if isinstance(block, Picture)] == ["weights", "candidates"]
+    assert [block.name for block in blocks if isinstance(block, PictureBlock)] == ["weights", "candidates"]
 
 
 def test_the_whole_page_holds_the_tuning(tuned, tmp_path, capsys):

@@ -1,25 +1,26 @@
-"""What a page says of a data set and its splits."""
+"""The report's section on the data set and its splits."""
 
 import json
 
+from nnunet_ext.nnunet.folders import DatasetFolders
 from nnunet_ext.nnunet.subjects import Subjects
-from nnunet_ext.report.blocks import Items, Text
+from nnunet_ext.report.blocks import ListBlock, TextBlock
 from nnunet_ext.report.dataset import dataset_blocks
-from nnunet_ext.report.material import DatasetFolders, Material
+from nnunet_ext.report.material import Material
 
 
 def blocks(tmp_path, subjects):
     splits = [{"train": ["p1_a", "p2_a"], "val": ["p1_b"]}, {"train": ["p1_a"], "val": ["p2_a"]}, {"odd": 1}]
     (tmp_path / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
-    folders = DatasetFolders(preprocessed=tmp_path)
-    return dataset_blocks(Material("Dataset001_A", (), folders=folders, subjects=subjects))
+    folders = DatasetFolders("Dataset001_A", None, tmp_path, None)
+    return dataset_blocks(Material(folders=folders, runs=(), subjects=subjects))
 
 
 def test_a_subject_on_both_sides_of_a_fold_is_named(tmp_path):
-    (items,) = [one for one in blocks(tmp_path, Subjects(pattern="p.")) if isinstance(one, Items)]
+    (items,) = [one for one in blocks(tmp_path, Subjects(pattern="p.")) if isinstance(one, ListBlock)]
     assert items.items == ("Fold 0 trains and validates scans of p1: its scores will be too good.",)
 
 
 def test_that_no_subjects_are_known_is_said_with_what_to_do(tmp_path):
-    texts = [one.text for one in blocks(tmp_path, None) if isinstance(one, Text)]
+    texts = [one.text for one in blocks(tmp_path, None) if isinstance(one, TextBlock)]
     assert any("nnunet_ext splits --audit --subject_pattern" in text for text in texts)

@@ -5,15 +5,16 @@ from scipy.stats import wilcoxon
 from nnunet_ext.metrics.compare import compare_scores
 from nnunet_ext.metrics.dice import Overlap
 from nnunet_ext.nnunet.subjects import Origin, Subjects
+from nnunet_ext.report.model_dice import ModelDice
 from nnunet_ext.report.model_pairs import MEAN, compare
-from nnunet_ext.report.scores import Scores
 
 
-def scores(name: str, common: list[int]) -> Scores:
+def scores(name: str, common: list[int]) -> ModelDice:
     """A model with cases of so many common voxels in hundred, in both labels; None is a case it lacks."""
     cases = {f"case_{i}": n for i, n in enumerate(common) if n is not None}
-    return Scores(
-        name, {case: {"x": Overlap(100, 100, n), "y": Overlap(100, 100, n)} for case, n in cases.items()}
+    return ModelDice(
+        name=name,
+        cases={case: {"x": Overlap(100, 100, n), "y": Overlap(100, 100, n)} for case, n in cases.items()},
     )
 
 
@@ -78,10 +79,12 @@ def test_equal_models_and_models_without_common_cases_have_no_p():
 def test_the_mean_of_labels_is_that_of_a_comparison_of_evaluations():
     """Liver in ten cases and a tumour in two of them: each label counts alike, not each case."""
 
-    def with_tumour(name: str, common: int) -> Scores:
+    def with_tumour(name: str, common: int) -> ModelDice:
         liver, none = Overlap(100, 100, 80), Overlap(0, 0, 0)
         tumours = [Overlap(100, 100, common)] * 2 + [none] * 8
-        return Scores(name, {f"case_{i}": {"liver": liver, "tumour": one} for i, one in enumerate(tumours)})
+        return ModelDice(
+            name=name, cases={f"case_{i}": {"liver": liver, "tumour": one} for i, one in enumerate(tumours)}
+        )
 
     base, other = with_tumour("base", 20), with_tumour("other", 60)
     mean = compare([other], base, ["liver", "tumour"])[-1]

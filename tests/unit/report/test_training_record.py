@@ -1,8 +1,8 @@
-"""What a page says of how a fold was trained."""
+"""The records of trainings that a report reads."""
 
 import json
 
-from nnunet_ext.report.training_record import leaked_subjects, settings, used
+from nnunet_ext.report.training_record import leaked_subjects, recorded_settings, used_in_training
 
 
 def test_settings_and_command_are_those_of_the_last_start(tmp_path):
@@ -24,10 +24,10 @@ def test_settings_and_command_are_those_of_the_last_start(tmp_path):
         ],
     }
     (tmp_path / "training_config.json").write_text(json.dumps(content), encoding="utf-8")
-    found = settings(tmp_path)
+    found = recorded_settings(tmp_path)
     assert (found["patience"].text, found["patience"].is_default) == ("9 (7 before epoch 6)", False)
     assert found["n_epochs"].is_default
-    assert used(tmp_path, "2d")["command"] == "fourth"
+    assert used_in_training(tmp_path, "2d")["command"] == "fourth"
 
 
 def test_subjects_on_both_sides_of_a_training_are_those_that_it_recorded(tmp_path):

@@ -4,7 +4,16 @@ import struct
 import pytest
 
 from nnunet_ext.display.tables import Table
-from nnunet_ext.report.blocks import Grid, Heading, Items, Missing, Page, Picture, Section, Text
+from nnunet_ext.report.blocks import (
+    HeadingBlock,
+    ListBlock,
+    MissingBlock,
+    Page,
+    PictureBlock,
+    Section,
+    TableBlock,
+    TextBlock,
+)
 from nnunet_ext.report.write import as_markdown, write_page
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 1500, 10) + b"rest"
@@ -19,13 +28,13 @@ def written(tmp_path):
         "What is <known>",
     )
     blocks = (
-        Text(EVIL),
-        Heading("2d"),
-        Items(("one|two",)),
-        Missing("none yet"),
-        Grid(table),
-        Picture("one", "a picture", PNG, PNG + b"dark"),
-        Picture("other", "another", PNG),
+        TextBlock(EVIL),
+        HeadingBlock("2d"),
+        ListBlock(("one|two",)),
+        MissingBlock("none yet"),
+        TableBlock(table),
+        PictureBlock("one", "a picture", PNG, PNG + b"dark"),
+        PictureBlock("other", "another", PNG),
     )
     return write_page(Page("Dataset_A", "today", (Section("all", "All", blocks),)), tmp_path / "out")
 

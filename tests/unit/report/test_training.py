@@ -11,7 +11,7 @@ from nnunet_ext.monitoring.states import Standing
 from nnunet_ext.nnunet.history import History
 from nnunet_ext.nnunet.model_folder import FoldFolder
 from nnunet_ext.nnunet.training_log import parse_log
-from nnunet_ext.report.remarks import remarks, summary
+from nnunet_ext.report.training import remarks_by_kind, training_remarks
 
 N = 40
 FALLING = [1.0 - 0.02 * i for i in range(N)]
@@ -23,12 +23,12 @@ def a_run(some, state="finished", reason="", fold="0") -> Run:
 
 
 def kinds(run: Run) -> list[str]:
-    return [one.kind for one in remarks(run)]
+    return [one.kind for one in training_remarks(run)]
 
 
 def test_a_validation_loss_that_rises_while_the_training_loss_falls_is_overfitting():
     rising = [1.0 - 0.04 * min(i, 20) + 0.02 * max(0, i - 20) for i in range(N)]
-    found = remarks(a_run(falling(FALLING, rising)))
+    found = training_remarks(a_run(falling(FALLING, rising)))
     assert [one.kind for one in found] == ["overfits"]
     assert "0.2" in found[0].sentence and found[0].sentence.startswith("Fold 0 overfits: from about epoch 2")
 
@@ -61,7 +61,7 @@ def test_a_forgotten_label_is_named_with_its_numbers():
     some = [
         replace(one, dice=(0.8 if i < 10 else 0.1, 0.9)) for i, one in enumerate(falling(FALLING, FALLING))
     ]
-    found = remarks(a_run(some))
+    found = training_remarks(a_run(some))
     assert found[0].kind == "forgot x"
     assert found[0].detail == "forgot x: its Dice was 0.800 at epoch 9 and 0.100 at epoch 39."
 
@@ -74,13 +74,13 @@ def test_a_dice_that_rose_to_the_end_is_told_of_finished_runs_only():
 
 def test_runs_that_broke_off_are_told_with_the_reason():
     assert (
-        remarks(a_run([], "died", "after epoch 3: no memory"))[0].sentence
+        training_remarks(a_run([], "died", "after epoch 3: no memory"))[0].sentence
         == "Fold 0 died: after epoch 3: no memory."
     )
     assert kinds(a_run([], "validation missing")) == ["has no validation"]
 
 
 def test_folds_of_one_kind_are_told_together():
-    found = [one for fold in ("0", "3") for one in remarks(a_run(epochs(12), fold=fold))]
-    found += remarks(a_run([], "died", fold="4"))
-    assert summary(found) == ["still rose at the end in folds 0, 3", "died in fold 4"]
+    found = [one for fold in ("0", "3") for one in training_remarks(a_run(epochs(12), fold=fold))]
+    found += training_remarks(a_run([], "died", fold="4"))
+    assert remarks_by_kind(found) == ["still rose at the end in folds 0, 3", "died in fold 4"]
