@@ -10,9 +10,10 @@ from typing import Any
 
 from nnunet_ext.check.facts import FileJob, Role
 from nnunet_ext.files.documents import read_json
+from nnunet_ext.nnunet.folders import REFERENCE_COPIES
 from nnunet_ext.nnunet.raw import QUARANTINE, find_junk
+from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits_if_whole
 
-SEGMENTATIONS = "gt_segmentations"
 ENDINGS = ("_seg.b2nd", ".b2nd", "_seg.npy", ".npy", ".npz", ".pkl")
 NEEDED = {"b2nd": (".b2nd", "_seg.b2nd", ".pkl"), "npz": (".npz", ".pkl")}
 
@@ -67,7 +68,7 @@ class PreprocessedDataset:
     segmentations: Mapping[str, Path] | None
     json_files: tuple[Path, ...]
     junk: tuple[Path, ...]
-    splits: tuple[Mapping[str, list[str]], ...]
+    splits: tuple[Split, ...]
     description: Mapping[str, Any]
 
 
@@ -92,7 +93,7 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
                 absent.append(f"{name} of {plans.name}")
             elif place not in configurations:
                 configurations[place] = _survey(place, plans, name, set(junk))
-    copies = folder / SEGMENTATIONS
+    copies = folder / REFERENCE_COPIES
     segmentations = (
         {
             p.name.removesuffix(file_ending): p
@@ -102,7 +103,7 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
         if copies.is_dir()
         else None
     )
-    splits = _read_splits(folder / "splits_final.json")
+    splits = tuple(read_splits_if_whole(folder / SPLITS))
     description = _load(folder / "dataset.json")
     return PreprocessedDataset(
         folder,
@@ -152,7 +153,7 @@ def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _is_for_cases(place: Path, folder: Path) -> bool:
     """Whether a place lies below the folder, as far as its name tells, and none of its known folders does."""
     base, named = (Path(os.path.normpath(path)) for path in (folder, place))
-    return base in named.parents and named.relative_to(base).parts[0] not in (SEGMENTATIONS, QUARANTINE)
+    return base in named.parents and named.relative_to(base).parts[0] not in (REFERENCE_COPIES, QUARANTINE)
 
 
 def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> Preprocessed:
@@ -175,15 +176,6 @@ def _listed(folder: Path) -> list[Path]:
 
 def _any_npz(files: list[Path]) -> bool:
     return any(p.suffix == ".npz" for p in files)
-
-
-def _read_splits(path: Path) -> tuple[Mapping[str, list[str]], ...]:
-    splits = _load(path)
-    is_list = isinstance(splits, list) and all(
-        isinstance(s, dict) and isinstance(s.get("train"), list) and isinstance(s.get("val"), list)
-        for s in splits
-    )
-    return tuple(splits) if is_list else ()
 
 
 def _load(path: Path) -> Any:

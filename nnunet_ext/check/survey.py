@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.check.facts import FileJob, Role
-from nnunet_ext.check.preprocessed import SEGMENTATIONS, PreprocessedDataset, jobs_of, survey_preprocessed
+from nnunet_ext.check.preprocessed import PreprocessedDataset, jobs_of, survey_preprocessed
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.nnunet.folders import DatasetFolders
+from nnunet_ext.nnunet.folders import REFERENCE_COPIES, DatasetFolders
+from nnunet_ext.nnunet.model_folder import FINAL_CHECKPOINT, FOLD_PREFIX, parse_fold
 from nnunet_ext.nnunet.raw import QUARANTINE, RawDataset, find_junk, survey_raw
 
 
@@ -36,7 +36,7 @@ class Survey:
             yield from configuration.cases.get(case_id, {}).values()
         if case_id in (self.preprocessed.segmentations or {}):
             name = (self.preprocessed.segmentations or {})[case_id].name
-            yield self.preprocessed.folder / SEGMENTATIONS / name
+            yield self.preprocessed.folder / REFERENCE_COPIES / name
 
     def _jobs(self) -> Iterator[FileJob]:
         for case in self.raw.cases if self.raw else ():
@@ -78,7 +78,6 @@ def _survey(folders: DatasetFolders) -> Survey:
     return Survey(folders, raw, preprocessed, results)
 
 
-FOLD = re.compile(r"fold_(\d+|all)")
 ROLES: dict[str, Role] = {
     ".pth": "checkpoint",
     ".npz": "array",
@@ -119,15 +118,11 @@ def survey_results(folder: Path, file_ending: str) -> Results:
     for base, folders, names in os.walk(folder, onerror=errors.append):
         here = Path(base)
         folders[:] = sorted(n for n in folders if n != QUARANTINE and here / n not in junk)
-        odd += [here / name for name in folders if name.startswith("fold_") and not FOLD.fullmatch(name)]
+        odd += [here / name for name in folders if name.startswith(FOLD_PREFIX) and not parse_fold(name)]
         folders[:] = [name for name in folders if here / name not in odd]
         paths = [here / name for name in sorted(names) if here / name not in junk and name not in OWN_PICKLES]
         jobs += [FileJob(path, role) for path in paths if (role := _role(path, file_ending))]
-        if (
-            FOLD.fullmatch(here.name)
-            and not (here / "checkpoint_final.pth").exists()
-            and list(here.glob("*.pth"))
-        ):
+        if parse_fold(here.name) and not (here / FINAL_CHECKPOINT).exists() and list(here.glob("*.pth")):
             unfinished.append(here)
     unlisted = tuple((Path(str(error.filename)), str(error.strerror)) for error in errors)
     return Results(folder, tuple(jobs), tuple(odd), tuple(unfinished), junk, unlisted)

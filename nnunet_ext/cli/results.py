@@ -82,11 +82,11 @@ def folder_of(args: argparse.Namespace) -> Path:
     Raises:
         UsageError: there is none.
     """
-    from nnunet_ext.nnunet.folders import results_folder
+    from nnunet_ext.nnunet.folders import RESULTS_VARIABLE, results_folder
 
     if args.i is None:
         return results_folder(args.d)
-    return args.i if args.d is None else results_folder(args.d, {"nnUNet_results": str(args.i)})
+    return args.i if args.d is None else results_folder(args.d, {RESULTS_VARIABLE: str(args.i)})
 
 
 def run(args: argparse.Namespace) -> int:

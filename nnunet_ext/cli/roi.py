@@ -124,7 +124,8 @@ def _source(args: argparse.Namespace) -> Path:
 
 def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
     from nnunet_ext.nnunet.dataset_json import read_dataset
-    from nnunet_ext.roi.coarse import find_coarse, model_folder
+    from nnunet_ext.nnunet.model_folder import ModelName, find_model_folder
+    from nnunet_ext.roi.coarse import find_coarse
 
     if sum(map(bool, (args.coarse, args.c, args.whole))) > 1:
         raise UsageError("--coarse, -c and --whole exclude each other: name one, or none for the references.")
@@ -134,7 +135,7 @@ def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
         )
     if not args.coarse and not args.c:
         return None
-    place = args.coarse or model_folder(args.d, args.tr, args.p, args.c)
+    place = args.coarse or find_model_folder(args.d, ModelName(args.tr, args.p, args.c))
     return find_coarse(place, read_dataset(source / "dataset.json"), args.f or ())
 
 

@@ -101,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
 def _usual_place(folders: DatasetFolders) -> Path:
     import os
 
-    from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+    from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE
     from nnunet_ext.nnunet.splits import SPLITS
 
     if folders.preprocessed:
         return folders.preprocessed / SPLITS
-    base = os.environ.get(FOLDER_VARIABLES[1])
+    base = os.environ.get(PREPROCESSED_VARIABLE)
     if not base:
         raise UsageError(
             "nnUNet_preprocessed is not set, where nnU-Net reads splits. Set it, or name a file with -s."

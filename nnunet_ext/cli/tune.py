@@ -143,14 +143,14 @@ def tables(tuning: Tuning) -> list[Table]:
 
 
 def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
-    from nnunet_ext.nnunet.folders import dataset_folder
+    from nnunet_ext.nnunet.folders import find_dataset
 
     if args.d and Path(args.d).is_file():
         return Path(args.d)
     places = [path for paths in folders.values() for path in paths]
     if args.d:
-        roots = [dataset_folder(variable, args.d) for variable in ("nnUNet_preprocessed", "nnUNet_raw")]
-        places = [root for root in roots if root] + places
+        found = find_dataset(args.d)
+        places = [folder for folder in (found.preprocessed, found.raw) if folder] + places
     for place in places:
         if (place / "dataset.json").is_file():
             return place / "dataset.json"

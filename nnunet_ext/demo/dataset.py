@@ -11,6 +11,8 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import write_image, write_segmentation
+from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+from nnunet_ext.nnunet.model_folder import ModelName, fold_name
 
 DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"
@@ -98,7 +100,7 @@ class DemoFolder:
     @property
     def nnunet(self) -> dict[str, Path]:
         """nnU-Net's three folders, by the variable that names each."""
-        return {f"nnUNet_{name}": self.root / name for name in ("raw", "preprocessed", "results")}
+        return {variable: self.root / variable.removeprefix("nnUNet_") for variable in FOLDER_VARIABLES}
 
     @property
     def dataset(self) -> Path:
@@ -112,11 +114,12 @@ class DemoFolder:
 
     def fold(self, configuration: str, fold: int) -> Path:
         """One training: its checkpoints and validation."""
-        return self.root / "results" / DATASET / f"{TRAINER}__{PLANS}__{configuration}" / f"fold_{fold}"
+        model = str(ModelName(TRAINER, PLANS, configuration))
+        return self.root / "results" / DATASET / model / fold_name(fold)
 
     def prediction(self, configuration: str, fold: int) -> Path:
         """One fold's probabilities of the test cases."""
-        return self.root / "predictions" / configuration / f"fold_{fold}"
+        return self.root / "predictions" / configuration / fold_name(fold)
 
     def plan(self, name: str) -> Path:
         """The plan of an ensemble; beside `predictions`, as its folders are relative to it."""

@@ -21,11 +21,20 @@ from nnunet_ext.monitoring.processes import Life, Processes, find_processes
 from nnunet_ext.monitoring.states import Signs, Standing, State, judge
 from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
 from nnunet_ext.nnunet.history import Epoch, History
-from nnunet_ext.nnunet.model_folder import LOG, FoldFolder, find_captures, find_folds, find_logs
+from nnunet_ext.nnunet.model_folder import (
+    BEST_CHECKPOINT,
+    FINAL_CHECKPOINT,
+    LATEST_CHECKPOINT,
+    FoldFolder,
+    find_captures,
+    find_folds,
+    find_logs,
+    log_began,
+)
 from nnunet_ext.nnunet.training_log import Log, LogParser, parse_log
 from nnunet_ext.trainers.record.process import PROCESS, RecordedProcess, read_process
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+CHECKPOINTS = (FINAL_CHECKPOINT, LATEST_CHECKPOINT, BEST_CHECKPOINT)
 RECENT_EPOCHS = 5
 DEFAULT_EPOCHS = 1000
 T = TypeVar("T")
@@ -287,14 +296,7 @@ class _Files:
     @cached_property
     def began(self) -> float | None:
         """When the newest log was begun, by its name, in seconds since 1970."""
-        match = LOG.fullmatch(self.logs[-1].name) if self.logs else None
-        if match is None:
-            return None
-        year, month, day, hour, minute, second = map(int, match.groups())
-        try:
-            return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
-        except (OverflowError, ValueError):
-            return None
+        return log_began(self.logs[-1]) if self.logs else None
 
     def is_of_newest(self, path: Path) -> bool:
         """Whether a file was written after the newest log was begun."""

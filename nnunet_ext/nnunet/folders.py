@@ -11,46 +11,125 @@ from pathlib import Path
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.names import is_junk
 
-FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+RAW_VARIABLE = "nnUNet_raw"
+PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
+RESULTS_VARIABLE = "nnUNet_results"
+FOLDER_VARIABLES = (RAW_VARIABLE, PREPROCESSED_VARIABLE, RESULTS_VARIABLE)
+
 TRAINER_VARIABLE = "nnUNet_extTrainer"
 
+DATASET_NAME = re.compile(r"Dataset(\d{3,})_(.+)")
 
-def dataset_folder(variable: str, dataset: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """A data set's folder below the one that a variable names; None where there is none.
+REFERENCE_COPIES = "gt_segmentations"  # nnU-Net's copies of the reference labels, in the preprocessed folder
+
+
+@dataclass(frozen=True)
+class DatasetFolders:
+    """The folders of one data set; a folder that does not exist is None.
+
+    Attributes:
+        name: `Dataset004_Hippocampus`.
+        raw: folder of its images and labels.
+        preprocessed: folder of its plans and preprocessed cases.
+        results: folder of its trained models.
+    """
+
+    name: str
+    raw: Path | None = None
+    preprocessed: Path | None = None
+    results: Path | None = None
+
+    @property
+    def references(self) -> Path | None:
+        """Folder of the reference segmentations: nnU-Net's copies, or else the raw labels."""
+        copies = self.preprocessed / REFERENCE_COPIES if self.preprocessed else None
+        labels = self.raw / "labelsTr" if self.raw else None
+        return next((folder for folder in (copies, labels) if folder and folder.is_dir()), None)
+
+
+def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ) -> DatasetFolders:
+    """Find a data set below nnU-Net's three folders by its number or name.
 
     Args:
-        variable: one of nnU-Net's three.
-        dataset: its number or name, as nnU-Net's `-d` takes them.
-        environment: where the variable stands.
+        dataset: `4`, `004` or `Dataset004_Hippocampus`, as nnU-Net's `-d` takes them.
+        environment: the variables that name nnU-Net's folders.
 
     Raises:
-        UsageError: several data sets there have that number.
+        UsageError: no folder holds the data set, or several data sets have that number.
     """
-    base = environment.get(variable)
-    if not base or not Path(base).is_dir():
-        return None
-    found = datasets_meant(dataset, _folder_names(Path(base)))
-    return Path(base) / found[0] if found else None
+    found = datasets_meant(dataset, dataset_names(environment))
+    if not found:
+        shown = ", ".join(f"{name}={environment.get(name) or 'not set'}" for name in FOLDER_VARIABLES)
+        raise UsageError(
+            f"-d {dataset}: no data set of that name or number in {shown}. Name one that is there."
+        )
+    return dataset_folders(found[0], environment)
+
+
+def dataset_folders(name: str, environment: Mapping[str, str] = os.environ) -> DatasetFolders:
+    """The existing folders of the data set of this exact name; all are None where there are none."""
+    bases = (environment.get(variable) for variable in FOLDER_VARIABLES)
+    folders = (Path(base) / name if base else None for base in bases)
+    return DatasetFolders(name, *(folder if folder and folder.is_dir() else None for folder in folders))
+
+
+def dataset_names(environment: Mapping[str, str] = os.environ) -> set[str]:
+    """Names of all folders below nnU-Net's three folders."""
+    bases = [Path(environment[name]) for name in FOLDER_VARIABLES if environment.get(name)]
+    return {entry.name for base in bases if base.is_dir() for entry in base.iterdir() if entry.is_dir()}
 
 
 def datasets_meant(dataset: str | int, names: Iterable[str]) -> list[str]:
-    """The names that a data set's number or name means: one, or none.
+    """The name among `names` that a data set's number or name means, in a list; empty where there is none.
 
     Raises:
-        UsageError: several have that number.
+        UsageError: several names have that number.
     """
-    asked = str(dataset)
-    prefix = f"Dataset{int(asked):03d}_" if asked.isdecimal() else None
-    found = sorted(
-        {name for name in names if name == asked or (prefix is not None and name.startswith(prefix))}
-    )
+    found = sorted({name for name in names if is_dataset(dataset, name)})
     if len(found) > 1:
-        raise UsageError(f"-d {asked}: {' and '.join(found)} share that number. Name one of them in full.")
+        raise UsageError(f"-d {dataset}: {' and '.join(found)} share that number. Name one of them in full.")
     return found
 
 
-def _folder_names(base: Path) -> list[str]:
-    return [entry.name for entry in base.iterdir() if entry.is_dir()] if base.is_dir() else []
+def is_dataset(asked: str | int, name: str) -> bool:
+    """Whether a data set's number or name means the data set of this name."""
+    text = str(asked)
+    return name == text or (text.isdecimal() and name.startswith(f"Dataset{int(text):03d}_"))
+
+
+def results_folder(dataset: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that `nnUNet_results` names, or the folder of one data set in it.
+
+    Args:
+        dataset: number or name of the data set; None for the folder of all.
+        environment: the variables that name nnU-Net's folders.
+
+    Raises:
+        UsageError: `nnUNet_results` is not set or names no folder, or the data set has no results in it.
+    """
+    named = environment.get(RESULTS_VARIABLE)
+    if not named:
+        raise UsageError(f"{RESULTS_VARIABLE} is not set. Set it, or name the folder with -i.")
+    root = Path(named)
+    if not root.is_dir():
+        raise UsageError(f"{RESULTS_VARIABLE} names {root}, which is no folder.")
+    if dataset is None:
+        return root
+    found = find_dataset(dataset, environment)
+    if found.results is None:
+        known = [folder.name for folder in subfolders(root) if DATASET_NAME.fullmatch(folder.name)]
+        raise UsageError(f"-d {dataset}: {root} has no {found.name}; it has {', '.join(known) or 'none'}.")
+    return found.results
+
+
+def subfolders(parent: Path) -> Iterator[Path]:
+    """Folders in `parent`, sorted and without junk; none where `parent` cannot be listed."""
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in entries if not is_junk(entry.name) and entry.is_dir()]
+    except OSError:
+        return
+    yield from (parent / name for name in sorted(names))
 
 
 def discovery_folder() -> Path:
@@ -64,7 +143,7 @@ def trainer_folders(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def with_discovery(environment: Mapping[str, str] = os.environ) -> str:
-    """Value for `nnUNet_extTrainer` that names our folder beside whatever it names already, and once."""
+    """Value for `nnUNet_extTrainer`: the folders it names already, and our discovery folder once."""
     folders = trainer_folders(environment)
     ours = str(discovery_folder())
     is_there = any(same_folder(folder, ours) for folder in folders)
@@ -72,92 +151,6 @@ def with_discovery(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def same_folder(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths name one folder, whatever links, closing slashes or Windows' upper case say."""
+    """Whether two paths name one folder, whatever links, closing slashes or upper case on Windows."""
     first, second = (os.path.normcase(os.path.realpath(path)) for path in (one, other))
     return first == second
-
-
-@dataclass(frozen=True)
-class DatasetFolders:
-    """Where the parts of one data set lie; a part that nobody made is None.
-
-    Attributes:
-        name: `Dataset004_Hippocampus`.
-        raw: its images and labels.
-        preprocessed: its plans and preprocessed cases.
-        results: its trainings.
-    """
-
-    name: str
-    raw: Path | None
-    preprocessed: Path | None
-    results: Path | None
-
-
-def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ) -> DatasetFolders:
-    """Find a data set below nnU-Net's three folders by its number or name.
-
-    Args:
-        dataset: `4` or `Dataset004_Hippocampus`.
-        environment: the variables that name the folders.
-
-    Raises:
-        UsageError: no folder holds it, or two data sets have that number.
-    """
-    bases = [Path(environment[name]) if environment.get(name) else None for name in FOLDER_VARIABLES]
-    found = datasets_meant(dataset, (name for base in bases if base for name in _folder_names(base)))
-    if not found:
-        shown = ", ".join(
-            f"{name}={base or 'not set'}" for name, base in zip(FOLDER_VARIABLES, bases, strict=True)
-        )
-        raise UsageError(
-            f"-d {dataset}: no data set of that name or number in {shown}. Name one that is there."
-        )
-    parts = (base / found[0] if base and (base / found[0]).is_dir() else None for base in bases)
-    return DatasetFolders(found[0], *parts)
-
-
-RESULTS_VARIABLE = "nnUNet_results"
-DATASET = re.compile(r"Dataset(\d{3,})_.+")
-
-
-def subfolders(parent: Path) -> Iterator[Path]:
-    """Folders in `parent`; none where it cannot be looked into."""
-    try:
-        with os.scandir(parent) as entries:
-            names = [entry.name for entry in entries if not is_junk(entry.name) and entry.is_dir()]
-    except OSError:
-        return
-    yield from (parent / name for name in sorted(names))
-
-
-def results_folder(dataset: str | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder that `nnUNet_results` names, or that of one data set in it.
-
-    Args:
-        dataset: its number or name as `4`, `004` or `Dataset004_Hippocampus`; None for all.
-        environment: the variables.
-
-    Raises:
-        UsageError: the variable is not set, names no folder, or the data set has none in it.
-    """
-    named = environment.get(RESULTS_VARIABLE)
-    if not named:
-        raise UsageError(f"{RESULTS_VARIABLE} is not set. Set it, or name the folder with -i.")
-    root = Path(named)
-    if not root.is_dir():
-        raise UsageError(f"{RESULTS_VARIABLE} names {root}, which is no folder.")
-    if dataset is None:
-        return root
-    known = [folder for folder in subfolders(root) if DATASET.fullmatch(folder.name)]
-    found = datasets_meant(dataset, (folder.name for folder in known))
-    if not found:
-        names = ", ".join(folder.name for folder in known) or "none"
-        raise UsageError(f"-d {dataset}: {root} has no such data set; it has {names}.")
-    return root / found[0]
-
-
-def is_dataset(asked: str, name: str) -> bool:
-    """Whether a number or name means the data set of this name."""
-    match = DATASET.fullmatch(name)
-    return asked == name or (match is not None and asked.isdecimal() and int(asked) == int(match[1]))

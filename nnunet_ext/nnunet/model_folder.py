@@ -4,17 +4,76 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from nnunet_ext.errors import DatasetError, UsageError, joined_faults
+from nnunet_ext.errors import UsageError, joined_faults
 from nnunet_ext.files.names import is_junk
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
-from nnunet_ext.nnunet.folders import DATASET, subfolders
+from nnunet_ext.nnunet.folders import DATASET_NAME, results_folder, subfolders
+from nnunet_ext.nnunet.plans import read_plans_content
 
 FoldMean = Literal["probabilities", "logits"]
+
+SEPARATOR = "__"  # between trainer, plans and configuration in the name of a model's folder
+FOLD_PREFIX = "fold_"
+
+PLANS_FILE = "plans.json"
+DATASET_FILE = "dataset.json"
+FINAL_CHECKPOINT = "checkpoint_final.pth"
+LATEST_CHECKPOINT = "checkpoint_latest.pth"
+BEST_CHECKPOINT = "checkpoint_best.pth"
+
+_NAME_PART = re.compile(r"[\w.+-]+")
+_FOLD = re.compile(rf"{FOLD_PREFIX}(\d+|all)")
+_LOG = re.compile(r"training_log_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)\.txt")
+_CAPTURE_ENDINGS = frozenset({".log", ".out", ".err", ".txt"})
+
+
+class ModelName(NamedTuple):
+    """The three parts of the name of a model's folder; `str` joins them."""
+
+    trainer: str
+    plans: str
+    configuration: str
+
+    def __str__(self) -> str:
+        return SEPARATOR.join(self)
+
+    def train_command(self, dataset: str, fold: str) -> str:
+        """nnU-Net's command that trains a fold of this model."""
+        return f"nnUNetv2_train {dataset} {self.configuration} {fold} -tr {self.trainer} -p {self.plans}"
+
+
+def parse_model_name(name: str) -> ModelName | None:
+    """The parts of `TRAINER__PLANS__CONFIGURATION`; None of any other name, junk and copies included."""
+    parts = name.split(SEPARATOR)
+    is_model = len(parts) == 3 and all(map(_NAME_PART.fullmatch, parts)) and not name.startswith((".", "_"))
+    return ModelName(*parts) if is_model else None
+
+
+def fold_name(fold: str | int) -> str:
+    """Name of a fold's folder: `fold_0` of 0."""
+    return f"{FOLD_PREFIX}{fold}"
+
+
+def parse_fold(name: str) -> str | None:
+    """The fold in the name of its folder: `0` of `fold_0`, `all` of `fold_all`; None of any other name."""
+    match = _FOLD.fullmatch(name)
+    return match[1] if match else None
+
+
+def find_fold_folders(model_folder: Path) -> dict[str, Path]:
+    """A model's fold folders by fold, sorted by number, `all` last; copies (`fold_2_old`) are left out."""
+    found = {fold: path for path in subfolders(model_folder) if (fold := parse_fold(path.name))}
+    return {fold: found[fold] for fold in sorted(found, key=_fold_order)}
+
+
+def _fold_order(fold: str) -> tuple[int, str]:
+    return (int(fold) if fold.isdecimal() else 1 << 30, fold)
 
 
 @dataclass(frozen=True)
@@ -39,7 +98,7 @@ class TrainedModel:
     trainer: str = "nnUNetTrainer"
     plans: str = "nnUNetPlans"
     folds: tuple[str, ...] = ("0", "1", "2", "3", "4")
-    checkpoint: str = "checkpoint_final.pth"
+    checkpoint: str = FINAL_CHECKPOINT
     fold_mean: FoldMean = "probabilities"
     mirroring: bool = True
     step_size: float = 0.5
@@ -60,7 +119,7 @@ class ModelFiles:
     @property
     def checkpoints(self) -> tuple[Path, ...]:
         """One file a fold."""
-        return tuple(self.folder / f"fold_{fold}" / self.model.checkpoint for fold in self.model.folds)
+        return tuple(self.folder / fold_name(fold) / self.model.checkpoint for fold in self.model.folds)
 
     def dataset(self) -> Dataset:
         """Labels and file ending it was trained with.
@@ -68,7 +127,7 @@ class ModelFiles:
         Raises:
             DatasetError: its dataset.json is damaged.
         """
-        return read_dataset(self.folder / "dataset.json")
+        return read_dataset(self.folder / DATASET_FILE)
 
     def plans(self) -> dict[str, Any]:
         """Content of its plans.json.
@@ -76,7 +135,7 @@ class ModelFiles:
         Raises:
             DatasetError: it cannot be read as JSON.
         """
-        return read_plans_content(self.folder / "plans.json")
+        return read_plans_content(self.folder / PLANS_FILE)
 
     def previous_stage(self) -> str | None:
         """Name of the configuration whose segmentations a cascade begins with; None without a cascade."""
@@ -91,65 +150,41 @@ class ModelFiles:
         return None
 
 
-def read_plans_content(path: Path) -> dict[str, Any]:
-    """All that a plans file says, once its entries are known to be of nnU-Net's types.
-
-    Raises:
-        DatasetError: it is missing, damaged, or holds no plans.
-    """
-    from nnunet_ext.nnunet.forms import read_plans_json  # pydantic, only where a file is read
-
-    try:
-        return read_plans_json(path)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} holds no plans as nnU-Net needs them: {error}.") from error
-
-
 def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ) -> ModelFiles:
-    """The model's files below the folder that `nnUNet_results` names.
+    """Find a model's files below the folder that `nnUNet_results` names.
 
     Raises:
-        UsageError: the variable is not set, or a folder or file is not there; says all that are missing.
+        UsageError: the variable is not set, or a folder or file is not there; all missing files are named.
     """
-    results = environment.get("nnUNet_results", "").strip()
-    if not results and not Path(model.dataset).is_absolute():
-        raise UsageError("nnUNet_results is not set: it names the folder that holds the trained models.")
-    folder = _dataset_folder(Path(results).absolute(), model.dataset) / (
-        f"{model.trainer}__{model.plans}__{model.configuration}"
-    )
-    if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.iterdir() if path.name.count("__") == 2)
-        raise UsageError(
-            f"There is no model {folder}; {folder.parent.name} has {', '.join(there) or 'none'}."
-        )
+    name = ModelName(model.trainer, model.plans, model.configuration)
+    folder = find_model_folder(model.dataset, name, environment)
     files = ModelFiles(model, folder)
-    needed = [folder / "plans.json", folder / "dataset.json", *files.checkpoints]
+    needed = [folder / PLANS_FILE, folder / DATASET_FILE, *files.checkpoints]
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise UsageError(joined_faults("A trained model lacks files:", missing))
     return files
 
 
-def _dataset_folder(results: Path, dataset: str) -> Path:
-    if not dataset.isdecimal():
-        found = [results / dataset] if (results / dataset).is_dir() else []
-    else:
-        found = [path for path in sorted(results.glob(f"Dataset{int(dataset):03d}_*")) if path.is_dir()]
-    if len(found) != 1:
-        there = f"several data sets {dataset}: {', '.join(path.name for path in found)}"
-        raise UsageError(
-            f"{results} holds {there if found else f'no data set {dataset}'}. "
-            "Name the right folder, as in `d: Dataset001_Name`."
-        )
-    return found[0]
+def find_model_folder(dataset: str, name: ModelName, environment: Mapping[str, str] = os.environ) -> Path:
+    """Find the folder of a data set's model.
 
+    Args:
+        dataset: number or name of the data set, or the absolute path of the folder of its results.
+        name: of the model.
+        environment: the variables that name nnU-Net's folders.
 
-MODEL = re.compile(r"([^_.]\w*?)__(\w[\w.-]*?)__(\w[\w.-]*)")
-FOLD = re.compile(r"fold_(\d+|all)")
-LOG = re.compile(r"training_log_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)_(\d+)\.txt")
-CAPTURE_ENDINGS = frozenset({".log", ".out", ".err", ".txt"})
+    Raises:
+        UsageError: `nnUNet_results` is not set, or there is no such data set or model.
+    """
+    results = (
+        Path(dataset) if Path(dataset).is_absolute() else results_folder(dataset, environment).absolute()
+    )
+    folder = results / str(name)
+    if not folder.is_dir():
+        there = [path.name for path in subfolders(results) if parse_model_name(path.name)]
+        raise UsageError(f"There is no model {folder}; {results.name} has {', '.join(there) or 'none'}.")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -171,8 +206,7 @@ class FoldFolder:
     @property
     def order(self) -> tuple[str, str, str, str, int, str]:
         """What to sort by: folds by their number, `all` behind them."""
-        number = int(self.fold) if self.fold.isdecimal() else 1 << 30
-        return self.dataset, self.configuration, self.trainer, self.plans, number, self.fold
+        return self.dataset, self.configuration, self.trainer, self.plans, *_fold_order(self.fold)
 
 
 def find_folds(root: Path) -> list[FoldFolder]:
@@ -187,48 +221,53 @@ def find_folds(root: Path) -> list[FoldFolder]:
     root = root.resolve()
     if not root.is_dir():
         raise UsageError(f"{root} is no folder. Name nnUNet_results, or a data set's folder in it, with -i.")
-    if FOLD.fullmatch(root.name) and MODEL.fullmatch(root.parent.name):
-        return [_fold(root)]
-    folds = (
-        _fold(path) for model in _models(root) for path in subfolders(model) if FOLD.fullmatch(path.name)
-    )
+    fold = parse_fold(root.name)
+    if fold and parse_model_name(root.parent.name):
+        models = {root.parent: {fold: root}}
+    else:
+        models = {model: find_fold_folders(model) for model in _models(root)}
+    folds = [
+        FoldFolder(path, model.parent.name, *name, fold)
+        for model, paths in models.items()
+        if (name := parse_model_name(model.name))
+        for fold, path in paths.items()
+    ]
     return sorted(folds, key=lambda fold: fold.order)
 
 
 def _models(root: Path) -> Iterator[Path]:
-    if MODEL.fullmatch(root.name):
+    if parse_model_name(root.name):
         yield root
         return
     for folder in subfolders(root):
-        if MODEL.fullmatch(folder.name):
+        if parse_model_name(folder.name):
             yield folder
-        elif DATASET.fullmatch(folder.name):
-            yield from (model for model in subfolders(folder) if MODEL.fullmatch(model.name))
-
-
-def _fold(path: Path) -> FoldFolder:
-    trainer, plans, configuration = MODEL.fullmatch(path.parent.name).groups()  # type: ignore[union-attr]
-    return FoldFolder(
-        path, path.parent.parent.name, trainer, plans, configuration, path.name.removeprefix("fold_")
-    )
+        elif DATASET_NAME.fullmatch(folder.name):
+            yield from (model for model in subfolders(folder) if parse_model_name(model.name))
 
 
 def find_logs(fold: Path) -> list[Path]:
     """nnU-Net's logs in a fold, the oldest first: by their names, whose months and days have no zeros."""
-    found = [(tuple(map(int, match.groups())), path) for path, match in _matches(fold)]
-    return [path for _, path in sorted(found)]
+    logs = ((_LOG.fullmatch(path.name), path) for path in _files(fold))
+    dated = [(tuple(map(int, match.groups())), path) for match, path in logs if match]
+    return [path for _, path in sorted(dated)]
 
 
-def _matches(fold: Path) -> Iterator[tuple[Path, re.Match[str]]]:
-    for path in _files(fold):
-        match = LOG.fullmatch(path.name)
-        if match:
-            yield path, match
+def log_began(path: Path) -> float | None:
+    """When a log of nnU-Net was begun, in seconds since 1970; None where its name tells no time."""
+    match = _LOG.fullmatch(path.name)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups())
+    try:
+        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+    except (OverflowError, ValueError):
+        return None
 
 
 def find_captures(fold: Path) -> list[Path]:
     """What else lies in a fold and may be a console's output, the oldest first."""
-    others = (path for path in _files(fold) if path.suffix in CAPTURE_ENDINGS)
+    others = (path for path in _files(fold) if path.suffix in _CAPTURE_ENDINGS)
     return sorted(
         (path for path in others if not path.name.startswith("training_log")),
         key=lambda path: path.stat().st_mtime,

@@ -11,7 +11,6 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError, joined_faults
 from nnunet_ext.files.documents import read_json
-from nnunet_ext.nnunet.model_folder import read_plans_content
 
 NESTED, NESTED_TRAINER = "nested", "nnUNetTrainerUNetPlusPlus"
 
@@ -99,6 +98,36 @@ def read_plans(path: Path) -> Plans:
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*Plans*.json"))) or "none"
         raise UsageError(f"{path} does not exist; plans there: {there}. Name one with -p.")
     return Plans(path, read_plans_content(path))
+
+
+def read_plans_content(path: Path) -> dict[str, Any]:
+    """All entries of a plans file, once those that nnU-Net reads are known to be of its types.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or holds no plans.
+    """
+    from nnunet_ext.nnunet.forms import read_plans_json  # pydantic, only where a file is read
+
+    try:
+        return read_plans_json(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} holds no plans as nnU-Net needs them: {error}.") from error
+
+
+def read_plans_if_there(path: Path) -> dict[str, Any] | None:
+    """All entries of a plans file; None where there is no such file.
+
+    Raises:
+        DatasetError: the file is damaged, or holds no plans.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read_plans_content(path)
+    except DatasetError as error:
+        raise DatasetError(f"{error} Mend it or move it away.") from error
 
 
 def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:

@@ -29,3 +29,11 @@ def read_splits(path: Path) -> list[Split]:
         raise DatasetError(
             f"{path} is no list of folds with 'train' and 'val', as nnU-Net's is: {error}."
         ) from error
+
+
+def read_splits_if_whole(path: Path) -> list[Split]:
+    """The folds of a splits_final.json; empty where there is none, or it cannot be read."""
+    try:
+        return read_splits(path)
+    except (UsageError, DatasetError):
+        return []

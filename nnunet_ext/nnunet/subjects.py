@@ -18,11 +18,12 @@ from typing import Any
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
+from nnunet_ext.nnunet.folders import DATASET_NAME, dataset_folders
 
 SUBJECTS = "subjects.json"
 PATTERN, TABLE = "subject_pattern", "cases"
-PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
-DATASET = re.compile(r"Dataset\d{3,}_.+")
+
+
 # Only what names a part of one subject's visit: a bare number may as well be the subject.
 BY_NAME = re.compile(
     r"(?P<subject>.+)_(?P<word>frame|phase|timepoint|session|visit|slice)_?\d+", re.IGNORECASE
@@ -185,12 +186,12 @@ def find_subjects(
     Raises:
         DatasetError: a subjects.json is there and cannot be read.
     """
-    base = environment.get(PREPROCESSED_VARIABLE)
     for place in filter(None, places):
         path = place.absolute()
-        named = [folder for folder in (path, *path.parents) if DATASET.fullmatch(folder.name)]
-        kept = [Path(base) / folder.name for folder in named] if base else []
-        for folder in dict.fromkeys([path if path.is_dir() else path.parent, *named, *kept]):
+        named = [folder for folder in (path, *path.parents) if DATASET_NAME.fullmatch(folder.name)]
+        kept = [dataset_folders(folder.name, environment).preprocessed for folder in named]
+        first = path if path.is_dir() else path.parent
+        for folder in dict.fromkeys([first, *named, *filter(None, kept)]):
             if (found := read_subjects(folder / SUBJECTS)) is not None:
                 return found
     return None

@@ -9,7 +9,7 @@ from typing import Literal
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.nnunet.dataset_json import read_dataset
-from nnunet_ext.nnunet.folders import find_dataset
+from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, RAW_VARIABLE, find_dataset
 
 Supervision = Literal["nested", "pyramid"]
 SUPERVISIONS: tuple[Supervision, ...] = ("nested", "pyramid")
@@ -19,7 +19,6 @@ PLANNERS = {
 }
 MAX_STAGES = 6  # nnU-Net's 8 for 512 x 512 would be 28 nested nodes and 96 million weights
 MIN_STAGES = 2
-NEEDED_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
 FINGERPRINT = "dataset_fingerprint.json"
 
 
@@ -34,17 +33,17 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
         UsageError: a variable is not set, or no data set or several have that number.
         DatasetError: it has no raw data or no fingerprint yet, or its dataset.json or fingerprint is damaged.
     """
-    unset = [variable for variable in NEEDED_FOLDERS if not environment.get(variable)]
+    unset = [variable for variable in (RAW_VARIABLE, PREPROCESSED_VARIABLE) if not environment.get(variable)]
     if unset:
         raise UsageError(f"Not set: {', '.join(unset)}. Set nnU-Net's folders, as `nnunet_ext env` shows.")
     found = find_dataset(dataset, environment)
     if found.raw is None or not (found.raw / "dataset.json").is_file():
-        where = found.raw or environment["nnUNet_raw"]
+        where = found.raw or environment[RAW_VARIABLE]
         raise DatasetError(f"{found.name} has no dataset.json in {where}: planning needs its raw data.")
     read_dataset(found.raw / "dataset.json")
     if found.preprocessed is None or not (found.preprocessed / FINGERPRINT).is_file():
         raise DatasetError(
-            f"{found.name} has no fingerprint in {found.preprocessed or environment['nnUNet_preprocessed']}. "
+            f"{found.name} has no fingerprint in {found.preprocessed or environment[PREPROCESSED_VARIABLE]}. "
             f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
         )
     _check_fingerprint(found.preprocessed / FINGERPRINT, dataset)

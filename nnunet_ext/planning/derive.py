@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.nnunet.model_folder import SEPARATOR
 from nnunet_ext.nnunet.plans import Plans, refuse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-SEPARATOR = "__"  # between trainer, plans and configuration in the names of results folders
 PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
 PER_DECODER_STAGE = "n_conv_per_stage_decoder"
 LEAST_EDGE = 4

@@ -19,9 +19,10 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunet_ext.errors import UsageError
 from nnunet_ext.networks.architecture import first_stages
 from nnunet_ext.networks.unet_plus_plus import ResidualEncoderUNetPlusPlus, UNetPlusPlus
+from nnunet_ext.nnunet.plans import read_plans_if_there
 from nnunet_ext.planning.choices import MAX_STAGES, MIN_STAGES, PLANNERS, SUPERVISIONS, Supervision
 from nnunet_ext.planning.memory import RESERVED_SHARE, concatenation_units, heads_units
-from nnunet_ext.planning.plans_file import check_plans_name, plans_path, read_plans_if_there, set_aside
+from nnunet_ext.planning.plans_file import check_plans_name, plans_path, set_aside
 from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
 
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"

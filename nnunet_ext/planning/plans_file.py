@@ -5,31 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 
-from nnunet_ext.errors import DatasetError, UsageError
+from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.nnunet.model_folder import read_plans_content
+from nnunet_ext.nnunet.model_folder import SEPARATOR
+from nnunet_ext.nnunet.plans import read_plans_if_there
 from nnunet_ext.planning.shared_data import STOCK_PLANS
 
 
 def plans_path(folder: Path, plans_name: str) -> Path:
     """The file of plans in a data set's preprocessed folder."""
     return folder / f"{plans_name}.json"
-
-
-def read_plans_if_there(path: Path) -> dict[str, Any] | None:
-    """What a plans file says; None where there is no such file.
-
-    Raises:
-        DatasetError: it is damaged, or holds no plans.
-    """
-    if not path.exists():
-        return None
-    try:
-        return read_plans_content(path)
-    except DatasetError as error:
-        raise DatasetError(f"{error} Mend it or move it away.") from error
 
 
 def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
@@ -40,7 +26,7 @@ def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
             be part of a folder's name `TRAINER__PLANS__CONFIGURATION`.
         DatasetError: there is a damaged file of that name.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", plans_name) or "__" in plans_name:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", plans_name) or SEPARATOR in plans_name:
         raise UsageError(
             f"{plans_name!r} cannot name plans: use letters, digits and - _ . + with no two _ in a row."
         )

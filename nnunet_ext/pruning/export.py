@@ -14,7 +14,8 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.outputs import make_folder
 from nnunet_ext.files.whole import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
-from nnunet_ext.pruning.model import DATASET, FOLD, PLANS, Model, pruned_state_dict
+from nnunet_ext.nnunet.model_folder import DATASET_FILE, PLANS_FILE, fold_name
+from nnunet_ext.pruning.model import Model, pruned_state_dict
 
 # nnU-Net's own builds whatever network the plans name.
 TRAINER = "nnUNetTrainer"
@@ -43,13 +44,13 @@ def export_branch(model: Model, depth: int, target: Path) -> tuple[Path, ...]:
     check_new(target)
     plans = model.plans_with(model.pruned(depth))
     with _new_folder(target) as folder:
-        write_json(plans, folder / PLANS)
-        write_json(model.dataset, folder / DATASET)
+        write_json(plans, folder / PLANS_FILE)
+        write_json(model.dataset, folder / DATASET_FILE)
         if (model.folder / FINGERPRINT).is_file():
             shutil.copyfile(model.folder / FINGERPRINT, folder / FINGERPRINT)
         for fold in model.folds:
-            write_checkpoint(_pruned(model, fold, depth, plans), folder / f"{FOLD}{fold}" / model.checkpoint)
-    return tuple(target / f"{FOLD}{fold}" / model.checkpoint for fold in model.folds)
+            write_checkpoint(_pruned(model, fold, depth, plans), folder / fold_name(fold) / model.checkpoint)
+    return tuple(target / fold_name(fold) / model.checkpoint for fold in model.folds)
 
 
 def check_new(target: Path) -> None:

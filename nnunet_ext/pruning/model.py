@@ -19,7 +19,14 @@ from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.networks.architecture import Architecture, first_stages
 from nnunet_ext.networks.checkpoint_file import read_checkpoint
 from nnunet_ext.nnunet.dataset_json import read_dataset_json
-from nnunet_ext.nnunet.model_folder import read_plans_content
+from nnunet_ext.nnunet.model_folder import (
+    DATASET_FILE,
+    FINAL_CHECKPOINT,
+    PLANS_FILE,
+    find_fold_folders,
+    fold_name,
+)
+from nnunet_ext.nnunet.plans import read_plans_content
 
 T = TypeVar("T")
 NUMBERED = re.compile(r"encoder\.stages\.(\d+)\.|decoder\.nodes\.(\d+)_(\d+)\.|decoder\.seg_layers\.(\d+)\.")
@@ -62,9 +69,6 @@ def _check_depth(depth: int, deepest: int) -> None:
         raise ValueError(f"depth is {depth}: this network has branches of depth 1 to {deepest}.")
 
 
-FINAL = "checkpoint_final.pth"
-PLANS, DATASET = "plans.json", "dataset.json"
-FOLD = "fold_"
 NESTED = "decoder.nodes."  # what the weights of a UNet++ have, and no other network's
 
 
@@ -126,7 +130,7 @@ class Model:
 
     def path(self, fold: str) -> Path:
         """The fold's checkpoint."""
-        return self.folder / f"{FOLD}{fold}" / self.checkpoint
+        return self.folder / fold_name(fold) / self.checkpoint
 
     def read(self, fold: str) -> dict[str, Any]:
         """The fold's checkpoint; its tensors stay on disk until they are used.
@@ -144,7 +148,7 @@ class Model:
         return content
 
 
-def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL) -> Model:
+def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL_CHECKPOINT) -> Model:
     """Find what a model's folder holds.
 
     Args:
@@ -157,15 +161,14 @@ def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL)
         UsageError: a fold has no such checkpoint, or none has.
     """
     try:
-        plans, dataset = read_plans_content(folder / PLANS), read_dataset_json(folder / DATASET)
+        plans, dataset = read_plans_content(folder / PLANS_FILE), read_dataset_json(folder / DATASET_FILE)
     except DatasetError as error:
         raise DatasetError(
-            f"{error} Name a trained model's folder, which holds {PLANS}, {DATASET} and a folder for each "
-            "fold."
+            f"{error} Name a trained model's folder, which holds {PLANS_FILE}, {DATASET_FILE} and a folder "
+            "for each fold."
         ) from error
-    there = sorted(
-        path.parent.name.removeprefix(FOLD) for path in folder.glob(f"{FOLD}*/{checkpoint}") if path.is_file()
-    )
+    of_folds = find_fold_folders(folder).items()
+    there = [fold for fold, path in of_folds if (path / checkpoint).is_file()]
     asked = tuple(dict.fromkeys(folds)) or tuple(there)
     missing = [fold for fold in asked if fold not in there]
     if missing or not asked:
@@ -174,11 +177,10 @@ def find_model(folder: Path, folds: Iterable[str] = (), checkpoint: str = FINAL)
             f"{folder} has no {checkpoint} of {what}; it has that of {', '.join(there) or 'none'}. "
             "Choose folds with -f, another checkpoint with -chk."
         )
-    first = read_checkpoint(folder / f"{FOLD}{asked[0]}" / checkpoint, mapped=True)
+    path = folder / fold_name(asked[0]) / checkpoint
+    first = read_checkpoint(path, mapped=True)
     try:
         configuration, trainer = str(first["init_args"]["configuration"]), str(first["trainer_name"])
     except (KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{folder / f'{FOLD}{asked[0]}' / checkpoint} is no checkpoint of nnU-Net: it has no {error}."
-        ) from error
+        raise DatasetError(f"{path} is no checkpoint of nnU-Net: it has no {error}.") from error
     return Model(folder, checkpoint, asked, configuration, trainer, plans, dataset)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.images.image import check_image
 from nnunet_ext.networks.checkpoint_file import KEY
-from nnunet_ext.nnunet.forms import read_splits_json
+from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, REFERENCE_COPIES
+from nnunet_ext.nnunet.model_folder import ModelName
+from nnunet_ext.nnunet.splits import SPLITS, read_splits
 from nnunet_ext.pruning.model import Model
 
-PREPROCESSED = "nnUNet_preprocessed"
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 
 
@@ -75,8 +76,8 @@ class ValidationCases:
         previous = self._configuration.previous_stage_name
         if previous is None:
             return None
-        name = f"{model.trainer}__{self._plans.plans_name}__{previous}"
-        return str(model.folder.parent / name / "predicted_next_stage" / model.configuration)
+        name = ModelName(model.trainer, self._plans.plans_name, previous)
+        return str(model.folder.parent / str(name) / "predicted_next_stage" / model.configuration)
 
     def read(self, case_id: str) -> ValidationCase:
         """Read one case.
@@ -85,7 +86,7 @@ class ValidationCases:
             DatasetError: its preprocessed data are missing or damaged, or not finite.
             SegmentationError: its reference is missing or damaged.
         """
-        reference = self._folder / "gt_segmentations" / f"{case_id}{self._ending}"
+        reference = self._folder / REFERENCE_COPIES / f"{case_id}{self._ending}"
         try:
             data, _, previous, properties = self._dataset.load_case(case_id)
             data = np.array(data[:])
@@ -102,9 +103,9 @@ class ValidationCases:
 
 
 def _preprocessed_folder(dataset: str) -> Path:
-    root = os.environ.get(PREPROCESSED)
+    root = os.environ.get(PREPROCESSED_VARIABLE)
     if not root:
-        raise UsageError(f"{PREPROCESSED} is not set: the validation cases are read there.")
+        raise UsageError(f"{PREPROCESSED_VARIABLE} is not set: the validation cases are read there.")
     return Path(root) / dataset
 
 
@@ -117,8 +118,8 @@ def _validation_cases(folder: Path, fold: str, checkpoint: Mapping[str, Any]) ->
     recorded = checkpoint.get(KEY, {}).get("split")
     if recorded is not None:
         return tuple(recorded["val"])
-    path = folder / "splits_final.json"
+    path = folder / SPLITS
     try:
-        return tuple(read_splits_json(path)[int(fold)]["val"])
-    except (OSError, ValueError, LookupError) as error:
+        return tuple(read_splits(path)[int(fold)]["val"])
+    except (UsageError, DatasetError, LookupError) as error:
         raise DatasetError(f"{path} does not tell fold {fold}'s validation cases: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.nnunet.dataset_json import Dataset, dataset_of, read_dataset_json
-from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+from nnunet_ext.nnunet.folders import DATASET_NAME, RAW_VARIABLE, dataset_names, is_dataset
 from nnunet_ext.nnunet.raw import find_channels, find_images
 from nnunet_ext.roi.images import check_ending
 
@@ -80,7 +79,6 @@ def settings_of_model(folder: Path) -> BoxSettings | None:
         raise DatasetError(f"{path} has no readable entry {ENTRY!r}: {error!r}") from error
 
 
-NAME = re.compile(r"Dataset(\d{3})_(.+)")
 BOXES = "roi_boxes.json"
 
 
@@ -135,23 +133,22 @@ def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str
     Raises:
         UsageError: `nnUNet_raw` is not set, or another data set has that number.
     """
-    known = NAME.fullmatch(text)
+    known = DATASET_NAME.fullmatch(text)
     if not text.isdecimal() and known is None:
         return Path(text)
     number = int(known[1] if known else text)
     if not 0 <= number <= 999:
         raise UsageError(f"-o {text}: nnU-Net's data sets have numbers of three digits.")
-    old = NAME.fullmatch(source.name)
+    old = DATASET_NAME.fullmatch(source.name)
     name = text if known else f"Dataset{number:03d}_{old[2] if old else source.name}{suffix}"
-    bases = [Path(environment[variable]) for variable in FOLDER_VARIABLES if environment.get(variable)]
-    others = {path.name for base in bases for path in base.glob(f"Dataset{number:03d}_*")} - {name}
+    others = {other for other in dataset_names(environment) if is_dataset(number, other)} - {name}
     if others:
         raise UsageError(
             f"-o {text}: {', '.join(sorted(others))} has that number already. Choose another one."
         )
-    if not environment.get(FOLDER_VARIABLES[0]):
+    if not environment.get(RAW_VARIABLE):
         raise UsageError("nnUNet_raw is not set, where the new data set goes. Set it, or name a folder.")
-    return Path(environment[FOLDER_VARIABLES[0]]) / name
+    return Path(environment[RAW_VARIABLE]) / name
 
 
 def read_boxes(folder: Path) -> dict[str, Any] | None:

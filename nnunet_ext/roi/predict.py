@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,20 @@ from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.report import Report, sorted_by_case
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import Labels, check_dataset_json, keep_dataset_json
-from nnunet_ext.nnunet.model_folder import ModelFiles, TrainedModel, find_model
+from nnunet_ext.nnunet.folders import RESULTS_VARIABLE
+from nnunet_ext.nnunet.model_folder import (
+    ModelFiles,
+    TrainedModel,
+    find_fold_folders,
+    find_model,
+    parse_model_name,
+)
 from nnunet_ext.nnunet.raw import find_channels
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
 from nnunet_ext.roi.images import check_ending
 from nnunet_ext.roi.stages import COARSE, Progress, Stages, in_silence
 
-FOLD = re.compile(r"fold_(\d+|all)$")
 PLAN_ENDINGS = (".yaml", ".yml")
 
 
@@ -44,31 +49,30 @@ def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.en
     """
     if text.lower().endswith(PLAN_ENDINGS):
         return as_plan(Path(text))
-    below = Path(environment.get("nnUNet_results") or ".") / text
+    below = Path(environment.get(RESULTS_VARIABLE) or ".") / text
     folder = next((path for path in (Path(text), below) if path.is_dir()), None)
     if folder is None:
         raise UsageError(f"{option} {text} is no folder, neither from here nor below nnUNet_results.")
     folder = folder.absolute()
-    parts = folder.name.split("__")
-    if len(parts) != 3:
+    name = parse_model_name(folder.name)
+    if name is None:
         raise UsageError(
             f"{option} {text} is not named like a model, TRAINER__PLANS__CONFIGURATION. Name such a folder, "
             "or a plan that ends in .yaml."
         )
-    trainer, plans, configuration = parts
     folds = _trained_folds(folder)
     if not folds:
         raise UsageError(
             f"{option} {folder} has no fold with a {TrainedModel.checkpoint}; train one to its end."
         )
     # The folder of the results in the place of a number: then the model may lie anywhere.
-    model = TrainedModel(str(folder.parent), configuration, trainer, plans, folds)
+    model = TrainedModel(str(folder.parent), name.configuration, name.trainer, name.plans, folds)
     return Plan((Member(folder.name, (), (1.0,) * len(folds), model),))
 
 
 def _trained_folds(folder: Path) -> tuple[str, ...]:
-    matches = [FOLD.search(path.parent.name) for path in folder.glob(f"fold_*/{TrainedModel.checkpoint}")]
-    found = sorted(match[1] for match in matches if match)
+    folds = find_fold_folders(folder).items()
+    found = [fold for fold, path in folds if (path / TrainedModel.checkpoint).is_file()]
     return tuple(fold for fold in found if fold != "all") or tuple(found)
 
 

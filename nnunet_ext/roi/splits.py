@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+from nnunet_ext.nnunet.folders import DATASET_NAME, PREPROCESSED_VARIABLE
 from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
-from nnunet_ext.nnunet.subjects import DATASET, SUBJECTS, find_subjects
+from nnunet_ext.nnunet.subjects import SUBJECTS, find_subjects
 from nnunet_ext.splits.files import remember_subjects, write_splits
 
 
@@ -34,8 +34,8 @@ def take_splits_along(
     Raises:
         DatasetError: they cannot be read or written; nnU-Net would draw others.
     """
-    base = environment.get(FOLDER_VARIABLES[1])
-    is_named = base is not None and DATASET.fullmatch(target.name) is not None
+    base = environment.get(PREPROCESSED_VARIABLE)
+    is_named = base is not None and DATASET_NAME.fullmatch(target.name) is not None
     home = Path(base) / target.name if base and is_named else target
     try:
         subjects = find_subjects([source], environment)

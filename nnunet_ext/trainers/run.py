@@ -11,7 +11,8 @@ from typing import Any
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import read_dataset
-from nnunet_ext.nnunet.folders import find_dataset
+from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, RESULTS_VARIABLE, find_dataset
+from nnunet_ext.nnunet.model_folder import FINAL_CHECKPOINT, ModelName, fold_name
 from nnunet_ext.nnunet.plans import needed_trainer, read_plans
 from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
 from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, read_subjects, subject_by_name
@@ -79,7 +80,7 @@ def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str
 
 
 def _preprocessed(dataset: str, environment: Mapping[str, str]) -> Path:
-    for variable in ("nnUNet_preprocessed", "nnUNet_results"):
+    for variable in (PREPROCESSED_VARIABLE, RESULTS_VARIABLE):
         if not environment.get(variable):
             raise UsageError(f"{variable} is not set. Set nnU-Net's folders, as `nnunet_ext env` shows.")
     found = find_dataset(dataset, environment)
@@ -88,7 +89,7 @@ def _preprocessed(dataset: str, environment: Mapping[str, str]) -> Path:
     if home is None or not all((home / name).is_file() for name in needed):
         raise UsageError(
             f"{found.name} is not planned and preprocessed: "
-            f"{home or environment['nnUNet_preprocessed']} lacks "
+            f"{home or environment[PREPROCESSED_VARIABLE]} lacks "
             f"{found.name if home is None else ' or '.join(needed)}. Run nnUNetv2_plan_and_preprocess "
             f"-d {dataset}."
         )
@@ -183,7 +184,7 @@ def _check_ranks(
 
 def _check_trained(order: Launch, results: Path) -> None:
     """Refuse the validation of a training that is not finished, which nnU-Net does after its start."""
-    model = f"{order.trainer}__{order.plans}__{order.configuration}"
-    checkpoint = results / model / f"fold_{order.fold}" / "checkpoint_final.pth"
+    model = ModelName(order.trainer, order.plans, order.configuration)
+    checkpoint = results / str(model) / fold_name(order.fold) / FINAL_CHECKPOINT
     if not checkpoint.is_file():
         raise UsageError(f"--val needs a finished training, but there is no {checkpoint}. Go on with --c.")

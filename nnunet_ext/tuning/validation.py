@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,19 @@ from nnunet_ext.ensemble.members import Case, Source, find_cases
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.ensemble.stages import stages_for
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
-from nnunet_ext.nnunet.folders import dataset_folder
-from nnunet_ext.nnunet.model_folder import ModelFiles, TrainedModel
+from nnunet_ext.nnunet.folders import DATASET_NAME, dataset_folders, find_dataset
+from nnunet_ext.nnunet.model_folder import (
+    FINAL_CHECKPOINT,
+    PLANS_FILE,
+    ModelFiles,
+    TrainedModel,
+    find_fold_folders,
+    fold_name,
+    parse_fold,
+    parse_model_name,
+)
 from nnunet_ext.nnunet.subjects import Subjects, units_of
 
-FOLD = re.compile(r"fold_(\d+)$")
-CHECKPOINT = "checkpoint_final.pth"
 N_GROUPS = 5
 
 
@@ -34,14 +40,12 @@ class Model:
 
     def command(self, fold: str) -> str:
         """What makes the validation probabilities of a fold."""
-        if self.folder is None or self.folder.name.count("__") != 2:
+        name = parse_model_name(self.folder.name) if self.folder else None
+        if self.folder is None or name is None:
             return f"predict it into {self.member.folders[0]} with --save_probabilities"
-        trainer, plans, configuration = self.folder.name.split("__")
-        trained = (self.folder / f"fold_{fold}" / CHECKPOINT).is_file()
-        return (
-            f"nnUNetv2_train {self.folder.parent.name} {configuration} {fold} -tr {trainer} -p {plans} "
-            f"{'--val ' if trained else ''}--npz"
-        )
+        trained = (self.folder / fold_name(fold) / FINAL_CHECKPOINT).is_file()
+        command = name.train_command(self.folder.parent.name, fold)
+        return f"{command} {'--val ' if trained else ''}--npz"
 
 
 @dataclass(frozen=True)
@@ -103,54 +107,49 @@ def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
         models: folders of the members.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, no such data set, or several of that number.
     """
-    names = [dataset] if dataset else [p.name for m in models for p in m.parents if _is_dataset(p.name)]
-    places = [("nnUNet_preprocessed", "gt_segmentations"), ("nnUNet_raw", "labelsTr")]
-    for variable, inner in places:
-        for name in names:
-            folder = dataset_folder(variable, name)
-            if folder is not None and (folder / inner).is_dir():
-                return folder / inner
+    parents = (folder.name for model in models for folder in model.parents)
+    names = [find_dataset(dataset).name] if dataset else list(filter(DATASET_NAME.fullmatch, parents))
+    for name in names:
+        if (references := dataset_folders(name).references) is not None:
+            return references
     raise UsageError(
         f"No reference segmentations of data set {', '.join(names) or '(none named)'}: there is neither "
         "gt_segmentations in $nnUNet_preprocessed nor labelsTr in $nnUNet_raw. Name their folder with -r."
     )
 
 
-def _is_dataset(name: str) -> bool:
-    return re.match(r"Dataset\d{3}_", name) is not None
-
-
 def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
     folders: list[Path] = []
     model_folder = None
     for path in paths:
-        of_folds = sorted(fold for fold in path.glob("fold_*") if fold.is_dir())
+        of_folds = find_fold_folders(path)
         if not of_folds:
             folders.append(path)
             continue
         model_folder = path
-        for fold in of_folds:
-            if FOLD.search(fold.name) is None:
-                notes.append(f"member {name}: {fold.name} is left out; it was trained on its own cases")
-            elif _holds_probabilities(fold / "validation"):
-                folders.append(fold / "validation")
+        for fold, folder in of_folds.items():
+            if not fold.isdecimal():
+                notes.append(f"member {name}: {folder.name} is left out; it was trained on its own cases")
+            elif _holds_probabilities(folder / "validation"):
+                folders.append(folder / "validation")
     model = _trained(model_folder, folders) if model_folder and len(paths) == 1 else None
     return Model(Member(name, tuple(folders), (1.0,) * len(folders), model), model_folder)
 
 
 def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     """What predicts new cases with the folds of some validation folders; None where it is not all there."""
-    names = model.name.split("__")
-    needed = [model / "plans.json", *(folder.parent / CHECKPOINT for folder in folders)]
+    name = parse_model_name(model.name)
+    needed = [model / PLANS_FILE, *(folder.parent / FINAL_CHECKPOINT for folder in folders)]
     whole = all(path.is_file() for path in needed)
-    if len(names) != 3 or not _is_dataset(model.parent.name) or not whole:
+    if name is None or not DATASET_NAME.fullmatch(model.parent.name) or not whole:
         return None
-    trainer, plans, configuration = names
-    folds = tuple(folder.parent.name.removeprefix("fold_") for folder in folders)
+    folds = tuple(fold for folder in folders if (fold := parse_fold(folder.parent.name)))
     # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
-    return TrainedModel(model.parent.name, configuration, trainer, plans, folds, fold_mean="logits")
+    return TrainedModel(
+        model.parent.name, name.configuration, name.trainer, name.plans, folds, fold_mean="logits"
+    )
 
 
 def _with_previous_stage(models: Sequence[Model]) -> list[Model]:
@@ -177,18 +176,18 @@ def _holds_probabilities(folder: Path) -> bool:
 def _missing_folds(models: Sequence[Model]) -> list[str]:
     """Folds that one of the models has, at least as a folder, and another has no probabilities of."""
     known = {
-        match[1]
+        fold
         for model in models
         if model.folder
-        for fold in model.folder.glob("fold_*")
-        if (match := FOLD.search(fold.name))
+        for fold in find_fold_folders(model.folder)
+        if fold.isdecimal()
     }
     return [
         f"member {model.member.name} has no probabilities of fold {fold}: {model.command(fold)}"
         for model in models
         if model.folder is not None
         for fold in sorted(known, key=int)
-        if not any(folder.parent.name == f"fold_{fold}" for folder in model.member.folders)
+        if not any(folder.parent.name == fold_name(fold) for folder in model.member.folders)
     ]
 
 
@@ -199,7 +198,7 @@ def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: 
     fold_of: dict[str, str] = {}
     for table in tables:
         for case in table.cases:
-            fold_of.setdefault(case.case_id, fold_name(case.sources) or "")
+            fold_of.setdefault(case.case_id, fold_of_sources(case.sources) or "")
     for model, table in zip(models, tables, strict=True):
         held = {case.case_id for case in table.cases}
         lacking: dict[str, list[str]] = {}
@@ -215,17 +214,17 @@ def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: 
     return notes
 
 
-def fold_name(sources: Sequence[Source]) -> str | None:
+def fold_of_sources(sources: Sequence[Source]) -> str | None:
     """The fold whose validation folder the first of some files lies in; None in other folders."""
     for source in sources:
-        match = FOLD.search(source.path.parent.parent.name)
-        if match and source.path.parent.name == "validation":
-            return match[1]
+        fold = parse_fold(source.path.parent.parent.name)
+        if fold and fold.isdecimal() and source.path.parent.name == "validation":
+            return fold
     return None
 
 
 def _folds_of(cases: Sequence[Case], subjects: Subjects | None) -> tuple[str, ...]:
-    folds = [fold_name(case.sources) for case in cases]
+    folds = [fold_of_sources(case.sources) for case in cases]
     if None not in folds and len(set(folds)) > 1:
         return tuple(f"fold {fold}" for fold in folds)
     return groups_of([case.case_id for case in cases], subjects, N_GROUPS)

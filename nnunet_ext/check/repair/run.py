@@ -32,6 +32,7 @@ from nnunet_ext.errors import NnunetExtError, RepairError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.nnunet.splits import SPLITS
 
 MAX_ROUNDS = 4
 OnRepair = Callable[[str], None]
@@ -283,7 +284,7 @@ class _Round:
         """Splits without the case, where they have it."""
         if self._found.preprocessed is None:
             return
-        path = self._found.preprocessed.folder / "splits_final.json"
+        path = self._found.preprocessed.folder / SPLITS
         if not is_there(path):
             return
         splits = _read_json(path)

@@ -10,7 +10,9 @@ from nnunet_ext.check.preprocessed import Preprocessed, PreprocessedDataset
 from nnunet_ext.check.repairs import CopyFile, ForgetCase, Preprocess, SetAside
 from nnunet_ext.check.rules.case import Expected, Facts
 from nnunet_ext.images.content import Content
+from nnunet_ext.nnunet.folders import REFERENCE_COPIES
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
+from nnunet_ext.nnunet.splits import SPLITS
 
 COMPARED = ("channel_names", "labels", "regions_class_order", "file_ending")
 OUTSIDE = -1  # what nnU-Net writes into a segmentation beyond the body
@@ -159,7 +161,7 @@ def _age(
 
 
 def _split_faults(found: PreprocessedDataset) -> Iterator[Finding]:
-    path = found.folder / "splits_final.json"
+    path = found.folder / SPLITS
     known: list[set[str]] = [set(configuration.cases) for configuration in found.configurations]
     named = {case for split in found.splits for part in ("train", "val") for case in split[part]}
     missing = sorted(named - set().union(*known)) if known else []
@@ -183,10 +185,10 @@ def _copy_faults(
     for case_id in sorted({*copies, *(raw_cases or ())}):
         raw = (raw_cases or {}).get(case_id)
         path, source = copies.get(case_id), raw.label if raw else None
-        repair = CopyFile(source, found.folder / "gt_segmentations" / source.name) if source else None
+        repair = CopyFile(source, found.folder / REFERENCE_COPIES / source.name) if source else None
         if path is None and source is not None:
             seen = f"{source.name} is not there; the validation of its fold will fail"
-            yield Finding("error", "missing", found.folder / "gt_segmentations", seen, "", repair, case_id)
+            yield Finding("error", "missing", found.folder / REFERENCE_COPIES, seen, "", repair, case_id)
         elif path is not None and (fault := facts[path].fault):
             yield Finding("error", "damaged", path, fault, "", repair or SetAside(path), case_id)
         elif path is not None and source is not None and _values_differ(path, source, facts):

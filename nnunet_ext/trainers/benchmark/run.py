@@ -15,14 +15,13 @@ from typing import Any
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import write_json, written_whole
 from nnunet_ext.networks.devices import check_device
-from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
+from nnunet_ext.nnunet.folders import RESULTS_VARIABLE, TRAINER_VARIABLE, with_discovery
 from nnunet_ext.trainers.benchmark.speed import Speed, joined
 from nnunet_ext.trainers.launch import THREAD_VARIABLES, resolve_launch
 from nnunet_ext.trainers.settings.definition import READERS
 from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe
 from nnunet_ext.trainers.settings.resolution import PREFIX
 
-RESULTS = "nnUNet_results"
 WANDB = "nnUNet_wandb_enabled"
 
 
@@ -64,7 +63,7 @@ def run_benchmark(order: BenchmarkOrder) -> Speed:
     check_device(order.device, order.num_gpus)
     with tempfile.TemporaryDirectory(prefix="nnunet_ext_benchmark_", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        results = os.environ.get(RESULTS)
+        results = os.environ.get(RESULTS_VARIABLE)
         with _variables(order, folder):
             if order.num_gpus == 1:
                 return _measure(order, folder, results)
@@ -95,7 +94,7 @@ def _variables(order: BenchmarkOrder, folder: Path) -> Iterator[None]:
     """Variables of the training; afterwards those that were there before."""
     before = dict(os.environ)
     os.environ.update({PREFIX + name: value for name, value in order.options.items()})
-    os.environ.update({RESULTS: str(folder), TRAINER_VARIABLE: with_discovery(), WANDB: "0"})
+    os.environ.update({RESULTS_VARIABLE: str(folder), TRAINER_VARIABLE: with_discovery(), WANDB: "0"})
     if order.device != "cpu":
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:

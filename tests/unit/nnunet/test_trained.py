@@ -42,10 +42,10 @@ def test_a_model_anywhere_is_found_by_the_folder_of_its_results(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (TrainedModel("5", "2d"), "no data set 5"),
+        (TrainedModel("5", "2d"), "-d 5: no data set of that name or number"),
         (TrainedModel("4", "3d"), "has nnUNetTrainer__nnUNetPlans__2d"),
         (TrainedModel("4", "2d", folds=("0", "3", "4")), "fold_3.*\n.*fold_4"),
-        (TrainedModel("6", "2d"), "several data sets 6: Dataset006_A, Dataset006_B"),
+        (TrainedModel("6", "2d"), "Dataset006_A and Dataset006_B share that number"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, model, message):
