@@ -57,12 +57,12 @@ def find_dataset(dataset: str | int, environment: Mapping[str, str] = os.environ
     Raises:
         UsageError: no folder holds the data set, or several data sets have that number.
     """
-    found = datasets_meant(dataset, dataset_names(environment))
+    names = dataset_names(environment)
+    found = datasets_meant(dataset, names)
     if not found:
         shown = ", ".join(f"{name}={environment.get(name) or 'not set'}" for name in FOLDER_VARIABLES)
-        raise UsageError(
-            f"-d {dataset}: no data set of that name or number in {shown}. Name one that is there."
-        )
+        there = ", ".join(sorted(filter(DATASET_NAME.fullmatch, names))) or "none"
+        raise UsageError(f"-d {dataset}: no data set of that name or number in {shown}; there are {there}.")
     return dataset_folders(found[0], environment)
 
 

@@ -10,7 +10,7 @@ from nnunet_ext.report.material import Material
 
 
 def blocks(tmp_path, subjects):
-    splits = [{"train": ["p1_a", "p2_a"], "val": ["p1_b"]}, {"train": ["p1_a"], "val": ["p2_a"]}, {"odd": 1}]
+    splits = [{"train": ["p1_a", "p2_a"], "val": ["p1_b"]}, {"train": ["p1_a"], "val": ["p2_a"]}]
     (tmp_path / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
     folders = DatasetFolders("Dataset001_A", None, tmp_path, None)
     return dataset_blocks(Material(folders=folders, runs=(), subjects=subjects))

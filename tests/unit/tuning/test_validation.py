@@ -142,8 +142,10 @@ def test_references_are_those_of_nnunet(tmp_path, monkeypatch, models):
     assert find_references("7", []) == raw / "Dataset007_Heart" / "labelsTr"
     (preprocessed / "Dataset007_Heart" / "gt_segmentations").mkdir(parents=True)
     assert find_references(None, models["2d"]) == preprocessed / "Dataset007_Heart" / "gt_segmentations"
-    with pytest.raises(UsageError, match="Name their folder with -r"):
+    with pytest.raises(UsageError, match="-d 8: no data set of that name or number"):
         find_references("8", [])
+    with pytest.raises(UsageError, match="Name their folder with -r"):
+        find_references(None, [])
 
 
 def test_groups_keep_the_cases_of_a_subject_together():
