@@ -10,12 +10,13 @@ from typing import Any
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.monitoring.run import Run
+from nnunet_ext.nnunet.splits import SPLITS, read_splits_if_whole
 from nnunet_ext.report.blocks import Block, ListBlock, MissingBlock, TableBlock, TextBlock
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.training_record import cases_per_label, leaked_subjects
 
 SHOWN = 3
-SPLITS, FINGERPRINT, DATASET = "splits_final.json", "dataset_fingerprint.json", "dataset.json"
+FINGERPRINT, DATASET = "dataset_fingerprint.json", "dataset.json"
 
 
 def dataset_blocks(material: Material) -> list[Block]:
@@ -56,15 +57,12 @@ def _leaks_of_splits(material: Material) -> list[str]:
     if material.subjects is None:
         return []
     folder = material.folders.preprocessed
-    splits = _json(folder / SPLITS) if folder else None
+    splits = read_splits_if_whole(folder / SPLITS) if folder else []
     said = []
-    for fold, split in enumerate(splits if isinstance(splits, list) else ()):
-        try:
-            train, val = (
-                {one.subject for one in material.subjects.origins(split[part])} for part in ("train", "val")
-            )
-        except (KeyError, TypeError):
-            continue
+    for fold, split in enumerate(splits):
+        train, val = (
+            {one.subject for one in material.subjects.origins(split[part])} for part in ("train", "val")
+        )
         if both := sorted(train & val):
             said.append(
                 f"Fold {fold} trains and validates scans of {_some(both)}: its scores will be too good."
@@ -118,8 +116,8 @@ def _json(path: Path) -> Any:
 def _splits(material: Material) -> Table | None:
     """A table of folds: training cases, validation cases, and how many of these hold each label."""
     folder = material.folders.preprocessed
-    splits = _json(folder / SPLITS) if folder else None
-    sizes = {str(i): _sizes(one) for i, one in enumerate(splits)} if isinstance(splits, list) else {}
+    splits = read_splits_if_whole(folder / SPLITS) if folder else []
+    sizes = {str(i): (str(len(one["train"])), str(len(one["val"]))) for i, one in enumerate(splits)}
     held: dict[str, dict[str, int]] = {}
     for run in material.runs:
         counts = _n_holding(run)
@@ -141,13 +139,6 @@ def _splits(material: Material) -> Table | None:
         rows.append((f"… with {label}", *(NOTHING if count is None else str(count) for count in counts_of)))
     title = "Folds: cases, and how many of the validation cases hold each label"
     return Table(("", *(f"fold {fold}" for fold in folds)), tuple(rows), title)
-
-
-def _sizes(split: Any) -> tuple[str, str]:
-    try:
-        return str(len(split["train"])), str(len(split["val"]))
-    except (KeyError, TypeError):
-        return "", ""
 
 
 def _n_holding(run: Run) -> dict[str, int]:

@@ -15,7 +15,7 @@ from nnunet_ext.errors import DamagedFile, DatasetError, NnunetExtError, UsageEr
 from nnunet_ext.monitoring.results import models
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset, Labels, read_dataset
-from nnunet_ext.nnunet.folders import DatasetFolders, find_dataset
+from nnunet_ext.nnunet.folders import REFERENCE_COPIES, DatasetFolders
 from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.nnunet.subjects import Subjects
 from nnunet_ext.report.model_dice import ModelDice, short_names
@@ -89,15 +89,7 @@ class Material:
         found = {} if raw is None else _images(raw / "labelsTr", file_ending, scans=False)
         if found or preprocessed is None:
             return found
-        return _images(preprocessed / "gt_segmentations", file_ending, scans=False)
-
-
-def find_folders(name: str, environment: Mapping[str, str]) -> DatasetFolders:
-    """The folders of a data set by its full name; all of them None where nnU-Net's folders lack it."""
-    try:
-        return find_dataset(name, environment)
-    except UsageError:
-        return DatasetFolders(name, None, None, None)
+        return _images(preprocessed / REFERENCE_COPIES, file_ending, scans=False)
 
 
 def _images(folder: Path, file_ending: str, *, scans: bool) -> dict[str, Path]:

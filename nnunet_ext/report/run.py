@@ -13,14 +13,14 @@ from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError, NnunetExtError, UsageError
 from nnunet_ext.monitoring.results import chosen, ordered
 from nnunet_ext.monitoring.run import Run, read_runs
-from nnunet_ext.nnunet.folders import is_dataset, results_folder
+from nnunet_ext.nnunet.folders import dataset_folders, datasets_meant, results_folder
 from nnunet_ext.nnunet.model_folder import find_folds
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects
 from nnunet_ext.report.blocks import Block, MissingBlock, Page, Section
 from nnunet_ext.report.cases import case_blocks, overlay_blocks, pair_blocks
 from nnunet_ext.report.dataset import dataset_blocks
 from nnunet_ext.report.ensemble import ensemble_blocks
-from nnunet_ext.report.material import Material, find_folders, read_shown_plan
+from nnunet_ext.report.material import Material, read_shown_plan
 from nnunet_ext.report.model_dice import ModelDice, dice_of_folder, dice_of_models
 from nnunet_ext.report.training import curve_blocks, result_blocks, summary_blocks, used_blocks
 from nnunet_ext.report.write import ReportFiles, check_page_folder, write_page
@@ -79,7 +79,7 @@ def write_report(
     runs, segmentations = _find_runs(request, environment)
     name = _only_dataset(runs)
     check_page_folder(request.output, overwrite=request.overwrite)
-    bare = Material(folders=find_folders(name, environment), runs=tuple(runs))
+    bare = Material(folders=dataset_folders(name, environment), runs=tuple(runs))
     faults: list[str] = []
     plan = read_shown_plan(request.plan, bare.dataset)
     material = replace(
@@ -115,11 +115,9 @@ def _find_runs(
     if not roots:
         roots = [results_folder(request.dataset, environment)]
     found = {run.folder.path: run for root in roots for run in read_runs(root)}
-    fitting = [
-        run
-        for run in chosen(found.values(), request.patterns)
-        if request.dataset is None or is_dataset(request.dataset, run.folder.dataset)
-    ]
+    names = {run.folder.dataset for run in found.values()}
+    meant = names if request.dataset is None else datasets_meant(request.dataset, names)
+    fitting = [run for run in chosen(found.values(), request.patterns) if run.folder.dataset in meant]
     if not fitting:
         places = ", ".join(map(str, roots))
         raise UsageError(f"{places}: {len(found)} runs, and none of them fits the options.")

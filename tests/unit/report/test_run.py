@@ -6,7 +6,8 @@ from nnunet_ext.errors import DatasetError
 from nnunet_ext.monitoring.processes import Processes
 from nnunet_ext.monitoring.run import read_runs
 from nnunet_ext.report.blocks import MissingBlock, TextBlock
-from nnunet_ext.report.material import Material, find_folders
+from nnunet_ext.nnunet.folders import dataset_folders
+from nnunet_ext.report.material import Material
 from nnunet_ext.report.run import SECTIONS, SectionMaker, build_page
 
 
@@ -26,7 +27,7 @@ def test_a_section_that_fails_says_so_and_stops_no_other():
     }
     told = []
     built = build_page(
-        Material(folders=find_folders("Dataset001_A", {}), runs=()), lambda *step: told.append(step), parts
+        Material(folders=dataset_folders("Dataset001_A", {}), runs=()), lambda *step: told.append(step), parts
     )
     first, second, third = (section.blocks[0] for section in built.page.sections)
     assert first == MissingBlock("This section could not be made: it is broken")
@@ -42,7 +43,7 @@ def test_sections_without_data_say_so_in_one_line_with_what_to_do(tmp_path):
     for path in folder.rglob("*.*"):
         path.unlink()
     runs = read_runs(folder, processes=Processes(""))
-    built = build_page(Material(folders=find_folders(DATASET, {}), runs=tuple(runs)))
+    built = build_page(Material(folders=dataset_folders(DATASET, {}), runs=tuple(runs)))
     assert not built.faults
     missing = {
         section.key: [b.text for b in section.blocks if isinstance(b, MissingBlock)]
