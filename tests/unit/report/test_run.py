@@ -5,8 +5,8 @@ from reported import DATASET, TRAINERS, write_project
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.monitoring.processes import Processes
 from nnunet_ext.monitoring.run import read_runs
-from nnunet_ext.report.blocks import MissingBlock, TextBlock
 from nnunet_ext.nnunet.folders import dataset_folders
+from nnunet_ext.report.blocks import MissingBlock, TextBlock
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.run import SECTIONS, SectionMaker, build_page
 
