@@ -83,12 +83,12 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.planning.plan import PlanOrder, plan_dataset
 
     order = PlanOrder(
-        args.planner,
-        args.gpu_memory_target,
-        args.max_stages,
-        args.supervision,
-        args.plans_name,
-        tuple(args.spacing) if args.spacing else None,
+        planner=args.planner,
+        gpu_memory_target_gb=args.gpu_memory_target,
+        max_stages=args.max_stages,
+        supervision=args.supervision,
+        plans_name=args.plans_name,
+        target_spacing_mm=tuple(args.spacing) if args.spacing else None,
     )
     exit_code = 0
     for dataset in args.datasets:

@@ -13,8 +13,8 @@ from nnunet_ext.files.escaping import say
 from nnunet_ext.pruning.choice import TOLERANCE
 
 if TYPE_CHECKING:
-    from nnunet_ext.pruning.compare import BranchResult, Comparison
-    from nnunet_ext.pruning.model import Model
+    from nnunet_ext.pruning.compare import BranchComparison, BranchResult
+    from nnunet_ext.pruning.model import TrainedUNetPlusPlus
 
 N_DIGITS = 4  # the tolerance has three
 MIB = 2**20
@@ -76,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
     if args.auto and args.device is not None:
         check_device(args.device)
     from nnunet_ext.pruning.export import check_new
-    from nnunet_ext.pruning.model import find_model
+    from nnunet_ext.pruning.model import find_unet_plus_plus
 
     if args.o is not None:
         check_new(args.o)
-    model = find_model(args.model, args.folds, args.checkpoint)
+    model = find_unet_plus_plus(args.model, args.folds, args.checkpoint)
     depth, exit_code = args.depth, 0
     if args.auto:
         comparison = _compare(model, args)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return exit_code
 
 
-def _compare(model: Model, args: argparse.Namespace) -> Comparison:
+def _compare(model: TrainedUNetPlusPlus, args: argparse.Namespace) -> BranchComparison:
     from nnunet_ext.cli.options import case_progress
     from nnunet_ext.pruning.compare import compare_branches
 
@@ -110,7 +110,7 @@ def _compare(model: Model, args: argparse.Namespace) -> Comparison:
     return comparison
 
 
-def _table(comparison: Comparison, title: str) -> Table:
+def _table(comparison: BranchComparison, title: str) -> Table:
     dice = dice_table({one.branch.name: one.dice for one in comparison.results}, title, N_DIGITS)
     header = (*dice.header, "GFLOP a patch", "parameters (M)", "s a case", "memory (MiB)")
     rows = zip(dice.rows, comparison.results, strict=True)
@@ -126,7 +126,7 @@ def _cost(one: BranchResult) -> tuple[str, ...]:
     )
 
 
-def _export(model: Model, depth: int, target: Path) -> None:
+def _export(model: TrainedUNetPlusPlus, depth: int, target: Path) -> None:
     from nnunet_ext.pruning.export import export_branch
 
     for path in export_branch(model, depth, target):

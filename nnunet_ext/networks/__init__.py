@@ -1,1 +1,1 @@
-"""Networks that nnU-Net builds from its plans: UNet++, how it is made smaller, and files of weights."""
+"""UNet++ for nnU-Net's plans, sliding-window prediction, checkpoint files and devices."""

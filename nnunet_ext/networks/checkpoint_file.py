@@ -1,4 +1,4 @@
-"""Checkpoint files of nnU-Net and ours: read whole, and written whole or not at all."""
+"""Reading and writing of checkpoint files; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import torch
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files.whole import kept_beside, move, not_written_whole, written_whole
 
-TORCH_WRITER = "inline_container"  # the source file of torch that its errors in writing name
-KEY = "nnunet_ext"  # of what this package records, in plain values
+TORCH_WRITER = "inline_container"  # source file that torch names in its errors of writing
+KEY = "nnunet_ext"  # key of this package's record in a checkpoint
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; an older good one survives a process that is killed meanwhile.
+    """Write a checkpoint; an older file of this name stays good if the process is killed meanwhile.
 
     Raises:
-        OSError: the disk does not take it; of a full one torch raises a RuntimeError that does not say so.
-        NotReplaced: another program holds the older one open; this one is kept beside it, until
-            `replace_by_kept` gives it its name or a later one is written.
+        OSError: the file cannot be written, as on a full disk.
+        NotReplaced: another program holds the older file open. The new checkpoint is kept beside it until
+            `replace_by_kept` renames it or a later checkpoint is written.
     """
     with written_whole(path) as part:
         try:
             torch.save(content, part)
-        except RuntimeError as error:
+        except RuntimeError as error:  # torch's error on a full disk, which does not say so
             if TORCH_WRITER not in str(error):
                 raise
             raise not_written_whole(path, str(error).splitlines()[0]) from error
     with suppress(OSError):
-        kept_beside(path).unlink(missing_ok=True)  # older than what was just written
+        kept_beside(path).unlink(missing_ok=True)  # an earlier checkpoint that could not be renamed
 
 
 def replace_by_kept(path: Path) -> None:
-    """Give a newer checkpoint that had to be kept beside this one its name, where that can be done now."""
+    """Rename a newer checkpoint kept beside this one to this name, if this one is no longer held open."""
     kept = kept_beside(path)
     if kept.is_file():
         with suppress(PermissionError):
@@ -44,12 +44,12 @@ def replace_by_kept(path: Path) -> None:
 
 
 def read_checkpoint(path: Path, device: Any = "cpu", *, mapped: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of ours or of nnU-Net.
+    """Read a checkpoint of this package or of nnU-Net.
 
     Args:
-        path: the file. As for nnU-Net, it must come from somebody trusted: pickle can run code.
-        device: where its tensors go.
-        mapped: leave the tensors on disk until they are used, to read the rest quickly.
+        path: the file. As in nnU-Net, it must come from a trusted source: pickle can run code.
+        device: device on which its tensors are put.
+        mapped: leave the tensors on disk until they are used, which makes reading the rest quick.
 
     Raises:
         NnunetExtError: the file is missing or damaged.

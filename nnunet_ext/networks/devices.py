@@ -1,4 +1,4 @@
-"""Whether torch can compute on a device, told before it is imported where that is enough."""
+"""Check that torch can compute on a device, without importing torch where the answer is plain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnunet_ext.errors import UsageError
 
-# torch's version.py says `cuda: Optional[str] = '13.0'` or `= None`, and what it is built for likewise.
+# torch's version.py has lines like `cuda: Optional[str] = '13.0'`, or `= None` for a build without CUDA.
 BUILT_FOR = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"]", re.MULTILINE)
 CUDA_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 
@@ -18,15 +18,15 @@ CUDA_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 def check_device(device: str, n_gpus: int = 1) -> None:
     """Refuse a device that torch cannot compute on here.
 
-    torch has the last word, but its import takes seconds: that it was built without GPUs, or for CUDA
-    where no driver is installed, is told within milliseconds.
+    The import of torch takes seconds. A build of torch without GPUs, and a build for CUDA without a
+    driver, are refused before it.
 
     Args:
         device: `cuda`, `cpu` or `mps`.
-        n_gpus: how many of CUDA's are asked for.
+        n_gpus: number of CUDA GPUs that are needed.
 
     Raises:
-        UsageError: torch has no such device, or fewer of them.
+        UsageError: torch has no such device, or fewer GPUs.
     """
     if device == "cpu":
         return
@@ -45,19 +45,19 @@ def check_device(device: str, n_gpus: int = 1) -> None:
 
 
 def _fault_without_torch() -> str | None:
-    """Why torch cannot compute on a GPU, with what to do; None where that is not certain."""
+    """Explain why torch cannot compute on a GPU and what to do; None where that is not certain."""
     built_for = _built_for()
     if built_for is None:
         return None
     if not built_for:
         return "torch is installed in its build for processors: install the build for your GPU"
-    if "cuda" in built_for and not _is_loaded(CUDA_DRIVER):
+    if "cuda" in built_for and not _can_be_loaded(CUDA_DRIVER):
         return f"this machine has no NVIDIA driver ({CUDA_DRIVER} cannot be loaded): install it"
     return None
 
 
 def _built_for() -> set[str] | None:
-    """Of cuda and hip, what the installed torch is built for; None where that cannot be read."""
+    """Read which of cuda and hip the installed torch is built for; None where that cannot be read."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -68,7 +68,7 @@ def _built_for() -> set[str] | None:
     return set(BUILT_FOR.findall(text)) if "cuda" in text else None
 
 
-def _is_loaded(library: str) -> bool:
+def _can_be_loaded(library: str) -> bool:
     try:
         ctypes.CDLL(library)
     except OSError:

@@ -1,4 +1,4 @@
-"""The nodes and heads of a UNet++: all that lies above its encoder."""
+"""Decoder of a UNet++: the nested nodes above the encoder, and the segmentation heads."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Mode = Literal["branch", "mean"]
 
 
 class Node(nn.Module):
-    """Node X(i, j): X(i, 0) to X(i, j - 1) beside X(i + 1, j - 1) brought to level i, then convolutions.
+    """Node X(i, j): convolutions of X(i, 0), …, X(i, j - 1) and the upsampled X(i + 1, j - 1), concatenated.
 
     Args:
-        encoder: tells the channels, strides, kernels and blocks.
-        level: i, 0 for the full resolution.
+        encoder: encoder that gives channels, strides, kernels and the kinds of layers.
+        level: i, 0 at full resolution.
         column: j, 1 or more.
-        n_convs: convolutions of the node.
-        nonlin_first: the nonlinearity before the norm.
+        n_convs: number of convolutions.
+        nonlin_first: whether the nonlinearity comes before the norm.
     """
 
     def __init__(
@@ -61,35 +61,36 @@ class Node(nn.Module):
         )
 
     def forward(self, below: torch.Tensor, *beside: torch.Tensor) -> torch.Tensor:
-        """The node's output `(B, F_i, …)`, from X(i + 1, j - 1) and X(i, 0) to X(i, j - 1)."""
-        # A sum of convolutions, one for each input, would keep 28 % less for the backward pass of 5
-        # stages, and take 15 % longer.
+        """Compute the node's output `(B, F_i, …)` from X(i + 1, j - 1) and X(i, 0) to X(i, j - 1)."""
+        # The sum of one convolution per input would keep 28 % less memory for the backward pass of 5
+        # stages, but take 15 % longer.
         return self.blocks(torch.cat((*beside, self.transpconv(below)), 1))
 
 
 class NestedDecoder(nn.Module):
     """Nodes X(i, j) with i + j < N above an encoder of N stages, and a 1x1 convolution for each head.
 
-    Nodes and heads are named by level and column, so that a UNet++ of fewer stages has the same names.
-    The encoder is only asked for its shape: registered here too, each weight would have two names.
+    Nodes and heads are named by level and column, so a UNet++ of fewer stages has the same names. The
+    encoder is not registered as a submodule: each of its weights would have two names.
 
     Args:
-        encoder: what `forward` will be given the outputs of.
+        encoder: encoder whose outputs `forward` takes.
         num_classes: channels of each head.
-        n_conv_per_stage: convolutions of a node for each level, from the lowest level with nodes to
-            level 0, as nnU-Net's plans have it.
-        deep_supervision: see the attribute.
-        nonlin_first: the nonlinearity before the norm.
-        supervision: "nested" has heads on X(0, 1) to X(0, N - 1), all in full resolution, "pyramid" on
-            the last node of each level, as nnU-Net's own networks do.
-        checkpoint_nodes: forget what happened inside a node and compute it again in the backward pass.
+        n_conv_per_stage: convolutions of a node, one number a level from the lowest level with nodes up
+            to level 0, as in nnU-Net's plans.
+        deep_supervision: whether `forward` returns the logits of all heads.
+        nonlin_first: whether the nonlinearity comes before the norm.
+        supervision: "nested" puts heads on X(0, 1) to X(0, N - 1), all at full resolution; "pyramid" on
+            the last node of each level, as in nnU-Net's own networks.
+        checkpoint_nodes: discard a node's inner activations and compute them again in the backward pass.
 
     Attributes:
-        deep_supervision: whether `forward` gives the outputs of all heads, the deepest first, or one.
-        divisors: for each depth, what the input's shape must be divisible by.
+        deep_supervision: whether `forward` returns the logits of all heads, the deepest first, or of one.
+        divisors: by depth, the numbers by which the input's shape must be divisible.
 
     Raises:
-        ValueError: fewer than 2 stages, or `n_conv_per_stage` has not one entry a level with nodes.
+        ValueError: there are fewer than 2 stages, `n_conv_per_stage` does not have one entry for each level
+            with nodes, or `supervision` is another word.
 
     Source: Zhou et al., UNet++: a nested U-Net architecture for medical image segmentation, DLMIA 2018,
     and UNet++: redesigning skip connections to exploit multiscale features in image segmentation, TMI
@@ -146,12 +147,12 @@ class NestedDecoder(nn.Module):
 
     @property
     def depth(self) -> int:
-        """d of the branch X(0, d) that is the output; stages and nodes below it are not computed.
+        """Depth d of the output branch X(0, d); deeper stages and nodes are not computed.
 
-        It is the number of stages less one unless set; "pyramid" has no other branch.
+        By default the number of stages less one, which is the only depth that "pyramid" has.
 
         Raises:
-            ValueError: set to what the network has no branch of.
+            ValueError: set to a depth that the network has no branch of.
         """
         return self._depth
 
@@ -167,10 +168,12 @@ class NestedDecoder(nn.Module):
 
     @property
     def mode(self) -> Mode:
-        """The one output: of the branch `depth`, or "mean", that of the logits of branches 1 to `depth`.
+        """Output without deep supervision: of one "branch", or the "mean" of several.
+
+        "branch" gives the logits of branch `depth`, "mean" the mean of the logits of branches 1 to `depth`.
 
         Raises:
-            ValueError: set to another word, or to "mean" where supervision is "pyramid".
+            ValueError: set to another word, or to "mean" with "pyramid" supervision.
         """
         return self._mode
 
@@ -182,22 +185,22 @@ class NestedDecoder(nn.Module):
         self._mode = mode
 
     def forward(self, skips: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
-        """Logits of one output or, with deep supervision, of all heads, the deepest first.
+        """Compute the logits of one output or, with deep supervision, of all heads, the deepest first.
 
         Args:
-            skips: outputs of the encoder's stages, 0 to `depth` at least, `(B, F_i, …)`.
+            skips: outputs of the encoder's stages 0 to `depth` at least, `(B, F_i, …)`.
         """
         depth = self._depth
         levels = [[skip] for skip in skips[: depth + 1]]
         last = []
         for j in range(1, depth + 1):
             for i in range(depth + 1 - j):
-                # One level below is still a column behind.
+                # The level below has no node of this column yet: its last node is X(i + 1, j - 1).
                 levels[i].append(self._node(i, j, levels[i + 1][-1], levels[i]))
-            levels.pop()  # nothing reads it any more
+            levels.pop()  # no later node reads the lowest level
             last.append(levels[-1][-1])
         outputs = levels[0][1:] if self.supervision == "nested" else last
-        logits = [self.seg_layers[str(j)](outputs[j - 1]) for j in self.columns_asked()]
+        logits = [self.seg_layers[str(j)](outputs[j - 1]) for j in self.head_columns()]
         if self.deep_supervision:
             return logits
         return logits[0] if len(logits) == 1 else sum(logits[1:], start=logits[0]) / len(logits)
@@ -209,7 +212,7 @@ class NestedDecoder(nn.Module):
         return node(below, *beside)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Elements of all that convolutions put out in one pass of `forward`, for a batch of 1.
+        """Count the output elements of all convolutions in one call of `forward`, for a batch of 1.
 
         Args:
             input_size: spatial shape of the encoder's input.
@@ -224,10 +227,10 @@ class NestedDecoder(nn.Module):
                 blocks = self.nodes[f"{i}_{j}"].blocks
                 n_elements += int(blocks.compute_conv_feature_map_size(sizes[i]))
                 n_elements += blocks.output_channels * math.prod(sizes[i])
-        heads = [self._head_level(j) for j in self.columns_asked()]
+        heads = [self._head_level(j) for j in self.head_columns()]
         return n_elements + sum(self.num_classes * math.prod(sizes[level]) for level in heads)
 
-    def columns_asked(self) -> list[int]:
-        """Columns of the heads that `forward` asks, the deepest first."""
+    def head_columns(self) -> list[int]:
+        """Columns of the heads that `forward` computes, the deepest first."""
         one = not self.deep_supervision and self._mode == "branch"
         return [self._depth] if one else list(range(self._depth, 0, -1))

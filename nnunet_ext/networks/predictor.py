@@ -1,4 +1,4 @@
-"""nnU-Net's sliding window, from whose failures nothing is left in memory."""
+"""nnU-Net's sliding-window prediction, which frees all memory of an attempt that failed."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ log = logging.getLogger(__name__)
 
 
 class Predictor(nnUNetPredictor):
-    """nnU-Net's predictor, with the same logits to the last bit.
+    """nnU-Net's predictor without its memory leaks; the logits are the same to the last bit.
 
-    nnU-Net cuts its patches in a thread, which waits for ever once a window has failed and keeps the scan
-    on the device, and it tries again while the failed attempt's tensors are still held by its exception.
+    nnU-Net cuts its patches in a thread. Once a window has failed, that thread waits for ever and keeps the
+    scan on the device, and the second attempt begins while the exception still holds the tensors of the
+    first. Here the patches are cut without a thread, and the exception is dropped before the second attempt.
     """
 
     network: Any
 
     @torch.inference_mode()
     def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
-        """The network's output over a whole scan.
+        """Predict a whole scan window by window.
 
-        What does not fit on the device is added up in the host's memory instead.
+        Where the sum of the windows does not fit on the device, it is kept in the host's memory.
 
         Args:
-            input_image: `(C, Z, Y, X)`, preprocessed.
+            input_image: preprocessed scan, `(C, Z, Y, X)`.
 
         Returns:
             Logits `(L, Z, Y, X)`, half precision.
@@ -49,7 +50,7 @@ class Predictor(nnUNetPredictor):
             )
             windows = self._internal_get_sliding_window_slicers(data.shape[1:])
             logits = self._tried_on_device(data, windows) if self.perform_everything_on_device else None
-            if logits is None:  # no exception is in hand here, which would keep what it failed with
+            if logits is None:  # outside of the except block, whose exception would hold the failed tensors
                 logits = self._internal_predict_sliding_window_return_logits(data, windows, False)
             empty_cache(self.device)
         unpadded = (slice(None), *unpadded[1:])
@@ -60,7 +61,7 @@ class Predictor(nnUNetPredictor):
             return self._internal_predict_sliding_window_return_logits(data, windows, True)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
-        log.warning("Adding up in the host's memory, as the device's did not do: %s", reason)
+        log.warning("The sum of the windows is kept in memory of the host: %s", reason)
         empty_cache(self.device)
         return None
 
@@ -68,7 +69,7 @@ class Predictor(nnUNetPredictor):
     def _internal_predict_sliding_window_return_logits(
         self, data: torch.Tensor, slicers: Sequence[Any], do_on_device: bool = True
     ) -> torch.Tensor:
-        """Add the windows up on the device, or in the host's memory.
+        """Predict the windows and add them up, on the device or in the host's memory.
 
         Raises:
             RuntimeError: a logit is infinite, or the device has too little memory.

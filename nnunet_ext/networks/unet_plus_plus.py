@@ -18,25 +18,25 @@ from nnunet_ext.networks.nested_decoder import NestedDecoder, Supervision
 
 
 class _NestedNetwork(AbstractDynamicNetworkArchitectures):
-    """What a UNet++ does whatever its encoder."""
+    """Base of the UNet++ classes: encoder, then nested decoder."""
 
     encoder: PlainConvEncoder | ResidualEncoder
     decoder: NestedDecoder
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Logits `(B, num_classes, …)`, or a list of them, one of each head, the deepest first.
+        """Compute logits `(B, num_classes, …)`; with deep supervision those of all heads, the deepest first.
 
         Args:
-            x: `(B, input_channels, …)`, its shape divisible by the strides of the stages in use.
+            x: `(B, input_channels, …)`; its shape must be divisible by the strides of the stages in use.
 
         Raises:
-            ValueError: it is not.
+            ValueError: the shape is not divisible.
         """
         self._check_divisible(x.shape[2:])
         return self.decoder(self.encode(x))
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Outputs of the encoder's stages that the decoder needs, and no stage further."""
+        """Compute the outputs of the encoder's stages that the decoder needs; deeper stages are not run."""
         stem = getattr(self.encoder, "stem", None)
         if stem is not None:
             x = stem(x)
@@ -47,7 +47,7 @@ class _NestedNetwork(AbstractDynamicNetworkArchitectures):
         return skips
 
     def _check_divisible(self, shape: Sequence[int]) -> None:
-        # Plain integers: numpy's would break the graph of torch.compile.
+        # Plain integers: those of numpy would break the graph of torch.compile.
         divisor = self.decoder.divisors[self.decoder.depth]
         if any(size % step for size, step in zip(shape, divisor, strict=True)):
             raise ValueError(
@@ -56,21 +56,21 @@ class _NestedNetwork(AbstractDynamicNetworkArchitectures):
             )
 
     def freeze_unsupervised_heads(self) -> None:
-        """Let no weight be trained of a head whose output is not asked for.
+        """Exclude the heads that `forward` does not compute from the training.
 
-        For DistributedDataParallel, before the network is wrapped: it waits for the gradient of every
-        weight that is to be trained, and a head without a loss has none. What counts are the
-        decoder's `deep_supervision`, `depth` and `mode` of now.
+        To be called before DistributedDataParallel wraps the network: it waits for the gradient of every
+        trainable weight, and a head without a loss has none. The decoder's present `deep_supervision`,
+        `depth` and `mode` decide which heads are computed.
         """
-        asked = {str(column) for column in self.decoder.columns_asked()}
+        asked = {str(column) for column in self.decoder.head_columns()}
         for column, head in self.decoder.seg_layers.items():
             head.requires_grad_(column in asked)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Elements of all that convolutions put out in one forward pass, for a batch of 1.
+        """Count the output elements of all convolutions in one forward pass, for a batch of 1.
 
-        Transposed convolutions and heads included; the decoder's `deep_supervision`, `depth` and
-        `mode` count.
+        Transposed convolutions and heads are included. The decoder's `deep_supervision`, `depth` and
+        `mode` decide what is computed.
 
         Args:
             input_size: spatial shape of the input.
@@ -89,14 +89,15 @@ class _NestedNetwork(AbstractDynamicNetworkArchitectures):
 class UNetPlusPlus(_NestedNetwork):
     """UNet++ with the encoder of `PlainConvUNet`.
 
-    The arguments are those of `PlainConvUNet`, and:
+    The arguments are those of `PlainConvUNet`, and two more:
 
     Args:
-        supervision: "nested" has heads on X(0, 1) to X(0, N - 1), all in full resolution. It can be
-            pruned, and needs a trainer that compares each of its outputs with the one target. "pyramid"
-            has heads on the last node of each level; nnU-Net's own trainers know how to train that.
-        checkpoint_nodes: keep only what goes into a node for the backward pass, and compute the inside
-            again: much less memory for more time. Batch norms then see each batch twice.
+        supervision: "nested" puts heads on X(0, 1) to X(0, N - 1), all at full resolution. Such a network
+            can be pruned, and needs a trainer that compares each output with the one full-resolution
+            target, as nnUNetTrainerUNetPlusPlus does. "pyramid" puts heads on the last node of each
+            level, which nnU-Net's own trainers can train.
+        checkpoint_nodes: keep only the inputs of each node for the backward pass and compute its inner
+            activations again: much less memory, more time. Batch norms then see each batch twice.
 
     Source: see `NestedDecoder`.
     """
@@ -168,7 +169,8 @@ class UNetPlusPlus(_NestedNetwork):
 class ResidualEncoderUNetPlusPlus(_NestedNetwork):
     """UNet++ with the encoder of `ResidualEncoderUNet`; its nodes are plain convolutions.
 
-    The arguments are those of `ResidualEncoderUNet`, and the last two of `UNetPlusPlus`.
+    The arguments are those of `ResidualEncoderUNet`, and `supervision` and `checkpoint_nodes` as for
+    `UNetPlusPlus`.
     """
 
     def __init__(

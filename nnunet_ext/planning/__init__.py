@@ -1,1 +1,1 @@
-"""Plans of nnU-Net for UNet++: its patch, batch and depth for a graphics card's memory."""
+"""Planning for UNet++: patch size, batch size and depth for a GPU's memory; derived configurations."""

@@ -1,4 +1,4 @@
-"""Planners that there are, and what planning needs, looked up before torch is imported."""
+"""Choices of the verb `plan` and the check that a data set can be planned, without the import of torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ PLANNERS = {
     "UNetPlusPlusPlanner": "nnUNetUNetPlusPlusPlans",
     "ResEncUNetPlusPlusPlanner": "nnUNetResEncUNetPlusPlusPlans",
 }
-MAX_STAGES = 6  # nnU-Net's 8 for 512 x 512 would be 28 nested nodes and 96 million weights
+MAX_STAGES = 6  # 8 stages, as nnU-Net plans for 512 x 512, would be 28 nodes and 96 million weights
 MIN_STAGES = 2
 FINGERPRINT = "dataset_fingerprint.json"
 
 
 def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The name of a data set that can be planned.
+    """Find the name of a data set, and check that it can be planned.
 
     Args:
-        dataset: number or name.
-        environment: the variables that name nnU-Net's folders.
+        dataset: number or name of the data set.
+        environment: environment variables, which name nnU-Net's folders.
 
     Raises:
-        UsageError: a variable is not set, or no data set or several have that number.
-        DatasetError: it has no raw data or no fingerprint yet, or its dataset.json or fingerprint is damaged.
+        UsageError: a folder's variable is not set, or no data set or several have that number.
+        DatasetError: the data set has no raw data or no fingerprint, or its dataset.json or fingerprint is
+            damaged.
     """
     unset = [variable for variable in (RAW_VARIABLE, PREPROCESSED_VARIABLE) if not environment.get(variable)]
     if unset:
@@ -51,7 +52,7 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
 
 
 def _check_fingerprint(path: Path, dataset: str) -> None:
-    from nnunet_ext.nnunet.forms import read_fingerprint_json  # pydantic, only where a file is read
+    from nnunet_ext.nnunet.forms import read_fingerprint_json  # imports pydantic, which takes time
 
     try:
         read_fingerprint_json(path)

@@ -1,4 +1,4 @@
-"""A new configuration from an old one and the changes to it, checked before it is written."""
+"""Configurations derived from others by a few changes, which are checked before anything is written."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.networks.architecture import PER_DECODER_STAGE, PER_STAGE
 from nnunet_ext.nnunet.model_folder import SEPARATOR
 from nnunet_ext.nnunet.plans import Plans, refuse
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
-PER_DECODER_STAGE = "n_conv_per_stage_decoder"
-LEAST_EDGE = 4
+LEAST_EDGE = 4  # voxels of the deepest stage along its longest axis
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a new configuration has of its own; None is as in its parent.
+    """Values that a new configuration does not inherit from its parent; None for those that it does.
 
     Attributes:
-        batch_size: patches a step.
+        batch_size: patches in a batch.
         patch_size: voxels, in the order of the plans' axes.
-        spacing: mm, likewise.
-        network: arguments of the network, by name.
+        spacing: mm, in the order of the plans' axes.
+        network: arguments of the network by name.
     """
 
     batch_size: int | None = None
@@ -35,20 +34,20 @@ class Changes:
 
     @property
     def any(self) -> bool:
-        """Whether there are any."""
+        """Whether anything is changed."""
         return bool(self.batch_size is not None or self.patch_size or self.spacing or self.network)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Derived:
     """A new configuration.
 
     Attributes:
-        name: its name.
-        entry: what to write under it: its parent's name, and what differs.
-        resolved: with all that it inherits.
-        notes: what it brings with it, such as new preprocessing.
-        needs_preprocessing: whether its data must be made before a training.
+        name: name of the configuration.
+        entry: its entry in the plans: the parent's name and the values that differ.
+        resolved: the configuration with all that it inherits.
+        notes: consequences to know of, a sentence each, such as a need for preprocessing.
+        needs_preprocessing: whether its data must be preprocessed before a training.
     """
 
     name: str
@@ -59,16 +58,16 @@ class Derived:
 
 
 def derive(plans: Plans, parent: str, changes: Changes, name: str | None = None) -> Derived:
-    """Derive a configuration.
+    """Derive a configuration from another one of the same plans.
 
     Args:
-        plans: that hold the parent; they are not changed.
-        parent: the configuration to inherit from.
-        changes: to it.
-        name: of the new one; by default the parent's with the changes, as in `3d_fullres_bs4`.
+        plans: plans that hold the parent; they are left as they are.
+        parent: name of the configuration to inherit from.
+        changes: values that differ from the parent's.
+        name: name of the new configuration; by default the parent's with the changes, as `3d_fullres_bs4`.
 
     Raises:
-        UsageError: there is no such parent, or a change cannot be; all faults at once.
+        UsageError: there is no such parent, or changes are not possible; names all faults at once.
     """
     old = plans.resolve(parent)
     if "architecture" not in old:
@@ -81,7 +80,7 @@ def derive(plans: Plans, parent: str, changes: Changes, name: str | None = None)
         entry["batch_size"] = changes.batch_size
     if changes.patch_size:
         entry["patch_size"] = list(changes.patch_size)
-    if changes.network:  # nnU-Net takes an entry whole from parent or child, so all of it stands here
+    if changes.network:  # nnU-Net inherits an entry as a whole, so the entry must be complete
         architecture = old["architecture"]
         entry["architecture"] = architecture | {
             "arch_kwargs": architecture["arch_kwargs"] | dict(changes.network)
@@ -95,11 +94,17 @@ def derive(plans: Plans, parent: str, changes: Changes, name: str | None = None)
     if changes.spacing:
         entry |= _resampled(plans, name, old, changes.spacing)
     resolved = old | entry
-    return Derived(name, entry, resolved, tuple(_notes(resolved, old, changes)), bool(changes.spacing))
+    return Derived(
+        name=name,
+        entry=entry,
+        resolved=resolved,
+        notes=tuple(_notes(resolved, old, changes)),
+        needs_preprocessing=bool(changes.spacing),
+    )
 
 
 def default_name(parent: str, changes: Changes) -> str:
-    """The parent's name with the changes: `3d_fullres_bs4_ps96x128x128_sp2x0p8x0p8`."""
+    """Name of a derived configuration: `3d_fullres_bs4_ps96x128x128_sp2x0p8x0p8`."""
     parts = [parent]
     if changes.batch_size is not None:
         parts.append(f"bs{changes.batch_size}")
@@ -113,7 +118,7 @@ def default_name(parent: str, changes: Changes) -> str:
 
 
 def divisors(strides: Sequence[Sequence[int] | int], n_axes: int) -> tuple[int, ...]:
-    """By what each axis of a patch must be divisible: the product of the strides along it."""
+    """Numbers by which a patch's axes must be divisible: the product of the strides along each axis."""
     product = [1] * n_axes
     for stride in strides:
         steps = [stride] * n_axes if isinstance(stride, int) else stride
@@ -164,7 +169,7 @@ def _network_faults(new: Mapping[str, Any], old: Mapping[str, Any], changes: Cha
 
 
 def _resampled(plans: Plans, name: str, old: Mapping[str, Any], spacing: Sequence[float]) -> dict[str, Any]:
-    """What another spacing changes: the folder of the data, and the size of the median image."""
+    """Entries that another spacing changes: spacing, folder of the data, and size of the median image."""
     ratio = [before / after for before, after in zip(old["spacing"], spacing, strict=True)]
     median = old.get("median_image_size_in_voxels")
     sizes = {} if median is None else {

@@ -1,9 +1,9 @@
-"""GPU memory that a configuration needs, as nnU-Net's planner estimates it.
+"""Estimates of the GPU memory that a training needs, in the unit of nnU-Net's planner.
 
-That unit is one value that a convolution puts out. Backward keeps two for it, the norm's input and the
-activation: 4 bytes in half precision. nnU-Net's references (560e6 units for 8 GB, …) are in this unit,
-and hold for a network in which each node reads two inputs and one head is in full resolution. Counted
-here is what a UNet++ keeps beyond that.
+The unit is one output value of a convolution. The backward pass keeps two values for it, the input of the
+norm and the activation: 4 bytes in half precision. nnU-Net's references (560e6 units for 8 GB, …) are in
+this unit; they hold for a network whose decoder nodes read two inputs each and whose losses are dominated by
+one full-resolution head. `concatenation_units` and `heads_units` count what a UNet++ keeps beyond that.
 """
 
 from __future__ import annotations
@@ -13,27 +13,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Shape = Sequence[int]
-# What torch reserves of a GPU's memory, of what nnU-Net's scale says: nnU-Net's plans leave the rest free,
-# and so do these. Measured with 128^3, batch 2 and 6 stages on an H200: 0.76 compiled, 0.72 not.
+
+REFERENCE_GB = 8.0
+REFERENCES = {2: (85_000_000, 12), 3: (560_000_000, 2)}  # by number of axes: units and batch size of 8 GB
+
+# Share of the estimated memory that torch really reserves; nnU-Net's plans leave the rest free. Measured
+# with 128^3, batch 2 and 6 stages on an H200: 0.76 compiled, 0.72 not.
 RESERVED_SHARE = 0.75
 BYTES_OF_UNIT = 4
-# Of a head's output backward keeps for each label and voxel the logits (2 bytes) and, of Dice and
-# cross-entropy, which are computed in single precision, the softmax, its product with the one-hot
-# target, and the logarithm of the softmax (4 bytes each).
+# For each label and voxel of a head the backward pass keeps the logit (2 bytes) and, because Dice and
+# cross-entropy are computed in single precision, the softmax, its product with the one-hot target and its
+# logarithm (4 bytes each).
 BYTES_OF_LOGIT = 14
 
 
 def concatenation_units(patch_size: Shape, strides: Sequence[Shape], features: Sequence[int]) -> int:
-    """Units of the nested nodes' concatenations beyond those of a U-Net.
+    """Count the units of the nested nodes' concatenations beyond those of a U-Net.
 
-    Node X(i, j) of n convolutions keeps 2n + j + 1 maps of its level: two of each convolution, and the
-    concatenation of j + 1 that the first one reads. Its n convolutions and the transposed one count as
-    n + 1 units, which is 2n + 2 maps and right for the two inputs of a U-Net's node. That leaves
-    (j - 1) / 2 units a node, and m(m - 1) / 4 for the m = N - 1 - i nodes of level i.
+    Node X(i, j) of n convolutions keeps 2n + j + 1 feature maps of level i: two for each convolution, and
+    the concatenation of j + 1 maps that the first convolution reads. Its n convolutions and its transposed
+    convolution count as n + 1 units, that is 2n + 2 maps, which is right for the two inputs of a U-Net's
+    node. The difference is (j - 1) / 2 units a node, and m(m - 1) / 4 units for the m = N - 1 - i nodes of
+    level i.
 
     Args:
         patch_size: voxels of the patch, divisible by the strides.
-        strides: of each of the N stages, the first all ones.
+        strides: strides of each of the N stages, those of the first all ones.
         features: channels of each stage.
     """
     quarters = 0
@@ -46,7 +51,7 @@ def concatenation_units(patch_size: Shape, strides: Sequence[Shape], features: S
 
 
 def heads_units(patch_size: Shape, n_stages: int, n_labels: int) -> int:
-    """Units of the N - 2 further outputs in full resolution and their losses, one head being a U-Net's.
+    """Count the units of the N - 2 full-resolution outputs, with their losses, that a U-Net does not have.
 
     Args:
         patch_size: voxels of the patch.
@@ -57,17 +62,16 @@ def heads_units(patch_size: Shape, n_stages: int, n_labels: int) -> int:
     return n_logits * BYTES_OF_LOGIT // BYTES_OF_UNIT
 
 
-REFERENCE_GB = 8.0
-REFERENCES = {2: (85_000_000, 12), 3: (560_000_000, 2)}  # feature map and batch size that take so much
-
-
 def estimate_gb(configuration: Mapping[str, Any], n_channels: int, n_labels: int) -> float | None:
-    """Memory of a training in GB; None for networks that do not tell the size of their feature maps.
+    """Estimate the memory of a training in GB, as nnU-Net's planner does.
 
     Args:
-        configuration: resolved.
-        n_channels: of the images.
-        n_labels: background included.
+        configuration: configuration of the plans, with all that it inherits.
+        n_channels: channels of the images.
+        n_labels: number of labels, background included.
+
+    Returns:
+        The estimate; None for a network that does not tell the size of its feature maps.
 
     Source: nnU-Net's `ExperimentPlanner.static_estimate_VRAM_usage` and its reference values.
     """

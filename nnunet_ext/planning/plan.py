@@ -1,4 +1,4 @@
-"""Plan a data set for UNet++ with nnU-Net's own function, and say what came of it."""
+"""Planning of a data set for UNet++ by nnU-Net's own function, and a description of the result."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from nnunet_ext.planning.shared_data import PreprocessedData, find_preprocessed
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOrder:
-    """What to plan.
+    """Options of planning.
 
     Attributes:
-        planner: one of `PLANNERS`.
-        gpu_memory_target_gb: for which memory; the planner's own unless given.
-        max_stages: networks are made no deeper.
+        planner: name of the planner, one of `PLANNERS`.
+        gpu_memory_target_gb: GPU memory to plan for; None for the planner's default.
+        max_stages: largest number of stages of a network.
         supervision: form of the network's deep supervision.
-        plans_name: the planner's own unless given.
-        target_spacing_mm: of 3d_fullres, in the order of the scans' axes; nnU-Net's choice unless given.
+        plans_name: name of the plans; None for the planner's default.
+        target_spacing_mm: spacing of 3d_fullres in the order of the scans' axes; None for nnU-Net's choice.
     """
 
     planner: str = "UNetPlusPlusPlanner"
@@ -43,9 +43,20 @@ class PlanOrder:
     target_spacing_mm: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedConfiguration:
-    """One configuration of a plan; sizes and spacing in the order of the planned axes."""
+    """One configuration of the plans; sizes and spacing are in the order of the plans' axes.
+
+    Attributes:
+        name: name of the configuration.
+        patch_size: voxels.
+        batch_size: patches in a batch.
+        n_stages: stages of the network.
+        spacing_mm: spacing of the data.
+        memory_gb: estimate of the GPU memory that a training reserves.
+        data_identifier: name of the folder of its preprocessed data.
+        data: the preprocessed data that are there.
+    """
 
     name: str
     patch_size: tuple[int, ...]
@@ -57,17 +68,17 @@ class PlannedConfiguration:
     data: PreprocessedData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What came of planning.
+    """Result of planning a data set.
 
     Attributes:
-        dataset: its name.
-        plans_name: by which nnU-Net calls the plans.
-        path: their file.
-        configurations: what was planned, from the fewest dimensions to the most.
-        old_plans: where other plans are now that had the same name.
-        kept: configurations that were in the file before, were not planned now, and still are in it.
+        dataset: name of the data set.
+        plans_name: identifier of the plans.
+        path: file of the plans.
+        configurations: the planned configurations, 2D before 3D and the cascade last.
+        old_plans: copy of the older plans that had this name; None where there were none.
+        kept: configurations of the older plans that were not planned now and stay in the file.
     """
 
     dataset: str
@@ -79,7 +90,7 @@ class Planned:
 
     @property
     def preprocess_command(self) -> str | None:
-        """The command that makes the missing data; None where all is there."""
+        """Command that preprocesses the missing data; None where nothing is missing."""
         names: dict[str, str] = {}
         for one in self.configurations:
             if not one.data.is_whole:
@@ -91,15 +102,15 @@ class Planned:
 
 
 def plan_dataset(dataset: str, order: PlanOrder | None = None) -> Planned:
-    """Plan one data set; the plans are written where nnU-Net looks for them.
+    """Plan one data set, and write the plans into its preprocessed folder.
 
     Args:
-        dataset: number or name.
-        order: what to plan.
+        dataset: number or name of the data set.
+        order: options of planning; the defaults unless given.
 
     Raises:
-        UsageError: there is no such planner, a folder's variable is not set, or the order cannot be met.
-        DatasetError: there is no such data set, or it has no fingerprint yet.
+        UsageError: there is no such planner, a folder's variable is not set, or an option is out of range.
+        DatasetError: there is no such data set, or it has no fingerprint.
     """
     order = order or PlanOrder()
     if order.planner not in PLANNERS:
@@ -113,7 +124,7 @@ def plan_dataset(dataset: str, order: PlanOrder | None = None) -> Planned:
         return made[0]
 
     said = io.StringIO()
-    with redirect_stdout(said):  # nnU-Net prints each configuration it tried
+    with redirect_stdout(said):  # nnU-Net prints each configuration that it tries
         plans, _ = plan_experiment_dataset(
             name,
             make,
@@ -131,13 +142,14 @@ def _planned(planner: planners.UNetPlusPlusPlanner, plans: dict[str, Any]) -> Pl
     manager = PlansManager(plans)
     names = [name for name in manager.available_configurations if name not in planner.kept]
     rows = (_configuration(planner, manager, name) for name in names)
+    order = sorted(rows, key=lambda row: (len(row.patch_size), row.name == "3d_cascade_fullres"))
     return Planned(
-        planner.dataset_name,
-        planner.plans_identifier,
-        plans_path(planner.folder, planner.plans_identifier),
-        tuple(sorted(rows, key=lambda row: (len(row.patch_size), row.name == "3d_cascade_fullres"))),
-        planner.old_plans,
-        tuple(planner.kept),
+        dataset=planner.dataset_name,
+        plans_name=planner.plans_identifier,
+        path=plans_path(planner.folder, planner.plans_identifier),
+        configurations=tuple(order),
+        old_plans=planner.old_plans,
+        kept=tuple(planner.kept),
     )
 
 
@@ -146,12 +158,12 @@ def _configuration(
 ) -> PlannedConfiguration:
     values = manager.get_configuration(name).configuration
     return PlannedConfiguration(
-        name,
-        tuple(values["patch_size"]),
-        values["batch_size"],
-        values["architecture"]["arch_kwargs"]["n_stages"],
-        tuple(values["spacing"]),
-        planner.memory_gb(values),
-        values["data_identifier"],
-        find_preprocessed(manager, name, planner.folder, planner.dataset.keys()),
+        name=name,
+        patch_size=tuple(values["patch_size"]),
+        batch_size=values["batch_size"],
+        n_stages=values["architecture"]["arch_kwargs"]["n_stages"],
+        spacing_mm=tuple(values["spacing"]),
+        memory_gb=planner.memory_gb(values),
+        data_identifier=values["data_identifier"],
+        data=find_preprocessed(manager, name, planner.folder, planner.dataset.keys()),
     )

@@ -1,4 +1,4 @@
-"""nnU-Net's planners with a UNet++ as their network and an estimate of the memory it takes."""
+"""nnU-Net's planners for UNet++, with an estimate of the memory that its nested nodes and heads need."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ from nnunet_ext.planning.plans_file import check_plans_name, plans_path, set_asi
 from nnunet_ext.planning.shared_data import STOCK_PLANS, share_data
 
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
+BOTTLENECK_KERNEL = 3  # along each axis and for any spacing: nnU-Net's rule
 logger = logging.getLogger(__name__)
 
 
 class UNetPlusPlusPlanner(ExperimentPlanner):
-    """Plans UNet++ with a plain encoder, under a name of its own.
+    """Planner of UNet++ with a plain encoder.
 
-    The arguments are those of nnU-Net's planner, and:
+    The arguments are those of nnU-Net's planner, and two more:
 
     Args:
-        max_stages: networks are made no deeper.
-        supervision: form of the network's deep supervision; nnU-Net's own trainers know "pyramid".
+        max_stages: largest number of stages of a network.
+        supervision: form of the network's deep supervision; nnU-Net's own trainers can train "pyramid".
 
     Attributes:
-        old_plans: where `plan_experiment` put other plans that were there under the same name.
-        kept: configurations of such plans that were not planned now; nnU-Net leaves them in the file.
+        old_plans: copy of the older plans of this name; None where there were none.
+        kept: configurations of the older plans that were not planned now; nnU-Net leaves them in the file.
 
     Raises:
-        UsageError: an argument is out of range, or the name is that of another planner's plans.
-        DatasetError: the plans there are damaged.
+        UsageError: an argument is out of range, or the plans of this name are another planner's.
+        DatasetError: the existing plans of this name are damaged.
     """
 
     network: type[UNetPlusPlus] | type[ResidualEncoderUNetPlusPlus] = UNetPlusPlus
@@ -85,7 +86,7 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
 
     @property
     def folder(self) -> Path:
-        """The data set's preprocessed folder, where its plans are."""
+        """The data set's preprocessed folder, which holds its plans."""
         return Path(nnUNet_preprocessed) / self.dataset_name
 
     def static_estimate_VRAM_usage(  # noqa: N802, nnU-Net's name
@@ -97,15 +98,15 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         arch_kwargs: Mapping[str, Any],
         arch_kwargs_req_import: Sequence[str],
     ) -> int:
-        """Units of memory (see `planning.memory`) that training keeps for one patch.
+        """Estimate the memory that a training keeps for one patch, in the unit of `planning.memory`.
 
-        Counted are the values that convolutions put out, one head's among them as in nnU-Net's own
-        estimate, the concatenations of the nested nodes, and with "nested" supervision the further
-        outputs in full resolution with their losses. The heads of "pyramid" are small, and nnU-Net's
-        references include them. Not static, unlike nnU-Net's, since it depends on `max_stages`.
+        The estimate counts the outputs of all convolutions, with one head as in nnU-Net's own estimate, the
+        concatenations of the nested nodes, and for "nested" supervision the further full-resolution outputs
+        with their losses. The heads of "pyramid" are small, and nnU-Net's references include them. Unlike
+        nnU-Net's, this method is not static, because it depends on `max_stages`.
 
         Raises:
-            UsageError: the patch has no room for two stages.
+            UsageError: the patch is too small for two stages.
         """
         kwargs = self._as_nested(arch_kwargs)
         strides, n_stages = kwargs["strides"], kwargs["n_stages"]
@@ -114,7 +115,7 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
                 f"A patch of {' x '.join(map(str, patch_size))} voxels leaves no room for the {MIN_STAGES} "
                 f"stages of a UNet++: give more memory, or train nnU-Net's own network on images this small."
             )
-        with torch.device("meta"):  # only shapes are asked for: no memory, no random numbers
+        with torch.device("meta"):  # only shapes are needed: no memory, no random numbers
             network = get_network_from_plans(
                 arch_class_name,
                 kwargs,
@@ -131,10 +132,9 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         return n_units
 
     def get_plans_for_configuration(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Plan one configuration as nnU-Net does, for a network no deeper than `max_stages`.
+        """Plan one configuration as nnU-Net does, with at most `max_stages` stages.
 
-        The patch is nnU-Net's for the network that it would have planned, and so divisible by the
-        strides of the shallower one too.
+        nnU-Net chooses the patch for its deeper network, so the strides of the shallower one divide it, too.
         """
         planned = super().get_plans_for_configuration(*args, **kwargs)
         architecture = planned["architecture"]
@@ -145,11 +145,11 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         return {**capped(arch_kwargs, self.max_stages), "supervision": self.supervision}
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """The name of data of these plans alone; `save_plans` finds out which can be shared."""
+        """Name of the folder of a configuration's data; `save_plans` replaces it where data are shared."""
         return f"{self.plans_identifier}_{configuration_name}"
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """Write the plans, sharing data with `nnUNetPlans` where it is the same, and lose none.
+        """Write the plans, keep a copy of older ones, and share the data of `nnUNetPlans` where possible.
 
         Raises:
             DatasetError: `nnUNetPlans.json` is damaged.
@@ -172,13 +172,13 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
             self.old_plans = None
 
     def memory_gb(self, configuration: Mapping[str, Any]) -> float:
-        """GiB of a GPU's memory that training a planned configuration is expected to take.
+        """Estimate the GPU memory in GiB that the training of a configuration reserves.
 
-        It is less than the memory that was planned for: on nnU-Net's scale, by which patch and batch are
-        chosen, plans leave a quarter free.
+        The estimate is below the memory that was planned for, of which nnU-Net's plans, and these, leave a
+        quarter free.
 
         Args:
-            configuration: of the plans, all that it inherits included.
+            configuration: configuration of the plans, with all that it inherits.
         """
         architecture = configuration["architecture"]
         n_units = self.static_estimate_VRAM_usage(
@@ -192,34 +192,31 @@ class UNetPlusPlusPlanner(ExperimentPlanner):
         is_2d = len(configuration["patch_size"]) == 2
         reference = self.UNet_reference_val_2d if is_2d else self.UNet_reference_val_3d
         batch_size = self.UNet_reference_val_corresp_bs_2d if is_2d else self.UNet_reference_val_corresp_bs_3d
-        share = configuration["batch_size"] * n_units / (batch_size * reference)
-        return float(share * self.UNet_reference_val_corresp_GB * RESERVED_SHARE)
+        used_share = configuration["batch_size"] * n_units / (batch_size * reference)
+        return float(used_share * self.UNet_reference_val_corresp_GB * RESERVED_SHARE)
 
 
 class ResEncUNetPlusPlusPlanner(UNetPlusPlusPlanner, ResEncUNetPlanner):
-    """Plans UNet++ with a residual encoder, by the references of `ResEncUNetPlanner`."""
+    """Planner of UNet++ with a residual encoder, by the memory references of `ResEncUNetPlanner`."""
 
     network = ResidualEncoderUNetPlusPlus
     default_plans_name = PLANNERS["ResEncUNetPlusPlusPlanner"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # ResEncUNetPlanner shrinks a patch until the reference's batch fits, which is 12 in 2D. For nested
-        # nodes that would leave patches far smaller than the images; so the same reference is told for the
-        # smallest batch, and every batch and patch beyond it is as before.
+        # ResEncUNetPlanner shrinks a 2D patch until a batch of 12, its reference, fits. With nested nodes
+        # the patches would become far smaller than the images. The reference is therefore converted to the
+        # smallest batch size, which leaves the estimate of any patch and batch the same.
         self.UNet_reference_val_2d *= self.UNet_reference_val_corresp_bs_2d / self.UNet_min_batch_size
         self.UNet_reference_val_corresp_bs_2d = self.UNet_min_batch_size
 
 
-BOTTLENECK_KERNEL = 3  # of each axis, whatever the spacing: nnU-Net's rule
-
-
 def capped(arch_kwargs: Mapping[str, Any], max_stages: int) -> dict[str, Any]:
-    """The arguments of a network of `max_stages` stages, those of lowest resolution left out.
+    """Limit a network's arguments to `max_stages` stages; those of lowest resolution are left out.
 
     Args:
-        arch_kwargs: as nnU-Net plans them for `PlainConvUNet` or `ResidualEncoderUNet`.
-        max_stages: a network of so many stages or fewer is left as it is.
+        arch_kwargs: arguments as nnU-Net plans them for `PlainConvUNet` or `ResidualEncoderUNet`.
+        max_stages: a network that has no more stages is left as it is.
     """
     if arch_kwargs["n_stages"] <= max_stages:
         return dict(arch_kwargs)

@@ -1,4 +1,4 @@
-"""A data set's plans files, none of which is lost by planning."""
+"""Plans files of a data set: reading, checks of their names, and copies of those that planning replaces."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nnunet_ext.planning.shared_data import STOCK_PLANS
 
 
 def plans_path(folder: Path, plans_name: str) -> Path:
-    """The file of plans in a data set's preprocessed folder."""
+    """Path of the plans in a data set's preprocessed folder."""
     return folder / f"{plans_name}.json"
 
 
 def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
-    """Refuse to plan under a name that is another planner's or that nnU-Net cannot use.
+    """Refuse a name of plans that belongs to another planner or that nnU-Net cannot use.
 
     Raises:
-        UsageError: the name is `nnUNetPlans`, the plans there are another planner's, or the name cannot
-            be part of a folder's name `TRAINER__PLANS__CONFIGURATION`.
-        DatasetError: there is a damaged file of that name.
+        UsageError: the name is `nnUNetPlans`, the existing plans of that name are another planner's, or
+            the name cannot be part of a folder's name `TRAINER__PLANS__CONFIGURATION`.
+        DatasetError: the existing plans of that name are damaged.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", plans_name) or SEPARATOR in plans_name:
         raise UsageError(
@@ -39,10 +39,10 @@ def check_plans_name(folder: Path, plans_name: str, planner: str) -> None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Copy a plans file to the next free name `…_old1.json`, under which nnU-Net can use it too.
+    """Copy a plans file to the next free name `NAME_old1.json`, under which nnU-Net can use it too.
 
     Returns:
-        The copy, or None where there is no file to copy.
+        Path of the copy; None where there is no file to copy.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Whether two plans preprocess a configuration alike, so that they can share its data."""
+"""Preprocessed data that plans share with `nnUNetPlans`, and a check of which data are there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nn
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 STOCK_PLANS = "nnUNetPlans"
-SHARED = ("2d", "3d_fullres")  # the spacing of 3d_lowres follows the patch, so that one is a plan's own
+SHARED = ("2d", "3d_fullres")  # not 3d_lowres, whose spacing depends on the patch size
 OF_PLANS = ("image_reader_writer", "transpose_forward", "foreground_intensity_properties_per_channel")
 OF_CONFIGURATION = (
     "preprocessor_name",
@@ -29,13 +29,15 @@ OF_CONFIGURATION = (
 )
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], configuration: str) -> list[str]:
-    """What the preprocessing of a configuration differs in, by the plans' own words.
+def preprocessing_differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], configuration: str
+) -> list[str]:
+    """List the keys of the plans in which the preprocessing of a configuration differs.
 
     Args:
         one: plans that hold the configuration.
-        other: plans that hold it as well; what they inherit there counts as different.
-        configuration: its name.
+        other: other plans that hold it; keys that it inherits there count as different.
+        configuration: name of the configuration.
     """
     ours, theirs = (plans["configurations"][configuration] for plans in (one, other))
     different = [key for key in OF_PLANS if _text(one, key) != _text(other, key)]
@@ -43,20 +45,20 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], configuration:
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:
-    # As text two lists, a list and a tuple, and NaN and NaN are the same.
+    # As text, a list equals a tuple and NaN equals NaN.
     return json.dumps(values.get(key), sort_keys=True)
 
 
 def share_data(plans: Mapping[str, Any], stock: Mapping[str, Any] | None, *, is_as_stock: bool) -> list[str]:
-    """Let configurations read what `nnUNetPlans` has preprocessed, or will, where that is the same data.
+    """Make configurations use the preprocessed data of `nnUNetPlans` where these are the same.
 
     Args:
-        plans: plain values, as in their file; the configurations' `data_identifier` are changed in place.
-        stock: the plans `nnUNetPlans` of the data set, None where there are none yet.
+        plans: content of the plans; the configurations' `data_identifier` are changed in place.
+        stock: content of the data set's `nnUNetPlans`; None where there are none yet.
         is_as_stock: whether nnU-Net's default planner would preprocess as `plans` do.
 
     Returns:
-        A sentence for each configuration that cannot share, though `nnUNetPlans` has it.
+        A sentence for each configuration that `nnUNetPlans` has but whose data differ.
     """
     reasons = []
     for name in SHARED:
@@ -67,7 +69,7 @@ def share_data(plans: Mapping[str, Any], stock: Mapping[str, Any] | None, *, is_
             if is_as_stock:
                 planned["data_identifier"] = f"{STOCK_PLANS}_{name}"
         elif name in stock["configurations"]:
-            different = differences(plans, stock, name)
+            different = preprocessing_differences(plans, stock, name)
             if different:
                 reason = f"for in {STOCK_PLANS} these are others: {', '.join(different)}."
                 reasons.append(f"{name} has data of its own, {reason}")
@@ -93,9 +95,9 @@ class PreprocessedData:
     """Training cases preprocessed for a configuration.
 
     Attributes:
-        n_ready: cases that are there.
-        n_cases: cases of the data set.
-        fits: False where the case looked at has another shape than the plans give it, or is damaged.
+        n_ready: number of cases that are preprocessed.
+        n_cases: number of training cases.
+        fits: False where the inspected case is damaged or has another shape than the plans give it.
     """
 
     n_ready: int
@@ -104,7 +106,7 @@ class PreprocessedData:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing has to be preprocessed."""
+        """Whether nothing needs to be preprocessed."""
         return self.fits and self.n_ready == self.n_cases
 
     def __str__(self) -> str:
@@ -118,23 +120,23 @@ class PreprocessedData:
 def find_preprocessed(
     plans: PlansManager, configuration: str, folder: Path, case_ids: Collection[str]
 ) -> PreprocessedData:
-    """Look for a configuration's data: every case's files, and the shape of one case.
+    """Find a configuration's preprocessed data, and check the shape of one case.
 
-    The shape tells data of another spacing, left by earlier plans that used the same identifier.
+    A wrong shape reveals data of another spacing that earlier plans left under the same identifier.
 
     Args:
-        plans: the data set's.
-        configuration: one of theirs.
+        plans: plans that hold the configuration.
+        configuration: name of the configuration.
         folder: the data set's preprocessed folder.
-        case_ids: of the training cases.
+        case_ids: the training cases.
     """
     data = folder / plans.get_configuration(configuration).data_identifier
-    ready = sorted(case_id for case_id in case_ids if _is_there(data, case_id))
+    ready = sorted(case_id for case_id in case_ids if _is_preprocessed(data, case_id))
     fits = not ready or _has_planned_shape(plans, configuration, data, ready[0])
     return PreprocessedData(len(ready), len(case_ids), fits)
 
 
-def _is_there(data: Path, case_id: str) -> bool:
+def _is_preprocessed(data: Path, case_id: str) -> bool:
     names = (f"{case_id}{ending}" for ending in DATA_ENDINGS)
     return (data / f"{case_id}.pkl").is_file() and any((data / name).is_file() for name in names)
 
@@ -149,5 +151,5 @@ def _has_planned_shape(plans: PlansManager, configuration: str, data: Path, case
     except DAMAGED:
         return False
     planned = plans.get_configuration(configuration).spacing
-    target = [*spacing[: len(spacing) - len(planned)], *planned]  # 2D leaves the slices' distance alone
+    target = [*spacing[: len(spacing) - len(planned)], *planned]  # 2D does not resample across slices
     return tuple(image.shape[1:]) == tuple(int(size) for size in compute_new_shape(shape, spacing, target))

@@ -1,1 +1,1 @@
-"""A trained UNet++ cut down to one of its branches, and its branches compared."""
+"""Pruning of a trained UNet++: comparing its branches, and exporting one of them as a smaller network."""

@@ -1,4 +1,4 @@
-"""What a block of code takes: seconds, and memory at its peak."""
+"""The branches of a UNet++: their predictions, and what these cost in operations, time and memory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from nnunet_ext.networks.architecture import Architecture
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.networks.nested_decoder import Mode
 from nnunet_ext.networks.predictor import Predictor
-from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.model import TrainedUNetPlusPlus
 from nnunet_ext.pruning.validation import ValidationCase
 
 SAMPLE_S = 0.01
 
 
 @dataclass
-class Cost:
-    """Of a block, once it has ended.
+class BranchCost:
+    """Time and peak memory of a measured block; complete once the block has ended.
 
     Attributes:
-        elapsed_s: seconds, with what a GPU still had to do.
-        peak_bytes: what torch had allocated at most on a GPU of CUDA's; otherwise the resident memory of
-            this process at most, as far as samples tell.
+        elapsed_s: wall time in seconds, the work that a GPU still had to do included.
+        peak_bytes: on a CUDA GPU the most memory that torch had allocated; elsewhere the highest sampled
+            resident memory of this process.
     """
 
     elapsed_s: float = 0.0
@@ -45,9 +45,9 @@ class Cost:
 
 
 @contextmanager
-def measured(device: torch.device) -> Iterator[Cost]:
+def measured_on(device: torch.device) -> Iterator[BranchCost]:
     """Measure a block that computes on this device."""
-    cost = Cost()
+    cost = BranchCost()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         with _timed(cost):
@@ -65,7 +65,7 @@ def measured(device: torch.device) -> Iterator[Cost]:
 
 
 @contextmanager
-def _timed(cost: Cost) -> Iterator[None]:
+def _timed(cost: BranchCost) -> Iterator[None]:
     started = time.perf_counter()
     yield
     cost.elapsed_s = time.perf_counter() - started
@@ -77,9 +77,10 @@ class Branch:
 
     Attributes:
         depth: d of X(0, d).
-        mode: that branch, or the mean of its logits and those of the branches above.
-        flop: floating-point operations for one patch.
-        n_parameters: of the network that is needed for it.
+        mode: "branch" for this branch alone, "mean" for the mean of its logits and those of all shallower
+            branches.
+        flop: floating-point operations of one patch.
+        n_parameters: parameters of the part of the network that the branch needs.
     """
 
     depth: int
@@ -89,39 +90,40 @@ class Branch:
 
     @property
     def name(self) -> str:
-        """As a table calls it."""
+        """Name of the branch in tables."""
         return f"depth {self.depth}" if self.mode == "branch" else f"mean of 1 to {self.depth}"
 
 
 @dataclass(frozen=True)
 class BranchPrediction:
-    """What one branch made of one case.
+    """One branch's prediction of one case.
 
     Attributes:
+        branch: the branch.
         segmentation: labels on the scan's grid, `(Z, Y, X)`.
-        cost: of the network's passes over the case.
+        cost: cost of the network's forward passes over the case.
     """
 
     branch: Branch
     segmentation: NDArray[np.integer[Any]]
-    cost: Cost
+    cost: BranchCost
 
 
 class Branches:
-    """A UNet++ whose branches are asked one after the other; a single network is in memory.
+    """Predicts with the branches of a UNet++ one after the other; only one network is in memory.
 
     Args:
-        model: the trained model.
-        device: where to compute.
+        model: the trained UNet++.
+        device: device to compute on.
 
     Attributes:
-        all: each branch, the shallowest first, then the mean of all.
+        all: each branch, the shallowest first, then the mean of all branches.
 
     Raises:
-        UsageError: the branches were never trained.
+        UsageError: the shallower branches were never trained.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: TrainedUNetPlusPlus, device: torch.device) -> None:
         self._plans = PlansManager(dict(model.plans))
         self._configuration = self._plans.get_configuration(model.configuration)
         self._device, self._dataset, self._trainer = device, dict(model.dataset), model.trainer
@@ -136,7 +138,7 @@ class Branches:
             self._branch(model.architecture, model.deepest, "mean"),
         )
         self._network = self._build(model.architecture)
-        with redirect_stdout(io.StringIO()):  # on a CPU it speaks of an option of its own
+        with redirect_stdout(io.StringIO()):  # on a CPU nnU-Net prints a remark about one of its options
             self._predictor = Predictor(device=device, allow_tqdm=False)
 
     def _build(self, architecture: Architecture) -> Any:
@@ -150,7 +152,7 @@ class Branches:
         )
 
     def _branch(self, architecture: Architecture, depth: int, mode: Mode) -> Branch:
-        """The branch with its cost, counted on a network without weights."""
+        """Describe a branch; operations and parameters are counted on a network without weights."""
         with torch.device("meta"):
             network = self._build(architecture)
             patch = torch.empty(1, self._channels[0], *self._configuration.patch_size)
@@ -161,10 +163,10 @@ class Branches:
         return Branch(depth, mode, int(counter.get_total_flops()), n_parameters)
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take a fold's weights, and mirror as it may.
+        """Load a fold's weights, and the axes along which its predictions are mirrored.
 
         Raises:
-            DatasetError: they are another network's than the plans describe.
+            DatasetError: the weights do not fit the network of the plans.
         """
         try:
             self._network.load_state_dict(checkpoint["network_weights"])
@@ -186,12 +188,12 @@ class Branches:
                 self._logits(branch, torch.zeros(self._channels[0], *shape))
 
     def predict(self, case: ValidationCase) -> Iterator[BranchPrediction]:
-        """What each branch makes of a case, predicted as nnU-Net's validation does.
+        """Predict a case with each branch, as nnU-Net's validation does.
 
         Source: nnU-Net's `perform_actual_validation`.
         """
         for branch in self.all:
-            with measured(self._device) as cost:
+            with measured_on(self._device) as cost:
                 logits = self._logits(branch, case.data)
             segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
                 logits,
@@ -208,11 +210,14 @@ class Branches:
         return self._predictor.predict_sliding_window_return_logits(data).cpu()
 
 
-def find_device(name: str | None = None) -> torch.device:
-    """The device of this name: cuda, mps or cpu; the first of them that torch sees unless given.
+def choose_device(name: str | None = None) -> torch.device:
+    """Choose the device to compute on.
+
+    Args:
+        name: cuda, mps or cpu; the first of them that torch can use unless given.
 
     Raises:
-        UsageError: torch does not see it.
+        UsageError: torch cannot use the device.
     """
     if name is not None:
         check_device(name)

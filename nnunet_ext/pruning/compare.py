@@ -1,4 +1,4 @@
-"""Compare the branches of a trained UNet++ on its folds' validation cases, and choose one."""
+"""Comparison of the branches of a trained UNet++ on its folds' validation cases."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
 from nnunet_ext.metrics.overlap import Segmentation, case_dice
 from nnunet_ext.nnunet.dataset_json import labels_of
-from nnunet_ext.pruning.branches import Branch, Branches, Cost, find_device
+from nnunet_ext.pruning.branches import Branch, BranchCost, Branches, choose_device
 from nnunet_ext.pruning.choice import TOLERANCE, shallowest_within
-from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.model import TrainedUNetPlusPlus
 from nnunet_ext.pruning.validation import ValidationCases
 
 
 @dataclass(frozen=True)
 class BranchResult:
-    """How well and at what cost one branch predicts.
+    """Dice and cost of one branch.
 
     Attributes:
-        branch: which one.
-        dice: of each label over all cases.
-        elapsed_s: mean seconds of the network a case.
-        peak_bytes: its memory at most.
+        branch: the branch.
+        dice: by label, its Dice over all cases.
+        elapsed_s: mean seconds that the network takes for a case.
+        peak_bytes: highest memory over all cases.
     """
 
     branch: Branch
@@ -37,19 +37,19 @@ class BranchResult:
 
     @property
     def mean_dice(self) -> float | None:
-        """Mean over the labels."""
+        """Mean of the labels' Dice; None where no case holds any label."""
         return mean_over_labels(self.dice)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The branches of one model.
+class BranchComparison:
+    """Results of the branches of one model, and the branch chosen by them.
 
     Attributes:
-        results: each branch, the shallowest first, then the mean of all.
-        depth: the shallowest within the tolerance of the best branch.
-        tolerance: of Dice.
-        cases: what became of each case, the failed ones with their reason.
+        results: each branch, the shallowest first, then the mean of all branches.
+        depth: the shallowest branch whose Dice is within the tolerance of the best one's.
+        tolerance: Dice that a shallower branch may lose.
+        cases: a record of each case; those that failed have a reason.
     """
 
     results: tuple[BranchResult, ...]
@@ -59,45 +59,45 @@ class Comparison:
 
     @property
     def failed(self) -> tuple[CaseRecord, ...]:
-        """Cases that count for no branch."""
+        """Cases that failed, which count for no branch."""
         return tuple(case for case in self.cases if case.reason)
 
     @property
     def gain_of_mean(self) -> float:
-        """Dice by which the mean of all branches exceeds the best of them; negative where it does not."""
+        """Dice of the mean of all branches less that of the best branch; negative where the mean is worse."""
         *branches, mean = (result.mean_dice or 0.0 for result in self.results)
         return mean - max(branches)
 
 
 OnCase = Callable[[CaseRecord, int], None]
-_Compared = tuple[dict[str, Overlap], Cost]
+_Compared = tuple[dict[str, Overlap], BranchCost]
 
 
 def compare_branches(
-    model: Model,
+    model: TrainedUNetPlusPlus,
     device: str | None = None,
     tolerance: float = TOLERANCE,
     on_case: OnCase = lambda *_: None,
-) -> Comparison:
-    """Predict the validation cases of the model's folds by every branch, and compare with the references.
+) -> BranchComparison:
+    """Compare every branch's predictions of the folds' validation cases with the references.
 
     A case that cannot be read or predicted is left out for all branches.
 
     Args:
-        model: a trained UNet++.
-        device: where to compute: cuda, cpu, mps; the best that torch sees unless given.
+        model: the trained UNet++.
+        device: cuda, cpu or mps; the best that torch can use unless given.
         tolerance: Dice that a shallower branch may lose.
-        on_case: called with each case that is done and their number.
+        on_case: called after each case with its record and the number of all cases.
 
     Raises:
-        UsageError: the model has no branches to compare, or torch does not see the device.
-        DatasetError: its preprocessed data is missing, or no case could be compared.
+        UsageError: the model has no branches to compare, or torch cannot use the device.
+        DatasetError: the preprocessed data is missing, or no case could be compared.
         NnunetExtError: a checkpoint is damaged.
     """
-    checkpoints = {fold: model.read(fold) for fold in model.folds}
+    checkpoints = {fold: model.read_fold(fold) for fold in model.folds}
     cases = {fold: ValidationCases(model, fold, content) for fold, content in checkpoints.items()}
     n_cases = sum(len(of_fold.case_ids) for of_fold in cases.values())
-    branches = Branches(model, find_device(device))
+    branches = Branches(model, choose_device(device))
     records, rows = [], []
     for fold, of_fold in cases.items():
         branches.load(checkpoints[fold])
@@ -111,13 +111,13 @@ def compare_branches(
         raise DatasetError(f"None of {n_cases} validation cases could be compared: {reasons}")
     results = tuple(map(_result, branches.all, zip(*rows, strict=True)))
     dices = {one.branch.depth: one.mean_dice for one in results if one.branch.mode == "branch"}
-    return Comparison(results, shallowest_within(dices, tolerance), tolerance, tuple(records))
+    return BranchComparison(results, shallowest_within(dices, tolerance), tolerance, tuple(records))
 
 
 def _compare_case(
-    model: Model, branches: Branches, cases: ValidationCases, case_id: str
+    model: TrainedUNetPlusPlus, branches: Branches, cases: ValidationCases, case_id: str
 ) -> tuple[CaseRecord, list[_Compared]]:
-    """What became of a case, and each branch's Dice and cost; none where it failed."""
+    """Compare one case: its record, and each branch's Dice and cost; none where the case failed."""
     started, reason = time.perf_counter(), None
     compared: list[_Compared] = []
     try:
@@ -126,7 +126,7 @@ def _compare_case(
             (_dice(one.segmentation, case.reference, model.dataset), one.cost)
             for one in branches.predict(case)
         ]
-    except (NnunetExtError, RuntimeError) as error:  # the latter is torch's, as where memory ends
+    except (NnunetExtError, RuntimeError) as error:  # torch raises the latter, as for want of memory
         reason = f"{type(error).__name__}: {error}"
     return CaseRecord(case_id, reason, elapsed_s=time.perf_counter() - started), compared
 
@@ -134,7 +134,7 @@ def _compare_case(
 def _dice(
     segmentation: Segmentation, reference: Segmentation, dataset: Mapping[str, Any]
 ) -> dict[str, Overlap]:
-    """Dice of each label, voxels of the label `ignore` left out."""
+    """Compute each label's Dice; voxels of the label `ignore` are left out."""
     ignored = dataset["labels"].get("ignore")
     if ignored is not None and segmentation.shape == reference.shape:
         known = reference != ignored

@@ -1,4 +1,4 @@
-"""A trained UNet++ cut down to a branch, as a folder that nnU-Net predicts with and knows nothing of ours."""
+"""Export of one branch of a trained UNet++ as a model folder of its own, which nnU-Net can predict with."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from nnunet_ext.files.outputs import make_folder
 from nnunet_ext.files.whole import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
 from nnunet_ext.nnunet.model_folder import DATASET_FILE, PLANS_FILE, fold_name
-from nnunet_ext.pruning.model import Model, pruned_state_dict
+from nnunet_ext.pruning.model import TrainedUNetPlusPlus, pruned_state_dict
 
-# nnU-Net's own builds whatever network the plans name.
-TRAINER = "nnUNetTrainer"
+TRAINER = "nnUNetTrainer"  # nnU-Net's own, which builds whatever network the plans name
 FINGERPRINT = "dataset_fingerprint.json"
 KEPT = ("inference_allowed_mirroring_axes", "current_epoch", "logging", "_best_ema")
 
 
-def export_branch(model: Model, depth: int, target: Path) -> tuple[Path, ...]:
-    """Write the branch of this depth as a model of its own, whole or not at all.
+def export_branch(model: TrainedUNetPlusPlus, depth: int, target: Path) -> tuple[Path, ...]:
+    """Write the branch of this depth as a model folder of its own, whole or not at all.
 
-    It predicts what the whole network predicts by that branch. A training cannot go on with it: what
-    only that needs, as the optimizer's state, is left out.
+    The exported model predicts exactly what the whole network predicts with that branch. It is for
+    prediction only: the state that a continued training needs, such as the optimizer's, is left out.
 
     Args:
-        model: a trained UNet++.
-        depth: d of X(0, d); that of the whole network is one, too.
-        target: a folder that is not there yet.
+        model: the trained UNet++.
+        depth: d of the branch X(0, d), from 1 to the depth of the whole network.
+        target: new model folder, which must not exist yet.
 
     Returns:
-        The checkpoints written, one a fold.
+        Paths of the checkpoints written, one a fold.
 
     Raises:
-        UsageError: there is no such branch, the target exists, or the weights are no UNet++'s.
+        UsageError: there is no such branch, the target exists, or the weights are not those of a UNet++.
         NnunetExtError: a checkpoint is damaged.
     """
     check_new(target)
@@ -54,21 +53,21 @@ def export_branch(model: Model, depth: int, target: Path) -> tuple[Path, ...]:
 
 
 def check_new(target: Path) -> None:
-    """Refuse to write where there is something already.
+    """Refuse a target folder that exists or cannot be made.
 
     Raises:
-        UsageError: there is, or nothing can be written there.
+        UsageError: the target exists, or its parent cannot be written to.
     """
     if target.exists():
         raise UsageError(f"{target} exists already: name a folder with -o that does not, or move it away.")
     make_folder(target.parent)
 
 
-def _pruned(model: Model, fold: str, depth: int, plans: dict[str, Any]) -> dict[str, Any]:
-    content, path = model.read(fold), model.path(fold).resolve()
+def _pruned(model: TrainedUNetPlusPlus, fold: str, depth: int, plans: dict[str, Any]) -> dict[str, Any]:
+    content, path = model.read_fold(fold), model.checkpoint_path(fold).resolve()
     record = {
         "depth": depth,
-        "of": "/".join(path.parts[-4:]),  # data set, model, fold and file
+        "of": "/".join(path.parts[-4:]),  # names of data set, model, fold and file
         "sha256": sha256_of(path),
     }
     return {
@@ -82,7 +81,7 @@ def _pruned(model: Model, fold: str, depth: int, plans: dict[str, Any]) -> dict[
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target, which gets its name when the block ends without an error."""
+    """Make a temporary folder, which is renamed to the target when the block ends without an error."""
     part = target.with_name(f"{PART_MARK}{os.getpid()}-{target.name}")
     part.mkdir(parents=True)
     try:

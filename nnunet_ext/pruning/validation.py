@@ -1,4 +1,4 @@
-"""Preprocessed validation cases of a fold, with their references."""
+"""Validation cases of a fold: their preprocessed data and their references."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from nnunet_ext.networks.checkpoint_file import KEY
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, REFERENCE_COPIES
 from nnunet_ext.nnunet.model_folder import ModelName
 from nnunet_ext.nnunet.splits import SPLITS, read_splits
-from nnunet_ext.pruning.model import Model
+from nnunet_ext.pruning.model import TrainedUNetPlusPlus
 
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
 class ValidationCase:
-    """One case.
+    """One validation case.
 
     Attributes:
-        data: what the network is given, `(C, Z, Y, X)`, with the previous stage's labels in a cascade.
-        properties: what nnU-Net needs to bring a prediction back onto the scan's grid.
-        reference: labels on that grid, `(Z, Y, X)`.
+        data: input of the network, `(C, Z, Y, X)`; in a cascade with the previous stage's labels one-hot.
+        properties: nnU-Net's properties, with which a prediction is resampled to the scan's grid.
+        reference: reference labels on the scan's grid, `(Z, Y, X)`.
     """
 
     data: torch.Tensor
@@ -43,19 +43,19 @@ class ValidationCase:
 
 
 class ValidationCases:
-    """Cases that a fold was not trained on, read one at a time.
+    """The validation cases of a fold, read one at a time.
 
     Args:
-        model: the trained model.
-        fold: a number.
-        checkpoint: the fold's; its record of the split counts, where it has one.
+        model: the trained UNet++.
+        fold: number of the fold.
+        checkpoint: content of the fold's checkpoint, whose record of the split is used where it has one.
 
     Raises:
-        UsageError: nnU-Net's folder of preprocessed data is not set, or the fold has no validation cases.
-        DatasetError: that folder does not hold the model's data.
+        UsageError: `nnUNet_preprocessed` is not set, or the fold has no validation cases.
+        DatasetError: the preprocessed data of the model is not in that folder.
     """
 
-    def __init__(self, model: Model, fold: str, checkpoint: Mapping[str, Any]) -> None:
+    def __init__(self, model: TrainedUNetPlusPlus, fold: str, checkpoint: Mapping[str, Any]) -> None:
         self._plans = PlansManager(dict(model.plans))
         self._configuration = self._plans.get_configuration(model.configuration)
         self._labels = self._plans.get_label_manager(model.dataset)
@@ -72,7 +72,7 @@ class ValidationCases:
             str(data), list(self.case_ids), folder_with_segs_from_previous_stage=self._previous_stage(model)
         )
 
-    def _previous_stage(self, model: Model) -> str | None:
+    def _previous_stage(self, model: TrainedUNetPlusPlus) -> str | None:
         previous = self._configuration.previous_stage_name
         if previous is None:
             return None
@@ -83,8 +83,8 @@ class ValidationCases:
         """Read one case.
 
         Raises:
-            DatasetError: its preprocessed data are missing or damaged, or not finite.
-            SegmentationError: its reference is missing or damaged.
+            DatasetError: the preprocessed data are missing, damaged or not finite.
+            SegmentationError: the reference is missing or damaged.
         """
         reference = self._folder / REFERENCE_COPIES / f"{case_id}{self._ending}"
         try:
@@ -110,7 +110,7 @@ def _preprocessed_folder(dataset: str) -> Path:
 
 
 def _validation_cases(folder: Path, fold: str, checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those that the training recorded; otherwise those of nnU-Net's file as it is now."""
+    """The cases that the training recorded, else those of the present `splits_final.json`."""
     if not fold.isdecimal():
         raise UsageError(
             f"Fold {fold} was trained on all cases and has none to compare by: take others by -f."

@@ -49,7 +49,7 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
     ) -> Any:
         """Make the network; nnU-Net asks for it without deep supervision to predict."""
         with refusals_end_the_program():
-            architecture = architecture_of(configuration_manager).nested()
+            architecture = Architecture.of(configuration_manager).nested()
         network = get_network_from_plans(
             architecture.network_class,
             architecture.kwargs,
@@ -67,7 +67,7 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
     def on_train_start(self) -> None:
         """Begin, and say where the plans were made for another network."""
         super().on_train_start()
-        planned = architecture_of(self.configuration_manager)
+        planned = Architecture.of(self.configuration_manager)
         if not planned.is_nested:
             self.print_to_log_file(
                 f"These plans were made for {planned.plain_name}; in training a UNet++ of the same stages "
@@ -91,17 +91,8 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
             self.enable_deep_supervision = True
 
     def _is_nested(self) -> bool:
-        architecture = architecture_of(self.configuration_manager)
+        architecture = Architecture.of(self.configuration_manager)
         return bool(self.enable_deep_supervision) and architecture.supervision == "nested"
-
-
-def architecture_of(configuration_manager: Any) -> Architecture:
-    """The network of a configuration of the plans."""
-    return Architecture(
-        configuration_manager.network_arch_class_name,
-        configuration_manager.network_arch_init_kwargs,
-        tuple(configuration_manager.network_arch_init_kwargs_req_import),
-    )
 
 
 def choose_branch(decoder: Any, environment: Mapping[str, str] = os.environ) -> None:

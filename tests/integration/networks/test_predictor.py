@@ -75,7 +75,7 @@ def test_a_window_that_fails_on_the_device_leaves_nothing_and_is_added_up_elsewh
         gc.collect()
         assert alive() is None
     assert threading.active_count() == n_threads
-    assert "Adding up in the host's memory, as the device's did not do: full" in caplog.text
+    assert "The sum of the windows is kept in memory of the host: full" in caplog.text
 
 
 def test_an_infinite_logit_is_an_error():

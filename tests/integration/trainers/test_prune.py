@@ -61,16 +61,16 @@ def change(path, **entries):
 
 def export(folder, depth, target, **options):
     from nnunet_ext.pruning.export import export_branch
-    from nnunet_ext.pruning.model import find_model
+    from nnunet_ext.pruning.model import find_unet_plus_plus
 
-    return export_branch(find_model(folder, **options), depth, target)
+    return export_branch(find_unet_plus_plus(folder, **options), depth, target)
 
 
 def compare(folder, **options):
     from nnunet_ext.pruning.compare import compare_branches
-    from nnunet_ext.pruning.model import find_model
+    from nnunet_ext.pruning.model import find_unet_plus_plus
 
-    return compare_branches(find_model(folder), "cpu", **options)
+    return compare_branches(find_unet_plus_plus(folder), "cpu", **options)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -352,10 +352,10 @@ def test_the_memory_of_a_block_is_that_at_its_peak():
     import psutil
     import torch
 
-    from nnunet_ext.pruning.branches import SAMPLE_S, measured
+    from nnunet_ext.pruning.branches import SAMPLE_S, measured_on
 
     before = psutil.Process().memory_info().rss
-    with measured(torch.device("cpu")) as cost:
+    with measured_on(torch.device("cpu")) as cost:
         held = np.ones(2**23)  # 64 MiB
         threading.Event().wait(5 * SAMPLE_S)
         del held

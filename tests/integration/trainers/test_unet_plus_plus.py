@@ -123,7 +123,7 @@ def test_the_variables_of_prediction_change_no_training(short, monkeypatch):
 
 def test_an_encoder_that_is_none_of_ours_is_refused():
     from nnunet_ext.errors import SettingsError
-    from nnunet_ext.trainers.unet_plus_plus import architecture_of
+    from nnunet_ext.networks.architecture import Architecture
 
     configuration = SimpleNamespace(
         network_arch_class_name="somewhere.Transformer",
@@ -131,4 +131,4 @@ def test_an_encoder_that_is_none_of_ours_is_refused():
         network_arch_init_kwargs_req_import=[],
     )
     with pytest.raises(SettingsError, match=r"Transformer: a UNet\+\+ can take the place of PlainConvUNet"):
-        architecture_of(configuration).nested()
+        Architecture.of(configuration).nested()

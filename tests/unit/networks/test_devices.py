@@ -24,7 +24,7 @@ def built(tmp_path, monkeypatch):
         (tmp_path / "__init__.py").write_text("raise AssertionError('imported')", encoding="utf-8")
         spec = importlib.machinery.ModuleSpec("torch", None, origin=str(tmp_path / "__init__.py"))
         monkeypatch.setattr(devices, "find_spec", lambda _: spec)
-        monkeypatch.setattr(devices, "_is_loaded", lambda _: has_driver)
+        monkeypatch.setattr(devices, "_can_be_loaded", lambda _: has_driver)
 
     return install
 
@@ -53,4 +53,4 @@ def test_what_is_not_certain_is_asked_of_torch(built, text, has_driver):
 
 
 def test_a_library_that_is_not_there_cannot_be_loaded():
-    assert not devices._is_loaded("libnobody_has_this.so.7")
+    assert not devices._can_be_loaded("libnobody_has_this.so.7")

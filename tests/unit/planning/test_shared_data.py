@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from nnunet_ext.planning.shared_data import differences, share_data
+from nnunet_ext.planning.shared_data import preprocessing_differences, share_data
 
 
 def plans(name="Mine", spacing=(1.0, 0.8, 0.7)):
@@ -85,12 +85,12 @@ def test_a_configuration_that_nnunets_plans_lack_is_not_shared():
 def test_every_step_of_preprocessing_counts(key, value):
     mine, other = plans(), plans()
     other["configurations"]["2d"][key] = value
-    assert differences(mine, other, "2d") == [key]
-    assert differences(mine, other, "3d_fullres") == []
+    assert preprocessing_differences(mine, other, "2d") == [key]
+    assert preprocessing_differences(mine, other, "3d_fullres") == []
 
 
 @pytest.mark.parametrize("key", ["transpose_forward", "foreground_intensity_properties_per_channel"])
 def test_the_axes_and_the_intensities_count(key):
     mine, other = plans(), copy.deepcopy(plans())
     other[key] = {"0": {"mean": 2.5}}
-    assert differences(mine, other, "2d") == [key]
+    assert preprocessing_differences(mine, other, "2d") == [key]
