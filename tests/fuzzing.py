@@ -47,7 +47,7 @@ from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.images.image import read_geometry, read_segmentation
 from nnunet_ext.metrics.summary import read_summary, read_validation
 from nnunet_ext.monitoring.hiding import hidden_for
-from nnunet_ext.monitoring.history_sources import read_checkpoint, read_history_csv
+from nnunet_ext.monitoring.history_sources import read_checkpoint_history, read_history_csv
 from nnunet_ext.monitoring.processes import Processes
 from nnunet_ext.monitoring.run import RunReader
 from nnunet_ext.nnunet.dataset_json import labels_of, read_dataset
@@ -335,7 +335,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "trainer_name": "nnUNetTrainer",
     }
     checkpoint = write_checkpoint(fold / "checkpoint_best.pth", content)
-    add("checkpoint", checkpoint, lambda path: (read_checkpoint(path), _fold(path)))
+    add("checkpoint", checkpoint, lambda path: (read_checkpoint_history(path), _fold(path)))
     add("checkpoint of check", checkpoint, _facts("checkpoint"))
     (folder / "plain").mkdir()
     plain = folder / "plain" / "checkpoint_best.pth"
@@ -343,7 +343,7 @@ def targets(folder: Path) -> dict[str, Target]:
         target.writestr(
             "a/data.pkl", archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
         )
-    add("pickle of a checkpoint", plain, read_checkpoint, _changed_member)
+    add("pickle of a checkpoint", plain, read_checkpoint_history, _changed_member)
     summary = write_summary(
         fold, {"a": {"1": (4, 4, 2), "2": (0, 3, 0)}, "b": {"1": (1, 0, 0), "2": (0, 0, 0)}}
     )

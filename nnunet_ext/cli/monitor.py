@@ -1,4 +1,4 @@
-"""`nnunet_ext monitor`."""
+"""`nnunet_ext monitor`: shows the running trainings once, as JSON, or on a live screen."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import sys
 import time
 from pathlib import Path
 
-from nnunet_ext.cli.results import FILTERS, add_choice, folder_of
+from nnunet_ext.cli.results import add_run_selection, given_patterns
 from nnunet_ext.files.escaping import say
 from nnunet_ext.monitoring.monitor import Monitor, Snapshot, snapshot_record
-from nnunet_ext.monitoring.results import chosen
+from nnunet_ext.monitoring.results import select_runs
+from nnunet_ext.monitoring.run import find_runs_folder
 
-LOOKS_A_SECOND = 1
+REFRESHES_PER_SECOND = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
-    add_choice(parser)
-    parser.add_argument("--once", action="store_true", help="print how all stands now, and leave")
-    parser.add_argument("--json", action="store_true", help="print that as JSON, for programs, and leave")
+    add_run_selection(parser)
+    parser.add_argument("--once", action="store_true", help="print the current state, and exit")
     parser.add_argument(
-        "--every", type=_seconds, default=5.0, metavar="S", help="seconds from one look to the next"
+        "--json", action="store_true", help="print the current state as JSON, for programs, and exit"
+    )
+    parser.add_argument(
+        "--every", type=_seconds, default=5.0, metavar="S", help="seconds between two updates of the screen"
     )
 
 
@@ -37,9 +40,8 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; exit code 1 where a run died."""
-    folder = folder_of(args)
-    patterns = {name: getattr(args, name) for _, name in FILTERS if getattr(args, name)}
-    monitor = Monitor(folder, lambda runs: chosen(runs, patterns))
+    folder, patterns = find_runs_folder(args.i, args.d), given_patterns(args)
+    monitor = Monitor(folder, lambda runs: select_runs(runs, patterns))
     snapshot = monitor.look()
     if args.json:
         _print_json(snapshot)
@@ -57,9 +59,9 @@ def _print_json(snapshot: Snapshot) -> None:
 
 
 def _print_once(snapshot: Snapshot, folder: Path) -> None:
-    """What the screen shows; plain text where it goes to a file or another program."""
+    """Print the screen; as plain text where output goes to a file or another program."""
     from nnunet_ext.display.tables import as_text
-    from nnunet_ext.monitoring.screen import foot, plain_table, print_screen, remarks
+    from nnunet_ext.monitoring.screen import footer, plain_table, print_screen, run_notices
 
     if sys.stdout.isatty():
         print_screen(snapshot, folder)
@@ -67,22 +69,22 @@ def _print_once(snapshot: Snapshot, folder: Path) -> None:
     table = plain_table(snapshot)
     if table.rows:
         say(as_text(table))
-    for line in (*remarks(snapshot), *foot(snapshot, folder)):
+    for line in (*run_notices(snapshot), *footer(snapshot, folder)):
         say(line)
 
 
 def _watch(monitor: Monitor, snapshot: Snapshot, every_s: float) -> Snapshot:
-    """Look until somebody presses Ctrl-C, which is how one leaves."""
+    """Update the live screen until Ctrl-C is pressed; returns the last snapshot."""
     from rich.console import Console
     from rich.live import Live
 
-    from nnunet_ext.monitoring.screen import drawn, print_screen
+    from nnunet_ext.monitoring.screen import draw_screen, print_screen
 
     console = Console()
-    with Live(console=console, screen=True, refresh_per_second=LOOKS_A_SECOND) as live:
+    with Live(console=console, screen=True, refresh_per_second=REFRESHES_PER_SECOND) as live:
         try:
             while True:
-                screen = drawn(snapshot, monitor.root, console.encoding, console.width)
+                screen = draw_screen(snapshot, monitor.root, console.encoding, console.width)
                 live.update(screen, refresh=True)
                 time.sleep(every_s)
                 snapshot = monitor.look()

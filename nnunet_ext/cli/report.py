@@ -1,4 +1,4 @@
-"""`nnunet_ext report`."""
+"""`nnunet_ext report`: writes one page on a data set and its models."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
-from nnunet_ext.cli.results import FILTERS, PATTERN_HELP
+from nnunet_ext.cli.results import FILTERS, PATTERN_HELP, given_patterns
 from nnunet_ext.files.escaping import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument("-d", metavar="DATASET", help="number or name of the data set")
-    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="where the report is written")
+    parser.add_argument(
+        "-o", type=Path, required=True, metavar="FOLDER", help="folder to write the report to"
+    )
     parser.add_argument(
         "-i",
         nargs="+",
         default=[],
         metavar="FOLDER",
-        help="results, or folders in them (default: those of nnUNet_results); and as FOLDER or NAME=FOLDER "
-        "segmentations of training cases, such as an ensemble's",
+        help="folders of results (default: that of nnUNet_results); and, as FOLDER or NAME=FOLDER, "
+        "segmentations of training cases, such as those of an ensemble",
     )
     parser.add_argument(
         "-plan", type=Path, metavar="FILE", help="plan of an ensemble, or the report of its tuning"
     )
     for flag, name in FILTERS:
         parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)
-    add_overwrite(parser, "files there that are of no report of ours")
+    add_overwrite(parser, "files there that no report of nnunet_ext wrote")
     add_processes(parser)
 
 
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         output=args.o,
         dataset=args.d,
         sources=tuple(args.i),
-        patterns={name: getattr(args, name) for _, name in FILTERS if getattr(args, name)},
+        patterns=given_patterns(args),
         plan=args.plan,
         n_processes=default_processes() if args.np is None else args.np,
         overwrite=args.overwrite,

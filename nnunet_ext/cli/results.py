@@ -1,4 +1,4 @@
-"""`nnunet_ext results`."""
+"""`nnunet_ext results`: prints and writes the results of runs, and hides runs."""
 
 from __future__ import annotations
 
@@ -12,53 +12,63 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.monitoring.results import (
     SortKey,
-    chosen,
     model_record,
-    models,
-    ordered,
     run_record,
-    write_csv,
+    runs_by_model,
+    select_runs,
+    sort_runs,
+    write_results_csv,
 )
-from nnunet_ext.monitoring.run import Run, read_runs
+from nnunet_ext.monitoring.run import Run, find_runs_folder, read_runs
 from nnunet_ext.monitoring.states import State
 
-PATTERN_HELP = "only those; * stands for any letters"
+PATTERN_HELP = "show only these; * stands for any letters"
 FILTERS = (("-tr", "trainer"), ("-p", "plans"), ("-c", "configuration"), ("-f", "fold"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
-    add_choice(parser)
+    add_run_selection(parser)
     parser.add_argument(
         "--state", nargs="+", choices=get_args(State), metavar="STATE", help=", ".join(get_args(State))
     )
     parser.add_argument(
-        "--sort", choices=get_args(SortKey), default="name", help="by name, or by a value, the largest first"
+        "--sort",
+        choices=get_args(SortKey),
+        default="name",
+        help="sort by name, or by a value with the largest first",
     )
     parser.add_argument(
         "--hide",
         nargs="+",
         metavar="RUN",
-        help="mark folds or models, as MODEL/fold_0 or by their folders, so that results, monitor and report "
-        "pass them over; nothing is deleted, and --reason says why",
+        help="hide folds or models, named as MODEL/fold_0 or by their folders, from results, monitor and "
+        "report; nothing is deleted, and --reason is required",
     )
     parser.add_argument("--reason", metavar="TEXT", help="why the runs are hidden")
-    parser.add_argument("--unhide", nargs="+", metavar="RUN", help="take that mark away")
-    parser.add_argument("--show_hidden", action="store_true", help="hidden runs, too, each with its reason")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row a run to this table")
+    parser.add_argument("--unhide", nargs="+", metavar="RUN", help="show hidden folds or models again")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything, for programs; - prints it"
+        "--show_hidden", action="store_true", help="show hidden runs, too, each with its reason"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with a row for each run")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all results as JSON, for programs; - prints them"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="let --csv and --json replace files of another kind"
+        "--overwrite",
+        action="store_true",
+        help="let --csv and --json replace files that nnunet_ext did not write",
     )
     parser.add_argument(
-        "--evolution", type=_every, metavar="N", help="print the Dice of each label every N epochs instead"
+        "--evolution",
+        type=_every,
+        metavar="N",
+        help="print instead the Dice of each label at every N-th epoch",
     )
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which runs are meant."""
+def add_run_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that select runs."""
     parser.add_argument("-d", metavar="DATASET", help="number or name of a data set (default: all)")
     parser.add_argument(
         "-i",
@@ -76,40 +86,31 @@ def _every(text: str) -> int:
     return int(text)
 
 
-def folder_of(args: argparse.Namespace) -> Path:
-    """The folder that `-i` and `-d` name together.
-
-    Raises:
-        UsageError: there is none.
-    """
-    from nnunet_ext.nnunet.folders import RESULTS_VARIABLE, results_folder
-
-    if args.i is None:
-        return results_folder(args.d)
-    return args.i if args.d is None else results_folder(args.d, {RESULTS_VARIABLE: str(args.i)})
+def given_patterns(args: argparse.Namespace) -> dict[str, list[str]]:
+    """The patterns that were given to select runs, by the name that they apply to."""
+    names = (*(name for _, name in FILTERS), "state")
+    return {name: patterns for name in names if (patterns := getattr(args, name, None))}
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     _check_targets(args)
-    folder = folder_of(args)
+    folder = find_runs_folder(args.i, args.d)
     if args.hide or args.unhide:
-        return _mark(args, folder)
+        return _hide_and_unhide(args, folder)
     found = read_runs(folder, with_hidden=args.show_hidden)
-    names = (*(name for _, name in FILTERS), "state")
-    patterns = {name: getattr(args, name) for name in names if getattr(args, name)}
-    runs = ordered(chosen(found, patterns), args.sort)
+    runs = sort_runs(select_runs(found, given_patterns(args)), args.sort)
     if not runs:
         hidden = _hidden(folder)
         more = f" {len(hidden)} more are hidden: --show_hidden." if hidden and not args.show_hidden else ""
-        raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits what is asked for.{more}")
+        raise UsageError(f"{folder} holds {len(found)} runs, and none of them fits the options.{more}")
     if str(args.json) != "-":
         _print(runs, args.evolution)
     if args.csv:
-        write_csv(runs, args.csv)
+        write_results_csv(runs, args.csv)
     if args.json:
         _write_json(runs, args.json)
-    _tell_hidden(folder, args.show_hidden)
+    _print_hidden(folder, args.show_hidden)
     return 0
 
 
@@ -125,15 +126,15 @@ def _check_targets(args: argparse.Namespace) -> None:
         check_file(args.json, has_keys("runs", "models"), "a list of results", overwrite=args.overwrite)
 
 
-def _mark(args: argparse.Namespace, folder: Path) -> int:
+def _hide_and_unhide(args: argparse.Namespace, folder: Path) -> int:
     from nnunet_ext.monitoring.hiding import find_marked, hide, unhide
 
     if args.hide and not (args.reason or "").strip():
-        raise UsageError("--hide wants a --reason, which --show_hidden tells.")
+        raise UsageError("--hide needs a --reason, which --show_hidden prints.")
     hidden, shown = find_marked(folder, args.hide or ()), find_marked(folder, args.unhide or ())
     for path in hidden:
         hide(path, args.reason.strip())
-        say(f"hidden: {path}; take that back with --unhide {path.parent.name}/{path.name}")
+        say(f"hidden: {path}; undo with --unhide {path.parent.name}/{path.name}")
     for path in shown:
         unhide(path)
         say(f"shown again: {path}")
@@ -141,7 +142,7 @@ def _mark(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _hidden(folder: Path) -> dict[str, str]:
-    """The reasons of hidden runs, by name."""
+    """The reason for which each hidden run is hidden, by the run's name."""
     from nnunet_ext.monitoring.hiding import hidden_for
     from nnunet_ext.nnunet.model_folder import find_folds
 
@@ -149,7 +150,7 @@ def _hidden(folder: Path) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _tell_hidden(folder: Path, with_reasons: bool) -> None:
+def _print_hidden(folder: Path, with_reasons: bool) -> None:
     hidden = _hidden(folder)
     if with_reasons:
         for name, reason in hidden.items():
@@ -165,7 +166,7 @@ def _write_json(runs: Sequence[Run], target: Path) -> None:
 
     content = {
         "runs": [run_record(one) for one in runs],
-        "models": [model_record(model, some) for model, some in models(runs).items()],
+        "models": [model_record(model, some) for model, some in runs_by_model(runs).items()],
     }
     if str(target) == "-":
         say(json.dumps(content, indent=2))

@@ -1,4 +1,4 @@
-"""Runs that somebody wants to see no more: a mark with its reason in their folder, and nothing is deleted."""
+"""Hides runs from results, monitor and report: a file with the reason is put into their folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.nnunet.model_folder import FoldFolder, find_folds
 
-HIDDEN = "hidden.json"  # in the folder of a fold, or in that of a model for all of its folds
+HIDDEN = "hidden.json"  # in the folder of a fold, or of a model to hide all of its folds
 
 
 def hidden_for(fold: FoldFolder) -> str | None:
-    """Why a run is hidden, itself or with its whole model; None where it is not."""
+    """The reason for which a run is hidden, by itself or with its whole model; None where it is shown."""
     for folder in (fold.path, fold.path.parent):
         mark = folder / HIDDEN
         if mark.is_file():
@@ -31,15 +31,15 @@ def _reason(mark: Path) -> str:
 
 
 def find_marked(root: Path, names: Sequence[str]) -> list[Path]:
-    """The folders of folds or models that are named.
+    """Find the folders of folds or models by their names.
 
     Args:
-        root: of the results.
-        names: a folder, or the end of its path as tables print it: `fold_0` where there is one only,
+        root: the folder of results.
+        names: folders, or the ends of their paths as tables print them: `fold_0` where it is the only one,
             `TRAINER__PLANS__CONFIGURATION`, `DATASET TRAINER__PLANS__CONFIGURATION/fold_0`.
 
     Raises:
-        UsageError: nothing or more than one folder is meant by a name.
+        UsageError: a name fits no folder, or several.
     """
     folds = find_folds(root)
     folders = sorted({path for fold in folds for path in (fold.path, fold.path.parent)})
@@ -54,22 +54,22 @@ def _find(name: str, folders: Sequence[Path], root: Path) -> Path:
     found = [folder for folder in folders if folder.parts[-len(wanted) :] == wanted] if wanted else []
     if len(found) != 1:
         shown = ", ".join(map(str, found[:5])) + (" …" if len(found) > 5 else "")
-        what = f"{len(found)} folders are meant: {shown}" if found else f"{root} holds no such fold or model"
+        what = f"{len(found)} folders fit: {shown}" if found else f"{root} holds no such fold or model"
         raise UsageError(f"{name!r}: {what}. Name one, as in MODEL/fold_0 or by its path.")
     return found[0]
 
 
 def hide(folder: Path, reason: str) -> None:
-    """Mark a fold or model as hidden; an older mark gets the new reason."""
+    """Mark a fold or model as hidden; the reason of an older mark is replaced."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     write_json({"reason": reason, "time": now}, folder / HIDDEN)
 
 
 def unhide(folder: Path) -> None:
-    """Take the mark away.
+    """Remove the mark from a fold or model.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the folder is not marked.
     """
     try:
         (folder / HIDDEN).unlink()

@@ -1,4 +1,4 @@
-"""A fold's history from its history.csv, checkpoints and logs, joined into one."""
+"""The history of a fold, read from its history.csv and checkpoints and merged with that of its logs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nnunet_ext.nnunet.history import Epoch, History, differences, joined
 from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, load_plain
 from nnunet_ext.nnunet.training_log import Log
 
-RECORD = "nnunet_ext"  # under which our trainers keep their settings in a checkpoint
+RECORD = "nnunet_ext"  # key under which our trainers keep their settings in a checkpoint
 NUMBER, BEFORE_LABELS, AFTER_LABELS = "epoch", "dice_average", "learning_rate"
 
 
 @dataclass(frozen=True)
-class Source:
-    """What one file says of a training.
+class HistorySource:
+    """The history that one file holds.
 
     Attributes:
-        epochs: rising by number; empty where the file could not be read.
-        labels: their names where the file says them.
-        planned: epochs in all where the file says it.
-        stop_reason: why the training ended before its last epoch, where the file says it.
+        epochs: in rising order; empty where the file could not be read.
+        labels: their names; empty where the file does not hold them.
+        planned: the number of epochs planned; None where the file does not hold it.
+        stop_reason: why the training ended before its last epoch; None where the file does not tell.
         notes: what could not be read.
     """
 
@@ -41,21 +41,21 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def read_history_csv(path: Path) -> Source:
-    """Read the history.csv of our trainers; of an epoch that stands there twice the later row counts.
+def read_history_csv(path: Path) -> HistorySource:
+    """Read the history.csv of our trainers; of two rows of one epoch the later one counts.
 
     Every label has the column `dice_NAME` between `dice_average` and `learning_rate`. A last row without
-    its line end is being written and left out.
+    its line end is still being written and is left out.
     """
     try:
         text = read_text(path)
         whole_lines = text.split("\n")[:-1]
         header, n_lines = _header(whole_lines)
     except (OSError, ValueError) as error:
-        return Source(notes=(f"{path.name} cannot be read: {error}",))
+        return HistorySource(notes=(f"{path.name} cannot be read: {error}",))
     missing = [name for name in (NUMBER, BEFORE_LABELS, AFTER_LABELS) if name not in header]
     if missing:
-        return Source(notes=(f"{path.name} has no columns {', '.join(missing)}",))
+        return HistorySource(notes=(f"{path.name} has no columns {', '.join(missing)}",))
     first, last = header.index(BEFORE_LABELS) + 1, header.index(AFTER_LABELS)
     labels = tuple(name.removeprefix("dice_") for name in header[first:last])
     epochs: list[Epoch] = []
@@ -72,11 +72,11 @@ def read_history_csv(path: Path) -> Source:
         if epochs and epochs[-1].number >= epoch.number:
             epochs = [one for one in epochs if one.number < epoch.number]
         epochs.append(epoch)
-    return Source(tuple(epochs), labels, notes=tuple(notes))
+    return HistorySource(tuple(epochs), labels, notes=tuple(notes))
 
 
 def _header(lines: Sequence[str]) -> tuple[list[str], int]:
-    """The first row, and how many lines it takes: the name of a label may hold a line end."""
+    """The first row and its number of lines, as the name of a label may hold a line end."""
     reader = csv.reader(lines)
     try:
         return next(filter(None, reader), []), reader.line_num
@@ -85,7 +85,7 @@ def _header(lines: Sequence[str]) -> tuple[list[str], int]:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a line; one with a bare carriage return or an endless cell takes no other down."""
+    """The cells of one line, read by itself so that a damaged line spoils no other."""
     try:
         return next(csv.reader([line]), [])
     except csv.Error as error:
@@ -113,8 +113,8 @@ def _finite(value: Any) -> float | None:
     return float(value) if is_number else None
 
 
-def read_checkpoint(path: Path) -> Source:
-    """Read the history in a checkpoint of nnU-Net 2 or of ours; its tensors are not touched.
+def read_checkpoint_history(path: Path) -> HistorySource:
+    """Read the history in a checkpoint of nnU-Net v2 or of our trainers, without its tensors.
 
     A file that cannot be read gives no epochs and a note.
     """
@@ -123,14 +123,14 @@ def read_checkpoint(path: Path) -> Source:
         logging = content["logging"]
         n_epochs = int(content["current_epoch"])
         epochs = _epochs_of(logging, n_epochs)
-    except Exception as error:  # a damaged pickle raises whatever it likes
-        return Source(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
+    except Exception as error:  # a damaged pickle may raise any error
+        return HistorySource(notes=(f"{path.name} cannot be read: {type(error).__name__}: {error}",))
     recorded = content.get(RECORD)
     record = recorded if isinstance(recorded, dict) else {}
     settings = record.get("settings")
     planned = settings.get("n_epochs") if isinstance(settings, dict) else None
     reason = record.get("stop_reason")
-    return Source(
+    return HistorySource(
         epochs,
         _label_names(content),
         planned if isinstance(planned, int) else None,
@@ -189,14 +189,14 @@ def _plain_content(path: Path) -> dict[str, Any]:
 SHOWN_DIFFERENCES = 3
 
 
-def merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tuple[str, ...]]:
-    """Make one history of the logs and a file with exact values, which must say the same.
+def merge_sources(log: Log, exact: HistorySource, labels: Labels | None) -> tuple[History, tuple[str, ...]]:
+    """Merge the history of the logs with that of a file that holds exact values.
 
     Args:
-        log: what the logs say, rounded.
-        exact: what the file says; its values are taken where the two agree. Where they do not, the
-            log is believed, and of the file only the epochs before the log's.
-        labels: the data set's; None where they cannot be read.
+        log: the logs' history, whose values are rounded.
+        exact: the file's history. Its values are taken where the two agree; where they do not, those of the
+            log are, and of the file only the epochs before the log's first.
+        labels: the data set's labels; None where they cannot be read.
 
     Returns:
         The history, and notes on what could not be read and where the two differ.
@@ -208,7 +208,7 @@ def merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tup
     if found:
         more = f" and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
         shown = "; ".join(found[:SHOWN_DIFFERENCES])
-        notes.append(f"the log and the file beside it differ, and the log is believed: {shown}{more}")
+        notes.append(f"the log and the file beside it differ, and the log is used: {shown}{more}")
         first = log.epochs[0].number
         epochs = joined((epoch for epoch in exact.epochs if epoch.number < first), log.epochs)
     else:
@@ -220,7 +220,7 @@ def merged(log: Log, exact: Source, labels: Labels | None) -> tuple[History, tup
 def _names(
     epochs: tuple[Epoch, ...], recorded: tuple[str, ...], labels: Labels | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels' names; where none of the lists fits the values of an epoch, their numbers."""
+    """The names of the labels; their numbers where no list of names is as long as an epoch's values."""
     own = () if labels is None else tuple(labels.names[i] for i in labels.foreground)
     n_values = max((len(epoch.dice) for epoch in epochs), default=len(own or recorded))
     for names in (own, recorded):

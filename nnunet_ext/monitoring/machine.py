@@ -1,4 +1,4 @@
-"""How busy this machine is: GPUs, memory, disk."""
+"""The load of this machine: GPUs, memory and disk."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One NVIDIA GPU; what the driver does not tell is None."""
+    """One NVIDIA GPU; a value that the driver does not report is None."""
 
     index: int
     name: str
@@ -24,13 +24,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class MachineLoad:
-    """What a machine has and how much of it is taken.
+    """The resources of a machine, and how much of them is in use.
 
     Attributes:
-        gpus: none where nvidia-ml-py is not installed or finds no driver.
-        ram_used_bytes: memory that programs cannot get.
+        gpus: the NVIDIA GPUs; empty where nvidia-ml-py is not installed or finds no driver.
+        ram_used_bytes: memory that is not available to programs.
         ram_total_bytes: memory in all.
-        disk_free_bytes: room where the results lie; None where it cannot be asked.
+        disk_free_bytes: free space on the disk of the results; None where it cannot be read.
     """
 
     gpus: tuple[Gpu, ...]
@@ -40,10 +40,10 @@ class MachineLoad:
 
 
 def find_load(folder: Path) -> MachineLoad:
-    """Ask the machine now.
+    """Read the current load of the machine.
 
     Args:
-        folder: on whose disk the room is asked for.
+        folder: a folder on the disk whose free space is read.
     """
     import psutil
 
@@ -56,7 +56,7 @@ def find_load(folder: Path) -> MachineLoad:
 
 
 def find_gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs of this machine; none where nobody can be asked."""
+    """The NVIDIA GPUs of this machine; empty where the driver cannot be reached."""
     try:
         import pynvml
     except ImportError:
@@ -79,7 +79,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     def asked(question: Callable[..., Any], *more: Any) -> Any:
         try:
             return question(handle, *more)
-        except nvml.NVMLError:  # not every GPU tells everything
+        except nvml.NVMLError:  # not every GPU reports every value
             return None
 
     name = asked(nvml.nvmlDeviceGetName) or "GPU"
@@ -87,8 +87,8 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     memory = asked(nvml.nvmlDeviceGetMemoryInfo)
     power_mw = asked(nvml.nvmlDeviceGetPowerUsage)
     return Gpu(
-        index,
-        name.decode() if isinstance(name, bytes) else str(name),
+        index=index,
+        name=name.decode() if isinstance(name, bytes) else str(name),
         use_percent=None if rates is None else float(rates.gpu),
         memory_used_bytes=None if memory is None else int(memory.used),
         memory_total_bytes=None if memory is None else int(memory.total),

@@ -1,4 +1,4 @@
-"""What a live screen tells of trainings: where each is, how fast, how good, and whether it lives."""
+"""Snapshots of all runs for the live screen: progress, pace, Dice, patience, and the machine's load."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class LabelView:
     """One label of a running training.
 
     Attributes:
-        name: the label's.
-        last: its Dice at the last epoch.
-        best: its Dice at the epoch with the best average.
-        course: its Dice over the training, twelve means of as many parts at most.
+        name: the label's name.
+        last: Dice at the last epoch.
+        best: Dice at the epoch with the best average.
+        course: Dice over the training, as the means of at most twelve parts of equal length.
     """
 
     name: str
@@ -46,21 +46,21 @@ class LabelView:
     course: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunView:
-    """One run as the screen shows it; what is not known is None.
+    """One run as the screen shows it; an unknown value is None.
 
     Attributes:
-        run: whose.
-        epoch: the one in work, or else the last that was done.
-        eta_s: seconds until the last planned epoch is done, where it is running.
-        epoch_s: what its last epochs took.
-        trend: how much longer than all of its epochs, as a share: 0.1 is a tenth longer.
-        learning_rate: of the last epoch.
-        since_best: epochs since the best, by early stopping's own count where there is one.
+        run: the run.
+        epoch: number of the current epoch, or of the last one where none is running.
+        eta_s: seconds until the last planned epoch ends; None where the run is not running.
+        epoch_s: mean seconds of the last epochs.
+        trend: by which share the last epochs were longer than all epochs; 0.1 is a tenth longer.
+        learning_rate: learning rate of the last epoch.
+        since_best: epochs since the best one, by the count of early stopping where there is one.
         patience_left: epochs that early stopping would still wait.
-        n_workers: processes that its own has started, such as those that load the data.
-        labels: by name.
+        n_workers: processes started by the training, such as those that load the data.
+        labels: the labels, in the data set's order.
     """
 
     run: Run
@@ -77,7 +77,7 @@ class RunView:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All runs at one time, and the machine."""
+    """All runs and the machine's load at one time; `taken` is in seconds since 1970."""
 
     taken: float
     views: tuple[RunView, ...]
@@ -85,16 +85,16 @@ class Snapshot:
 
     @property
     def has_died(self) -> bool:
-        """Whether a run died."""
+        """Whether any run died."""
         return any(view.run.state == "died" for view in self.views)
 
 
 class Monitor:
-    """Looks at the runs below a folder again and again; of a log it reads what was added since.
+    """Takes snapshots of the runs below a folder; of a log each reads only what was added since the last.
 
     Args:
         root: nnU-Net's results, or a folder in them.
-        choose: picks the runs to show.
+        choose: selects the runs to show.
     """
 
     def __init__(self, root: Path, choose: Callable[[Sequence[Run]], list[Run]] = list) -> None:
@@ -102,7 +102,11 @@ class Monitor:
         self._readers: dict[FoldFolder, RunReader] = {}
 
     def look(self, now: float | None = None, processes: Processes | None = None) -> Snapshot:
-        """Look once.
+        """Take a snapshot.
+
+        Args:
+            now: the current time in seconds since 1970; that of the clock by default.
+            processes: the machine's processes; looked up by default.
 
         Raises:
             UsageError: the folder is gone.
@@ -117,7 +121,7 @@ class Monitor:
 
 
 def view_of(run: Run, now: float, processes: Processes) -> RunView:
-    """What to show of a run."""
+    """The values that the screen shows of a run."""
     history = run.history
     last = history.epochs[-1] if history.epochs else None
     waited = run.log.waited
@@ -127,7 +131,7 @@ def view_of(run: Run, now: float, processes: Processes) -> RunView:
         for name in history.labels
     )
     return RunView(
-        run,
+        run=run,
         epoch=run.log.begun if run.log.begun is not None else last.number if last else None,
         eta_s=_eta_s(run, now),
         epoch_s=history.epoch_s(RECENT_EPOCHS),
@@ -145,12 +149,12 @@ def _since_best(history: History) -> int | None:
 
 
 def _eta_s(run: Run, now: float) -> float | None:
-    """Time of the epochs that are left by the pace of the last ones, less what the current one had."""
+    """Seconds for the remaining epochs at the pace of the last ones, less those since the last log line."""
     epoch_s = run.history.epoch_s(RECENT_EPOCHS)
     if run.state != "running" or run.log.is_trained or run.planned is None or epoch_s is None:
         return None
-    had_s = min(max(0.0, now - (run.modified or now)), epoch_s) if run.log.begun is not None else 0.0
-    return max(0.0, (run.planned - run.n_done) * epoch_s - had_s)
+    elapsed_s = min(max(0.0, now - (run.modified or now)), epoch_s) if run.log.begun is not None else 0.0
+    return max(0.0, (run.planned - run.n_done) * epoch_s - elapsed_s)
 
 
 def _trend(history: History) -> float | None:
@@ -159,7 +163,7 @@ def _trend(history: History) -> float | None:
 
 
 def course(values: Sequence[float | None], width: int = SPARK_WIDTH) -> tuple[float, ...]:
-    """Means over at most `width` parts of equal length, leaving out what is None."""
+    """The means of at most `width` parts of equal length; None values are left out."""
     seen = [value for value in values if value is not None]
     n = min(width, len(seen))
     parts = (seen[len(seen) * i // n : len(seen) * (i + 1) // n] for i in range(n))
@@ -167,13 +171,13 @@ def course(values: Sequence[float | None], width: int = SPARK_WIDTH) -> tuple[fl
 
 
 def sparkline(values: Sequence[float], marks: str = SPARKS) -> str:
-    """Values of 0..1 as a letter each, the lowest mark for 0 and the highest for 1."""
+    """One mark for each value from 0 to 1: the first mark for 0, the last for 1."""
     top = len(marks) - 1
     return "".join(marks[round(min(max(value, 0.0), 1.0) * top)] for value in values)
 
 
 def snapshot_record(snapshot: Snapshot) -> dict[str, Any]:
-    """A snapshot in plain values, for JSON."""
+    """A snapshot as plain values, for JSON."""
     return {
         "time": snapshot.taken,
         "runs": [_view_record(view) for view in snapshot.views],

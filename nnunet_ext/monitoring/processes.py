@@ -1,4 +1,4 @@
-"""The trainings that run on this machine, as far as their command lines tell."""
+"""Finds the trainings that run on this machine by the command lines of its processes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nnunet_ext.trainers.record.process import RecordedProcess
 if TYPE_CHECKING:
     import psutil
 
-# Missing: it is not seen where it should be, but a process that says nothing of itself may be it.
+# missing: no process looks like the training, but one that does not tell what it runs may be it.
 Life = Literal["alive", "gone", "missing", "unknown"]
-SAME_START_S = 60.0  # between two looks at one process's start, by a clock that may be set meanwhile
+SAME_START_S = 60.0  # tolerance when start times of a process are compared; the clock may have been set
 NNUNET_COMMAND = re.compile(
     r"(?:^|[\\/])(?:nnUNetv2_train(?:\.exe|-script\.py)?|run_training\.py)$|^nnunetv2\.run\.run_training$"
 )
@@ -28,16 +28,16 @@ OUR_COMMAND = re.compile(r"(?:^|[\\/])nnunet_ext(?:\.exe|-script\.py|[\\/]__main
 NOTEBOOK = re.compile("ipykernel|jupyter|ipython|colab", re.IGNORECASE)
 PYTHON = re.compile(r"(?:i?python|jupyter|pt_main_thread)", re.IGNORECASE)
 DEFAULT_TRAINER, OUR_DEFAULT_TRAINER, DEFAULT_PLANS = "nnUNetTrainer", "nnUNetTrainerExt", "nnUNetPlans"
-# A training imports torch for seconds before it begins its log, and its workers follow within one. The
-# system's times of processes are wrong by up to a second.
+# A training imports torch for seconds before it begins its log; its workers start within a second. The
+# system's start times of processes are wrong by up to a second.
 IMPORTING_S = 1.0
 LEFT_BEHIND_S = 60.0
 ASKED = ["pid", "ppid", "name", "cmdline", "create_time", "status"]
-DEAD = ("zombie", "dead")  # as psutil calls what has ended and was not yet buried
+DEAD = ("zombie", "dead")  # psutil's states of processes that have ended but are still listed
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, kw_only=True)
+class TrainingCommand:
     """A training as its command line names it."""
 
     dataset: str
@@ -47,9 +47,9 @@ class Training:
     plans: str
 
     def is_of(self, fold: FoldFolder) -> bool:
-        """Whether this is the training of a fold."""
-        mine = (self.configuration, self.fold, self.trainer, self.plans)
-        return mine == (fold.configuration, fold.fold, fold.trainer, fold.plans) and is_dataset(
+        """Whether the command trains the fold."""
+        named = (self.configuration, self.fold, self.trainer, self.plans)
+        return named == (fold.configuration, fold.fold, fold.trainer, fold.plans) and is_dataset(
             self.dataset, fold.dataset
         )
 
@@ -59,23 +59,23 @@ class TrainingProcess:
     """A process whose command line is that of a training.
 
     Attributes:
-        training: which.
-        began: when, in seconds since 1970.
-        n_workers: processes that it has started.
+        training: the training on its command line.
+        began: its start, in seconds since 1970.
+        n_workers: the number of processes that it has started.
     """
 
-    training: Training
+    training: TrainingCommand
     began: float
     n_workers: int = 0
 
 
 @dataclass(frozen=True)
 class OtherProcess:
-    """A Python process that may be a training without saying so.
+    """A Python process that may be a training although its command line does not tell.
 
     Attributes:
-        began: when, in seconds since 1970.
-        is_likely: whether it is a notebook, was given nnU-Net's variables, or cannot be asked.
+        began: its start, in seconds since 1970.
+        is_likely: whether it is a notebook, has nnU-Net's variables set, or cannot be examined.
     """
 
     began: float
@@ -84,13 +84,13 @@ class OtherProcess:
 
 @dataclass(frozen=True)
 class Processes:
-    """What runs on a machine.
+    """The processes of a machine.
 
     Attributes:
         host: the machine's name.
-        trainings: their processes; a worker that has lost its parent looks like one, too.
-        others: those that may be trainings.
-        started: when each process that is not dead was started, by its pid.
+        trainings: the processes of trainings; a worker that lost its parent looks like one, too.
+        others: processes that may be trainings.
+        started: the start of each living process by its pid, in seconds since 1970.
     """
 
     host: str
@@ -99,7 +99,7 @@ class Processes:
     started: Mapping[int, float] = field(default_factory=dict)
 
     def life_of(self, writer: RecordedProcess) -> Life:
-        """Whether a process that recorded itself still runs, which is known on its own machine only."""
+        """Whether a process that recorded itself still runs; `unknown` on another machine than its own."""
         if writer.host != self.host:
             return "unknown"
         started = self.started.get(writer.pid)
@@ -110,9 +110,9 @@ class Processes:
 
         Args:
             fold: the fold.
-            host: the machine on which it was trained, as its debug.json says.
-            began: when the log was begun. A process is older than the log it writes, while workers that
-                a killed training left behind are as young.
+            host: the machine on which it was trained, as its debug.json tells.
+            began: the time at which the log was begun. A process is older than the log it writes; workers
+                that a killed training left behind are not.
         """
         if began is None:
             return "unknown"
@@ -128,19 +128,19 @@ class Processes:
         return "unknown" if any(one.is_likely for one in others) else "missing"
 
     def n_workers(self, fold: FoldFolder, began: float | None) -> int | None:
-        """Processes that the training of a fold has started; None where it is not seen."""
+        """The number of processes that the training of a fold has started; None where it is not found."""
         writer = None if began is None else self._writer(fold, began)
         return None if writer is None else writer.n_workers
 
     def _writer(self, fold: FoldFolder, began: float) -> TrainingProcess | None:
-        """The process that writes the log begun then: the youngest, as Windows' launcher is older."""
+        """The youngest process that may write the log begun then; Windows' launcher is older."""
         latest = began - IMPORTING_S
         older = (one for one in self.trainings if one.training.is_of(fold) and one.began < latest)
         return max(older, key=lambda one: one.began, default=None)
 
 
 def find_processes() -> Processes:
-    """Look at all processes of this machine."""
+    """List the trainings among all processes of this machine."""
     import psutil
 
     found = list(psutil.process_iter(ASKED))
@@ -157,7 +157,7 @@ def find_processes() -> Processes:
             or pid == os.getpid()
             or commands.get(process.info["ppid"]) == command
         ):
-            continue  # among them workers: forked, they have the command line of their parent
+            continue  # forked workers have the command line of their parent
         training = parse_command(command)
         if training is not None:
             trainings.append(TrainingProcess(training, began, n_children[pid]))
@@ -170,20 +170,22 @@ def _is_likely(process: psutil.Process, command: Sequence[str]) -> bool:
     import psutil
 
     if any(NOTEBOOK.search(word) for word in command):
-        return True  # they often set nnU-Net's variables in a cell
+        return True  # a notebook often sets nnU-Net's variables in a cell
     try:
-        return any(name.lower().startswith("nnunet_") for name in process.environ())  # Windows: capitals
+        return any(
+            name.lower().startswith("nnunet_") for name in process.environ()
+        )  # Windows gives names in capitals
     except (psutil.Error, OSError):
         return True
 
 
 def _is_known(command: Sequence[str]) -> bool:
-    """Whether a Python process is one of our own verbs, or another's worker."""
+    """Whether a Python process is a verb of nnunet_ext, or a multiprocessing worker."""
     return any("multiprocessing" in word or OUR_COMMAND.search(word) for word in command[:4])
 
 
-def parse_command(command: Sequence[str]) -> Training | None:
-    """The training that a command line asks for; None where it is none."""
+def parse_command(command: Sequence[str]) -> TrainingCommand | None:
+    """The training that a command line starts; None where it starts none."""
     for i, word in enumerate(command):
         if NNUNET_COMMAND.search(word):
             return _nnunet_training(command[i + 1 :])
@@ -192,25 +194,33 @@ def parse_command(command: Sequence[str]) -> Training | None:
     return None
 
 
-def _nnunet_training(words: Sequence[str]) -> Training | None:
+def _nnunet_training(words: Sequence[str]) -> TrainingCommand | None:
     positional, options = _parsed(words)
     if len(positional) < 3:
         return None
     trainer, plans = options.get("-tr", DEFAULT_TRAINER), options.get("-p", DEFAULT_PLANS)
     dataset, configuration, fold = positional[:3]
-    return Training(dataset, configuration, fold, trainer, plans)
+    return TrainingCommand(
+        dataset=dataset, configuration=configuration, fold=fold, trainer=trainer, plans=plans
+    )
 
 
-def _our_training(words: Sequence[str]) -> Training | None:
+def _our_training(words: Sequence[str]) -> TrainingCommand | None:
     options = _parsed(words)[1]
     if not {"-d", "-c", "-f"} <= options.keys():
         return None
     trainer, plans = options.get("-tr", OUR_DEFAULT_TRAINER), options.get("-p", DEFAULT_PLANS)
-    return Training(options["-d"], options["-c"], options["-f"], trainer, plans)
+    return TrainingCommand(
+        dataset=options["-d"],
+        configuration=options["-c"],
+        fold=options["-f"],
+        trainer=trainer,
+        plans=plans,
+    )
 
 
 def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Positional words and options: one dash takes a value, two are a switch."""
+    """The positional words and the options of a command line: one dash takes a value, two are a switch."""
     positional: list[str] = []
     options: dict[str, str] = {}
     waiting: str | None = None

@@ -1,4 +1,4 @@
-"""The results of runs as tables for people."""
+"""Tables of the results of runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nnunet_ext.monitoring.results import (
     LabelResult,
     Spread,
     label_results,
-    models,
-    over_folds,
+    runs_by_model,
+    spread_over_folds,
     validation_mean,
-    validations,
+    validation_means,
 )
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.history import History
@@ -25,11 +25,11 @@ BEST_MARK = "best"
 
 
 def result_tables(runs: Sequence[Run]) -> list[Table]:
-    """Three tables a data set: how its runs stand, each label in training, each label in validation.
+    """Three tables for each data set: the runs' states, the labels in training, the labels in validation.
 
-    The last is left out where no run has a validation. A model of several folds has a row with their
-    mean and, behind `+-`, their standard deviation. A trainer, plans or configuration that all runs of
-    a data set share stands in the titles, and in no column.
+    The third is left out where no run has a validation. A model of several folds has a row with the mean and,
+    behind `+-`, the standard deviation over folds. A trainer, plans or configuration that all runs of a data
+    set share stands in the title instead of a column.
     """
     by_dataset: dict[str, list[Run]] = {}
     for run in runs:
@@ -48,18 +48,18 @@ def _dataset_tables(dataset: str, runs: Sequence[Run]) -> list[Table]:
 
 @dataclass(frozen=True)
 class _Group:
-    """The runs of a data set, and what tells them from each other."""
+    """The runs of a data set, and the names in which they differ."""
 
     runs: tuple[Run, ...]
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The columns that name a run: what differs, and the fold."""
+        """The columns that name a run: the keys in which runs differ, and the fold."""
         return (*(key for key in KEYS if len(self._values(key)) > 1), "fold")
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """What does not differ."""
+        """The names that all runs share."""
         return tuple(self._values(key).pop() for key in KEYS if len(self._values(key)) == 1)
 
     def _values(self, key: str) -> set[str]:
@@ -71,21 +71,21 @@ class _Group:
 
     @cached_property
     def results(self) -> dict[FoldFolder, dict[str, LabelResult]]:
-        """The labels of each run."""
+        """The results of the labels of each run."""
         return {run.folder: label_results(run) for run in self.runs}
 
     def rows(self) -> Iterator[tuple[Run, dict[str, LabelResult]]]:
-        """Each run with its labels."""
+        """Each run with the results of its labels."""
         return ((run, self.results[run.folder]) for run in self.runs)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The labels of all runs."""
+        """The names of the labels of all runs."""
         return tuple(dict.fromkeys(name for one in self.results.values() for name in one))
 
-    def several(self) -> list[tuple[tuple[str, ...], list[Run]]]:
-        """The models with several folds, each with the cells that name it."""
-        some = (folds for folds in models(self.runs).values() if len(folds) > 1)
+    def models_of_several_folds(self) -> list[tuple[tuple[str, ...], list[Run]]]:
+        """The models with several folds, each with its row's leading cells and its runs."""
+        some = (folds for folds in runs_by_model(self.runs).values() if len(folds) > 1)
         return [((*self.cells(folds[0])[:-1], "mean"), folds) for folds in some]
 
 
@@ -94,9 +94,9 @@ def _standing_table(title: str, group: _Group) -> Table:
     rows = [
         (*group.cells(run), run.state, _epochs(run), *_best(run.history), *_times(run)) for run in group.runs
     ]
-    for key, some in group.several():
-        best = _spread(over_folds(run.history.best_average for run in some))
-        seconds = _spread(over_folds(run.history.epoch_s() for run in some), ".1f")
+    for key, some in group.models_of_several_folds():
+        best = _spread(spread_over_folds(run.history.best_average for run in some))
+        seconds = _spread(spread_over_folds(run.history.epoch_s() for run in some), ".1f")
         hours = f"{sum(run.history.total_s for run in some) / 3600:.1f}"
         rows.append((*key, "", "", best, "", seconds, hours))
     return Table(header, tuple(rows), title)
@@ -108,11 +108,11 @@ def _epochs(run: Run) -> str:
 
 def _best(history: History) -> tuple[str, str]:
     at = NOTHING if history.best is None else str(history.epochs[history.best].number)
-    return number(history.best_average), at
+    return number_cell(history.best_average), at
 
 
 def _times(run: Run) -> tuple[str, str]:
-    return number(run.history.epoch_s(), ".1f"), f"{run.history.total_s / 3600:.1f}"
+    return number_cell(run.history.epoch_s(), ".1f"), f"{run.history.total_s / 3600:.1f}"
 
 
 def _training_table(title: str, group: _Group) -> Table:
@@ -125,7 +125,7 @@ def _training_table(title: str, group: _Group) -> Table:
 
 
 def _training_cell(result: LabelResult) -> str:
-    cell = f"{number(result.best)} {number(result.last)}"
+    cell = f"{number_cell(result.best)} {number_cell(result.last)}"
     return f"{cell} LOST" if result.is_lost else cell
 
 
@@ -134,14 +134,14 @@ def _validation_table(title: str, group: _Group) -> Table:
         (
             *group.cells(run),
             *(_validation_cell(one.get(name)) for name in group.names),
-            number(validation_mean(run)),
+            number_cell(validation_mean(run)),
         )
         for run, one in group.rows()
     ]
-    for key, some in group.several():
+    for key, some in group.models_of_several_folds():
         each = [group.results[run.folder] for run in some]
-        spreads = [_spread(over_folds(validations(each, name))) for name in group.names]
-        rows.append((*key, *spreads, _spread(over_folds(map(validation_mean, some)))))
+        spreads = [_spread(spread_over_folds(validation_means(each, name))) for name in group.names]
+        rows.append((*key, *spreads, _spread(spread_over_folds(map(validation_mean, some)))))
     about = f"{title}: Dice in validation, the number of cases that hold the label, and of false alarms"
     return Table((*group.keys, *group.names, "mean of labels"), tuple(rows), about)
 
@@ -151,11 +151,11 @@ def _validation_cell(result: LabelResult | None) -> str:
     if summary is None:
         return NOTHING
     alarms = f", {summary.n_false_alarms} false" if summary.n_false_alarms else ""
-    return f"{number(summary.mean)} ({summary.n_holding}{alarms})"
+    return f"{number_cell(summary.mean)} ({summary.n_holding}{alarms})"
 
 
-def number(value: float | None, form: str = ".3f") -> str:
-    """A number as a cell; a dash for none."""
+def number_cell(value: float | None, form: str = ".3f") -> str:
+    """A number as the text of a cell; a dash for None."""
     return NOTHING if value is None else format(value, form)
 
 
@@ -167,10 +167,10 @@ def _spread(spread: Spread | None, form: str = ".3f") -> str:
 
 
 def evolution_table(run: Run, every: int) -> Table:
-    """Dice per label every so many epochs, and at the best and the last epoch.
+    """A table of Dice per label at every n-th epoch, and at the best and the last epoch.
 
     Args:
-        run: whose.
+        run: the run.
         every: epochs from one row to the next, 1 or more.
     """
     history = run.history
@@ -184,6 +184,6 @@ def evolution_table(run: Run, every: int) -> Table:
 
 def _evolution_row(history: History, i: int) -> tuple[str, ...]:
     epoch = history.epochs[i]
-    dice = [number(history.dice_of(label)[i]) for label in history.labels]
-    values = (number(history.averages[i]), number(epoch.train_loss), number(epoch.val_loss))
+    dice = [number_cell(history.dice_of(label)[i]) for label in history.labels]
+    values = (number_cell(history.averages[i]), number_cell(epoch.train_loss), number_cell(epoch.val_loss))
     return (str(epoch.number), *values, *dice, BEST_MARK if i == history.best else "")

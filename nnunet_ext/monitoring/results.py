@@ -1,4 +1,4 @@
-"""The results of many runs as records: chosen, ordered, and over the folds of a model."""
+"""The results of runs: selected, sorted, summarized over folds, and written as records."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SortKey = Literal["name", "dice", "validation", "epochs", "seconds", "changed", 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """One label of one run.
+    """The Dice of one label in one run.
 
     Attributes:
-        best: its Dice at the epoch with the best average.
-        last: its Dice at the last epoch.
-        is_lost: whether it was learnt and lost again.
-        validation: its Dice over the validation's cases; None before the validation.
+        best: Dice at the epoch with the best average.
+        last: Dice at the last epoch.
+        is_lost: whether the label was learnt and lost again.
+        validation: Dice over the validation cases; None before the validation.
     """
 
     best: float | None = None
@@ -38,7 +38,7 @@ class LabelResult:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation over folds; the latter is None for one fold."""
+    """Mean and standard deviation over `n` folds; the deviation is None for one fold."""
 
     mean: float
     deviation: float | None
@@ -46,7 +46,7 @@ class Spread:
 
 
 def label_results(run: Run) -> dict[str, LabelResult]:
-    """Every label of a run by name, in the data set's order."""
+    """The results of every label of a run by name, in the data set's order."""
     history, best = run.history, run.history.best
     lost = history.lost_labels()
     validation = run.validation.labels if run.validation else {}
@@ -63,32 +63,33 @@ def label_results(run: Run) -> dict[str, LabelResult]:
 
 
 def validation_mean(run: Run) -> float | None:
-    """Mean of the labels' Dice in a run's validation; None where there is none."""
+    """Mean over labels of a run's validation Dice; None where there is no validation."""
     return mean_over_labels(run.validation.labels) if run.validation else None
 
 
-def over_folds(values: Iterable[float | None]) -> Spread | None:
-    """Mean and spread of what the folds have; None where none has a value."""
+def spread_over_folds(values: Iterable[float | None]) -> Spread | None:
+    """Mean and standard deviation of the values of folds; None where no fold has a value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
     return Spread(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
 
 
-def models(runs: Sequence[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
-    """Runs by data set, trainer, plans and configuration."""
+def runs_by_model(runs: Sequence[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
+    """Group runs by model: data set, trainer, plans and configuration."""
     groups: dict[tuple[str, str, str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault(run.model, []).append(run)
     return groups
 
 
-def chosen(runs: Iterable[Run], patterns: Mapping[str, Sequence[str]]) -> list[Run]:
-    """Runs whose trainer, plans, configuration, fold and state fit; `*` stands for any letters.
+def select_runs(runs: Iterable[Run], patterns: Mapping[str, Sequence[str]]) -> list[Run]:
+    """Select runs by trainer, plans, configuration, fold and state.
 
     Args:
-        runs: to choose from.
-        patterns: by `trainer`, `plans`, `configuration`, `fold` or `state`; one of several must fit.
+        runs: the runs to select from.
+        patterns: names by `trainer`, `plans`, `configuration`, `fold` or `state`, with `*` for any letters;
+            a run must fit one pattern of each key.
     """
 
     def fits(run: Run) -> bool:
@@ -113,8 +114,8 @@ _LARGEST_FIRST: dict[str, Callable[[Run], float | None]] = {
 }
 
 
-def ordered(runs: Iterable[Run], key: SortKey) -> list[Run]:
-    """Runs by name or state, or by a value with the largest first and those without one last."""
+def sort_runs(runs: Iterable[Run], key: SortKey) -> list[Run]:
+    """Sort runs by name or state, or by a value: the largest first, runs without the value last."""
     by_name = sorted(runs, key=lambda run: run.folder.order)
     if key == "name":
         return by_name
@@ -131,7 +132,7 @@ def ordered(runs: Iterable[Run], key: SortKey) -> list[Run]:
 
 
 def standing_record(run: Run) -> dict[str, Any]:
-    """Which run it is and how far, in plain values."""
+    """A run's name, state and progress as plain values."""
     folder = run.folder
     return {
         "dataset": folder.dataset,
@@ -147,7 +148,7 @@ def standing_record(run: Run) -> dict[str, Any]:
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """A run in plain values, for JSON; what is not known is None."""
+    """A run as plain values, for JSON; an unknown value is None."""
     history = run.history
     best = None if history.best is None else history.epochs[history.best].number
     return {
@@ -178,20 +179,22 @@ def _label_record(result: LabelResult) -> dict[str, Any]:
 
 
 def model_record(model: tuple[str, str, str, str], runs: Sequence[Run]) -> dict[str, Any]:
-    """A model over its folds, in plain values."""
+    """A model over its folds as plain values, for JSON."""
     results = [label_results(run) for run in runs]
     names = dict.fromkeys(name for one in results for name in one)
     return {
         **dict(zip(("dataset", "trainer", "plans", "configuration"), model, strict=True)),
         "folds": [run.folder.fold for run in runs],
-        "best_average": _spread_record(over_folds(run.history.best_average for run in runs)),
-        "validation_mean": _spread_record(over_folds(map(validation_mean, runs))),
-        "labels": {name: _spread_record(over_folds(validations(results, name))) for name in names},
+        "best_average": _spread_record(spread_over_folds(run.history.best_average for run in runs)),
+        "validation_mean": _spread_record(spread_over_folds(map(validation_mean, runs))),
+        "labels": {
+            name: _spread_record(spread_over_folds(validation_means(results, name))) for name in names
+        },
     }
 
 
-def validations(results: Iterable[Mapping[str, LabelResult]], name: str) -> list[float | None]:
-    """A label's Dice in the validation of each of some runs."""
+def validation_means(results: Iterable[Mapping[str, LabelResult]], name: str) -> list[float | None]:
+    """The mean validation Dice of one label in each of several runs."""
     found = (one[name].validation for one in results if name in one)
     return [None if summary is None else summary.mean for summary in found]
 
@@ -202,8 +205,8 @@ def _spread_record(spread: Spread | None) -> dict[str, Any] | None:
     return {"mean": spread.mean, "deviation": spread.deviation, "folds": spread.n}
 
 
-def write_csv(runs: Sequence[Run], target: Path) -> None:
-    """Write a row a run, with the columns `LABEL best`, `LABEL last` and so on for each label."""
+def write_results_csv(runs: Sequence[Run], target: Path) -> None:
+    """Write a row for each run, with columns such as `LABEL best` and `LABEL last` for each label."""
     rows = [
         {csv_cell(name): csv_cell(value) for name, value in _flat(run_record(run)).items()} for run in runs
     ]

@@ -1,4 +1,4 @@
-"""A snapshot of trainings as tables: for a live terminal, and as plain text for files and pipes."""
+"""A snapshot of runs as a table: drawn on a live terminal, and as plain text for files and pipes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.files.escaping import printable, printable_lines
 from nnunet_ext.monitoring.machine import Gpu, MachineLoad
 from nnunet_ext.monitoring.monitor import OPEN_STATES, PLAIN_SPARKS, SPARKS, RunView, Snapshot, sparkline
-from nnunet_ext.monitoring.result_tables import number
-from nnunet_ext.monitoring.states import duration
+from nnunet_ext.monitoring.result_tables import number_cell
+from nnunet_ext.monitoring.states import duration_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,18 +28,18 @@ STYLES = {
     "validation missing": "yellow",
 }
 NOTABLE_TREND = 0.05
-WIDE = 120  # columns of a terminal in which the table can be read
-NONE_OPEN = "No training is running, and none was interrupted or has broken off."
+WIDE = 120  # columns of a terminal that the table needs; narrower ones get a block for each run
+NONE_OPEN = "No training is running, interrupted or broken off."
 HEADER = ("run", "state", "epoch", "ETA", "s/epoch", "rate", "since best", "Dice: last, best, course")
 
 
 def open_views(snapshot: Snapshot) -> list[RunView]:
-    """The runs that are not over in good order: those to look at."""
+    """The runs that have not finished: those that may need attention."""
     return [view for view in snapshot.views if view.run.state in OPEN_STATES]
 
 
 def plain_table(snapshot: Snapshot) -> Table:
-    """The open runs, a row a label."""
+    """A table of the unfinished runs, with a row for each label."""
     rows = [row for view in open_views(snapshot) for row in _plain_rows(view)]
     return Table(HEADER, tuple(rows))
 
@@ -54,9 +54,9 @@ def _cells(view: RunView) -> tuple[str, ...]:
         f"{view.run.folder.dataset} {view.run.folder.name}",
         view.run.state,
         _epoch(view),
-        NOTHING if view.eta_s is None else duration(view.eta_s),
+        NOTHING if view.eta_s is None else duration_words(view.eta_s),
         _pace(view),
-        number(view.learning_rate, ".2g"),
+        number_cell(view.learning_rate, ".2g"),
         _since_best(view),
     )
 
@@ -68,7 +68,7 @@ def _epoch(view: RunView) -> str:
 
 def _pace(view: RunView) -> str:
     trend = view.trend or 0.0
-    return number(view.epoch_s, ".1f") + (f" ({trend:+.0%})" if abs(trend) >= NOTABLE_TREND else "")
+    return number_cell(view.epoch_s, ".1f") + (f" ({trend:+.0%})" if abs(trend) >= NOTABLE_TREND else "")
 
 
 def _since_best(view: RunView) -> str:
@@ -78,17 +78,16 @@ def _since_best(view: RunView) -> str:
 
 def _label(view: RunView, i: int, marks: str) -> str:
     label = view.labels[i]
-    return (
-        f"{printable(label.name)} {number(label.last)} {number(label.best)} {sparkline(label.course, marks)}"
-    )
+    dice = f"{number_cell(label.last)} {number_cell(label.best)}"
+    return f"{printable(label.name)} {dice} {sparkline(label.course, marks)}"
 
 
-def remarks(snapshot: Snapshot) -> list[str]:
-    """What is to be said of single runs, a line each: their state's reason, last warning, and workers."""
-    return list(map(printable, _remarks(snapshot)))
+def run_notices(snapshot: Snapshot) -> list[str]:
+    """Lines on single runs: the reason of the state, the last warning, and the number of workers."""
+    return list(map(printable, _notices(snapshot)))
 
 
-def _remarks(snapshot: Snapshot) -> list[str]:
+def _notices(snapshot: Snapshot) -> list[str]:
     views = open_views(snapshot)
     lines = [] if views else [NONE_OPEN]
     for view in views:
@@ -102,8 +101,8 @@ def _remarks(snapshot: Snapshot) -> list[str]:
     return lines
 
 
-def foot(snapshot: Snapshot, root: Path) -> list[str]:
-    """The runs that are over, and the machine."""
+def footer(snapshot: Snapshot, root: Path) -> list[str]:
+    """Lines on the number of finished runs and on the machine's load."""
     over = Counter(view.run.state for view in snapshot.views if view.run.state not in OPEN_STATES)
     states = [f"{n} {state}" for state, n in over.items()]
     return [*([", ".join(states)] if states else []), *_load_lines(snapshot.load, root)]
@@ -129,7 +128,7 @@ def _gpu_line(gpu: Gpu) -> str:
         parts.append(f"{gpu.temperature_c:.0f} C")
     if gpu.power_w is not None:
         parts.append(f"{gpu.power_w:.0f} W")
-    return f"GPU {gpu.index} {gpu.name}: {', '.join(parts) or 'tells nothing'}"
+    return f"GPU {gpu.index} {gpu.name}: {', '.join(parts) or 'reports nothing'}"
 
 
 def print_screen(snapshot: Snapshot, root: Path) -> None:
@@ -137,16 +136,16 @@ def print_screen(snapshot: Snapshot, root: Path) -> None:
     from rich.console import Console
 
     console = Console()
-    console.print(drawn(snapshot, root, console.encoding, console.width))
+    console.print(draw_screen(snapshot, root, console.encoding, console.width))
 
 
-def drawn(snapshot: Snapshot, root: Path, encoding: str | None, width: int = WIDE) -> RenderableType:
-    """The snapshot for a terminal: a table, or a block a run where it is narrow."""
+def draw_screen(snapshot: Snapshot, root: Path, encoding: str | None, width: int = WIDE) -> RenderableType:
+    """The snapshot for a terminal: a table, or a block of lines for each run where the terminal is narrow."""
     from rich.console import Group
     from rich.text import Text
 
     marks, views = _marks(encoding), open_views(snapshot)
-    lines = map(Text, (*remarks(snapshot), *foot(snapshot, root)))
+    lines = map(Text, (*run_notices(snapshot), *footer(snapshot, root)))
     if width < WIDE:
         return Group(*(_block(view, marks) for view in views), *lines)
     return Group(*([_drawn_table(views, marks)] if views else []), *lines)
@@ -171,14 +170,14 @@ def _drawn_table(views: Sequence[RunView], marks: str) -> DrawnTable:
 
 
 def _block(view: RunView, marks: str) -> Text:
-    """A run in few columns: its name, the table's cells behind their headings, and a line a label."""
+    """One run as lines: its name, the table's cells behind their headings, and a line for each label."""
     from rich.text import Text
 
     folder, (_, state, *cells) = view.run.folder, _cells(view)
     names = (folder.dataset, folder.trainer, folder.plans, folder.configuration, "fold", folder.fold)
     known = (f"{name} {cell}" for name, cell in zip(HEADER[2:], cells, strict=False) if cell != NOTHING)
     labels = (
-        f"  {printable(one.name)}: Dice {number(one.last)}, best {number(one.best)} "
+        f"  {printable(one.name)}: Dice {number_cell(one.last)}, best {number_cell(one.best)} "
         f"{sparkline(one.course, marks)}\n"
         for one in view.labels
     )

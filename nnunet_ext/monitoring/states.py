@@ -1,4 +1,4 @@
-"""How a run stands, judged from what its files and the machine say."""
+"""The state of a run, judged from its files and the machine's processes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ State = Literal[
 ]
 SILENT_EPOCHS = 3
 LEAST_SILENCE_S = 60.0
-UNKNOWN_EPOCH_S = 600.0  # nobody knows how long the first epoch or a case of the validation takes
+UNKNOWN_EPOCH_S = 600.0  # assumed for the first epoch and for a case of the validation
 GIVEN_UP_S = 24 * 3600.0
 
 
-@dataclass(frozen=True)
-class Signs:
-    """What is known of a run.
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The facts from which a run's state is judged.
 
     Attributes:
-        last_epoch: number of the last finished epoch, None before the first.
-        is_trained: whether its training came to an end, early or not.
-        is_validated: whether the validation after it did.
-        stop_reason: why it ended before its last epoch; None where it did not.
-        interrupted: by what it was, after which it can go on; None where it was not.
-        failure: last words of a training that broke off.
-        silent_s: seconds since its log last grew; None where there is no log.
-        epoch_s: seconds that its epochs take; None before the first.
-        life: whether its process runs.
-        elsewhere: the other machine that it runs on, where its process cannot be seen; None for this one.
-        n_predicted: cases whose validation has begun, of `n_cases`.
-        n_cases: cases of the validation, where known.
+        last_epoch: number of the last finished epoch; None before the first.
+        is_trained: whether the training ended, early or not.
+        is_validated: whether the validation after it ended.
+        stop_reason: why the training ended before its last epoch; None where it did not.
+        interrupted: the cause of an interruption after which the training can continue; None for none.
+        failure: the last error of a training that broke off; None where there is none.
+        silent_s: seconds since the log last grew; None where there is no log.
+        epoch_s: seconds of an epoch; None before the first.
+        life: whether the training's process runs.
+        elsewhere: the name of another machine on which the process runs; None for this one.
+        n_predicted: number of validation cases whose prediction has begun.
+        n_cases: number of validation cases; None where it is not known.
     """
 
     last_epoch: int | None = None
@@ -51,88 +51,100 @@ class Signs:
 
 @dataclass(frozen=True)
 class Standing:
-    """A run's state, and in some words why; empty where there is nothing to add."""
+    """A run's state and the reason for it; the reason is empty where the state says all."""
 
     state: State
     reason: str = ""
 
 
-def judge(signs: Signs) -> Standing:
-    """Say how a run stands.
+def judge_run(evidence: Evidence) -> Standing:
+    """Judge the state of a run.
 
-    Silence is judged by the run's own pace: three epochs' time, and at least a minute. A silent run whose
-    process is there is stalled, and one whose process is missing died; one whose process is surely gone
-    died without waiting. Where nobody knows, it is stalled for a day and then taken for dead.
+    A run is silent when its log has not grown for the time of three epochs, and at least a minute. A silent
+    run is stalled while its process runs, and died where its process is missing; a run whose process is
+    known to be gone died at once. Where nothing is known of its process, a silent run is stalled for a day
+    and counts as dead after it.
     """
-    told = _told_by_its_files(signs)
-    return _judged_by_its_silence(signs, signs.silent_s or 0.0) if told is None else told
+    by_files = _judge_by_files(evidence)
+    return _judge_by_silence(evidence, evidence.silent_s or 0.0) if by_files is None else by_files
 
 
-def _told_by_its_files(signs: Signs) -> Standing | None:
-    if signs.is_trained and signs.is_validated:
-        return Standing("stopped early", signs.stop_reason) if signs.stop_reason else Standing("finished")
-    if signs.interrupted is not None:
-        return Standing("interrupted", f"by {signs.interrupted}{_where(signs)}; --c continues it")
-    if signs.silent_s is None and signs.life != "alive":
-        if signs.is_trained:
-            return Standing("validation missing", signs.stop_reason or "")
+def _judge_by_files(evidence: Evidence) -> Standing | None:
+    if evidence.is_trained and evidence.is_validated:
+        return (
+            Standing("stopped early", evidence.stop_reason) if evidence.stop_reason else Standing("finished")
+        )
+    if evidence.interrupted is not None:
+        return Standing(
+            "interrupted", f"by {evidence.interrupted}{_progress_words(evidence)}; --c continues it"
+        )
+    if evidence.silent_s is None and evidence.life != "alive":
+        if evidence.is_trained:
+            return Standing("validation missing", evidence.stop_reason or "")
         return Standing("unknown", "there is no log")
     return None
 
 
-def _judged_by_its_silence(signs: Signs, silent_s: float) -> Standing:
-    if _is_over(signs, silent_s):
-        return _ended(signs, silent_s)
-    if silent_s > silence_limit_s(signs):
-        return Standing("stalled", f"silent for {duration(silent_s)}{_where(signs)}{_unseen(signs)}")
-    said = f"{_validating(signs) if signs.is_trained else ''}{_unseen(signs)}"
-    return Standing("running", said.removeprefix("; "))
+def _judge_by_silence(evidence: Evidence, silent_s: float) -> Standing:
+    if _is_over(evidence, silent_s):
+        return _ended(evidence, silent_s)
+    if silent_s > silence_limit_s(evidence):
+        return Standing(
+            "stalled",
+            f"silent for {duration_words(silent_s)}{_progress_words(evidence)}{_elsewhere_words(evidence)}",
+        )
+    words = f"{_validation_words(evidence) if evidence.is_trained else ''}{_elsewhere_words(evidence)}"
+    return Standing("running", words.removeprefix("; "))
 
 
-def _unseen(signs: Signs) -> str:
-    if signs.elsewhere is None or signs.life != "unknown":
+def _elsewhere_words(evidence: Evidence) -> str:
+    if evidence.elsewhere is None or evidence.life != "unknown":
         return ""
-    return f"; its process is on {signs.elsewhere}, where it cannot be seen from here"
+    return f"; its process is on {evidence.elsewhere}, whose processes cannot be seen from here"
 
 
-def silence_limit_s(signs: Signs) -> float:
-    """Seconds of silence from which on a run is stalled."""
-    epoch_s = UNKNOWN_EPOCH_S if signs.epoch_s is None else signs.epoch_s
-    if signs.is_trained:
+def silence_limit_s(evidence: Evidence) -> float:
+    """Seconds of silence after which a run is stalled."""
+    epoch_s = UNKNOWN_EPOCH_S if evidence.epoch_s is None else evidence.epoch_s
+    if evidence.is_trained:
         epoch_s = max(epoch_s, UNKNOWN_EPOCH_S)
     return max(SILENT_EPOCHS * epoch_s, LEAST_SILENCE_S)
 
 
-def _is_over(signs: Signs, silent_s: float) -> bool:
-    if signs.life in ("alive", "gone"):
-        return signs.life == "gone"
-    if silent_s > silence_limit_s(signs) and (signs.is_trained or signs.life == "missing"):
-        return True  # one that is trained is whole, and what to do is to validate it
-    if signs.failure is not None:
+def _is_over(evidence: Evidence, silent_s: float) -> bool:
+    if evidence.life in ("alive", "gone"):
+        return evidence.life == "gone"
+    if silent_s > silence_limit_s(evidence) and (evidence.is_trained or evidence.life == "missing"):
+        return True  # a trained model is complete, only its validation is missing
+    if evidence.failure is not None:
         return silent_s > LEAST_SILENCE_S
-    return silent_s > max(GIVEN_UP_S, 2 * silence_limit_s(signs))
+    return silent_s > max(GIVEN_UP_S, 2 * silence_limit_s(evidence))
 
 
-def _ended(signs: Signs, silent_s: float) -> Standing:
-    words = signs.failure or f"no last words, silent for {duration(silent_s)}"
-    if signs.is_trained:
-        return Standing("validation missing", f"it ended{_where(signs)}: {words}")
-    return Standing("died", f"{_where(signs).strip()}: {words}")
+def _ended(evidence: Evidence, silent_s: float) -> Standing:
+    words = evidence.failure or f"no error was logged, silent for {duration_words(silent_s)}"
+    if evidence.is_trained:
+        return Standing("validation missing", f"it ended{_progress_words(evidence)}: {words}")
+    return Standing("died", f"{_progress_words(evidence).strip()}: {words}")
 
 
-def _where(signs: Signs) -> str:
-    if signs.is_trained:
-        return f" in its {_validating(signs)}"
-    return " before its first epoch ended" if signs.last_epoch is None else f" after epoch {signs.last_epoch}"
+def _progress_words(evidence: Evidence) -> str:
+    if evidence.is_trained:
+        return f" in its {_validation_words(evidence)}"
+    return (
+        " before its first epoch ended"
+        if evidence.last_epoch is None
+        else f" after epoch {evidence.last_epoch}"
+    )
 
 
-def _validating(signs: Signs) -> str:
-    of = "" if signs.n_cases is None else f" of {signs.n_cases}"
-    return f"validation, case {signs.n_predicted}{of}"
+def _validation_words(evidence: Evidence) -> str:
+    of = "" if evidence.n_cases is None else f" of {evidence.n_cases}"
+    return f"validation, case {evidence.n_predicted}{of}"
 
 
-def duration(seconds: float) -> str:
-    """Some time in the unit that suits it: `40 s`, `12 min`, `5.5 h`, `3 days`."""
+def duration_words(seconds: float) -> str:
+    """A duration in a suitable unit: `40 s`, `12 min`, `5.5 h`, `3 days`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 2 * 3600:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.display.themes import DPI
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.monitoring.result_tables import number
+from nnunet_ext.monitoring.result_tables import number_cell
 from nnunet_ext.report.blocks import (
     NO_VALIDATION,
     Block,
@@ -55,9 +55,9 @@ def _worst(every: Sequence[ModelDice], best: ModelDice, labels: Sequence[str]) -
     rows = tuple(
         (
             case,
-            *(number(best.dice(case, label)) for label in labels),
-            *([number(best.case_mean(case))] if len(labels) > 1 else []),
-            *(number(one.case_mean(case)) for one in others),
+            *(number_cell(best.dice(case, label)) for label in labels),
+            *([number_cell(best.case_mean(case))] if len(labels) > 1 else []),
+            *(number_cell(one.case_mean(case)) for one in others),
         )
         for case in best.ranked()[:N_WORST]
     )
@@ -198,6 +198,6 @@ def _chosen(best: ModelDice) -> list[tuple[str, str]]:
 
 def _dice_words(model_dice: ModelDice, case: str) -> str:
     return "   ".join(
-        f"{label.replace('_', ' ')} {'false alarm' if one.is_false_alarm else number(one.dice)}"
+        f"{label.replace('_', ' ')} {'false alarm' if one.is_false_alarm else number_cell(one.dice)}"
         for label, one in model_dice.cases[case].items()
     )

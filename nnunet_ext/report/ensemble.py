@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nnunet_ext.display.tables import RECOMMENDED, Table, dice_table
-from nnunet_ext.monitoring.result_tables import number
+from nnunet_ext.monitoring.result_tables import number_cell
 from nnunet_ext.report.blocks import (
     Block,
     HeadingBlock,
@@ -91,7 +91,7 @@ def _candidate_table(tuning: TuningReport) -> Table:
 
 
 def _score(value: float | None) -> str:
-    return number(value, ".4f")
+    return number_cell(value, ".4f")
 
 
 def _mark(one: TunedCandidate, tuning: TuningReport) -> str:

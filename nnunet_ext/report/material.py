@@ -11,7 +11,7 @@ import numpy as np
 from nnunet_ext.ensemble.plan import Plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.errors import DamagedFile, DatasetError, NnunetExtError, UsageError
-from nnunet_ext.monitoring.results import models
+from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset, Labels, read_dataset
 from nnunet_ext.nnunet.folders import REFERENCE_COPIES, DatasetFolders
@@ -64,7 +64,7 @@ class Material:
     def models(self) -> dict[str, list[Run]]:
         """The runs of each model, by the model's short name."""
         names = short_names(self.runs)
-        return {names[model]: runs for model, runs in models(self.runs).items()}
+        return {names[model]: runs for model, runs in runs_by_model(self.runs).items()}
 
     @cached_property
     def dataset(self) -> Dataset | None:

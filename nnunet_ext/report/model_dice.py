@@ -13,7 +13,7 @@ from nnunet_ext.metrics.case_scores import Pair, evaluate_pair
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
 from nnunet_ext.metrics.overlap import foreground_names
 from nnunet_ext.metrics.summary import read_validation
-from nnunet_ext.monitoring.results import models
+from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.nnunet.raw import find_images
@@ -79,7 +79,7 @@ def dice_of_models(runs: Sequence[Run]) -> list[ModelDice]:
     fold. A case that several folds validate counts with the first. Models without a validation are left out.
     """
     names = short_names(runs)
-    found = (_dice_of_model(names[model], folds) for model, folds in models(runs).items())
+    found = (_dice_of_model(names[model], folds) for model, folds in runs_by_model(runs).items())
     return [one for one in found if one.cases]
 
 

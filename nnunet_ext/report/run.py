@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError, NnunetExtError, UsageError
-from nnunet_ext.monitoring.results import chosen, ordered
+from nnunet_ext.monitoring.results import select_runs, sort_runs
 from nnunet_ext.monitoring.run import Run, read_runs
 from nnunet_ext.nnunet.folders import dataset_folders, datasets_meant, results_folder
 from nnunet_ext.nnunet.model_folder import find_folds
@@ -117,11 +117,11 @@ def _find_runs(
     found = {run.folder.path: run for root in roots for run in read_runs(root)}
     names = {run.folder.dataset for run in found.values()}
     meant = names if request.dataset is None else datasets_meant(request.dataset, names)
-    fitting = [run for run in chosen(found.values(), request.patterns) if run.folder.dataset in meant]
+    fitting = [run for run in select_runs(found.values(), request.patterns) if run.folder.dataset in meant]
     if not fitting:
         places = ", ".join(map(str, roots))
         raise UsageError(f"{places}: {len(found)} runs, and none of them fits the options.")
-    return ordered(fitting, "name"), others
+    return sort_runs(fitting, "name"), others
 
 
 def _only_dataset(runs: Sequence[Run]) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from statistics import fmean, pstdev
 
 from nnunet_ext.display.tables import NOTHING, Table
-from nnunet_ext.monitoring.result_tables import number, result_tables
+from nnunet_ext.monitoring.result_tables import number_cell, result_tables
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.history import History
 from nnunet_ext.report.blocks import (
@@ -53,7 +53,7 @@ def summary_blocks(material: Material) -> list[Block]:
     best = best_model(material.model_dice)
     if best is not None:
         said.append(
-            f"The best single model in validation is {best.name}: mean Dice {number(best.mean)} over "
+            f"The best single model in validation is {best.name}: mean Dice {number_cell(best.mean)} over "
             f"{_counted(len(best.labels), 'label')} and {_counted(len(best.cases), 'case')}."
         )
     said += gains(material)
@@ -62,7 +62,7 @@ def summary_blocks(material: Material) -> list[Block]:
         chosen, n_cases = tuning.chosen, tuning.n_cases
         said.append(
             f"Tuning on {_counted(n_cases, 'case')} recommends {chosen.name}: held-out score "
-            f"{number(chosen.held_out)} (standard error {number(chosen.standard_error)})."
+            f"{number_cell(chosen.held_out)} (standard error {number_cell(chosen.standard_error)})."
         )
     for name, runs in material.models.items():
         found = remarks_by_kind(remark for run in runs for remark in training_remarks(run))

@@ -15,7 +15,7 @@ from nnunet_ext.metrics.overlap import foreground_names
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.report.blocks import ListBlock, MissingBlock, PictureBlock, TableBlock
 from nnunet_ext.report.ensemble import ensemble_blocks
-from nnunet_ext.report.material import Material, ShownPlan, find_folders, read_shown_plan
+from nnunet_ext.report.material import Material, ShownPlan, read_shown_plan
 from nnunet_ext.tuning.read_report import read_tuning
 from nnunet_ext.tuning.report import label_summaries, verdict, write_tuning
 from nnunet_ext.tuning.run import run_tuning

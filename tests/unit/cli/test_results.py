@@ -89,7 +89,7 @@ def test_a_run_is_hidden_with_its_reason_and_shown_again(results, capsys):
     command = ["results", "-i", str(results)]
     run = "Dataset004_Hippocampus nnUNetTrainer__nnUNetPlans__2d/fold_2"
     assert main([*command, "--hide", run]) == 2
-    assert "--hide wants a --reason" in capsys.readouterr().err
+    assert "--hide needs a --reason" in capsys.readouterr().err
     assert main([*command, "--hide", run, "--reason", "falscher Datensatz, größer"]) == 0
     assert f"--unhide {run.split()[1]}" in capsys.readouterr().out
     main(["monitor", "--once", "-i", str(results)])
@@ -128,6 +128,6 @@ def test_a_whole_model_is_hidden_by_its_name_or_folder(results, capsys):
 @pytest.mark.parametrize("name", ["fold_7", "", "fold_0"])
 def test_a_name_that_means_no_run_or_several_is_wrong_usage(results, name, capsys):
     assert main(["results", "-i", str(results), "--hide", name, "--reason", "x"]) == 2
-    said = "2 folders are meant" if name == "fold_0" else "holds no such fold or model"
+    said = "2 folders fit" if name == "fold_0" else "holds no such fold or model"
     assert said in capsys.readouterr().err
     assert not list(results.rglob("hidden.json"))

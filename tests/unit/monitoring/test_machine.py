@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -38,8 +39,16 @@ def nvml(n_gpus=1, refused=()):
 
 def test_a_gpu_tells_use_memory_temperature_and_power(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml(2))
-    first = Gpu(0, "NVIDIA T4", 97.0, 3 << 30, 16 << 30, 61, 68.5)
-    assert find_gpus() == (first, Gpu(1, *list(vars(first).values())[1:]))
+    first = Gpu(
+        index=0,
+        name="NVIDIA T4",
+        use_percent=97.0,
+        memory_used_bytes=3 << 30,
+        memory_total_bytes=16 << 30,
+        temperature_c=61,
+        power_w=68.5,
+    )
+    assert find_gpus() == (first, replace(first, index=1))
 
 
 def test_what_a_gpu_does_not_tell_is_none(monkeypatch):

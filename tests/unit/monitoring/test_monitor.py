@@ -9,10 +9,10 @@ from training_logs import LogWriter, best_stated, epochs, write_fold, write_summ
 from nnunet_ext.display.tables import as_text
 from nnunet_ext.monitoring.machine import Gpu, MachineLoad
 from nnunet_ext.monitoring.monitor import Monitor, course, snapshot_record, sparkline
-from nnunet_ext.monitoring.processes import Processes, Training, TrainingProcess
-from nnunet_ext.monitoring.results import chosen
+from nnunet_ext.monitoring.processes import Processes, TrainingCommand, TrainingProcess
+from nnunet_ext.monitoring.results import select_runs
 from nnunet_ext.monitoring.run import read_runs
-from nnunet_ext.monitoring.screen import drawn, foot, open_views, plain_table, remarks
+from nnunet_ext.monitoring.screen import draw_screen, footer, open_views, plain_table, run_notices
 
 LOG = "training_log_2024_4_21_09_00_00.txt"
 NOW = 2_000_000_000.0
@@ -35,7 +35,9 @@ def finished(tmp_path):
 
 
 def writer_of(fold):
-    training = Training("4", "2d", "0", "nnUNetTrainer", "nnUNetPlans")
+    training = TrainingCommand(
+        dataset="4", configuration="2d", fold="0", trainer="nnUNetTrainer", plans="nnUNetPlans"
+    )
     begun = read_runs(fold, NOW, NOBODY)[0].log_begun
     return Processes("here", (TrainingProcess(training, begun - 30, 12),))
 
@@ -76,7 +78,7 @@ def test_only_what_was_added_is_read_and_new_folds_are_found(tmp_path):
 
 def test_a_run_that_died_is_told_and_chosen_runs_only(tmp_path):
     running(tmp_path, debug={"hostname": "here"})
-    monitor = Monitor(tmp_path, lambda runs: chosen(runs, {"fold": ["0"]}))
+    monitor = Monitor(tmp_path, lambda runs: select_runs(runs, {"fold": ["0"]}))
     finished(tmp_path)
     snapshot = monitor.look(NOW, Processes("here"))
     assert snapshot.has_died and [view.run.state for view in snapshot.views] == ["died"]
@@ -98,7 +100,16 @@ def test_a_sparkline_has_the_lowest_mark_for_0_and_the_highest_for_1():
 def snapshot(tmp_path):
     fold = running(tmp_path)
     finished(tmp_path)
-    gpus = (Gpu(0, "NVIDIA H200", 98.0, 20 << 30, 139 << 30, 65.0, 512.4), Gpu(1, "NVIDIA T4"))
+    h200 = Gpu(
+        index=0,
+        name="NVIDIA H200",
+        use_percent=98.0,
+        memory_used_bytes=20 << 30,
+        memory_total_bytes=139 << 30,
+        temperature_c=65.0,
+        power_w=512.4,
+    )
+    gpus = (h200, Gpu(index=1, name="NVIDIA T4"))
     load = MachineLoad(gpus, 10 << 30, 128 << 30, 50 << 30)
     return replace(Monitor(tmp_path).look(NOW, writer_of(fold)), load=load)
 
@@ -113,14 +124,14 @@ def test_the_plain_table_has_the_open_runs_with_a_row_a_label(snapshot):
 
 def test_what_is_over_is_counted_and_the_machine_told(snapshot, tmp_path):
     assert len(open_views(snapshot)) == 1
-    assert foot(snapshot, tmp_path) == [
+    assert footer(snapshot, tmp_path) == [
         "1 finished",
         "GPU 0 NVIDIA H200: 98 %, 20.0 of 139.0 GiB, 65 C, 512 W",
-        "GPU 1 NVIDIA T4: tells nothing",
+        "GPU 1 NVIDIA T4: reports nothing",
         f"RAM 10.0 of 128.0 GiB, 50 GiB left on the disk of {tmp_path}",
     ]
-    assert any("WARNING! batch size is 1" in line for line in remarks(snapshot))
-    assert any("12 worker processes" in line for line in remarks(snapshot))
+    assert any("WARNING! batch size is 1" in line for line in run_notices(snapshot))
+    assert any("12 worker processes" in line for line in run_notices(snapshot))
 
 
 @pytest.mark.parametrize(("encoding", "is_drawn"), [("utf-8", True), ("cp1252", False), (None, False)])
@@ -128,7 +139,7 @@ def test_a_terminal_gets_marks_that_it_can_show(snapshot, tmp_path, encoding, is
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
-    console.print(drawn(snapshot, tmp_path, encoding))
+    console.print(draw_screen(snapshot, tmp_path, encoding))
     text = console.file.getvalue()
     assert "running" in text and "6 of 10" in text and "NVIDIA H200" in text
     assert any(mark in text for mark in "▃▄▅") == is_drawn
@@ -139,7 +150,7 @@ def test_no_line_of_the_screen_breaks_a_name_in_its_middle(snapshot, tmp_path, w
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(drawn(snapshot, tmp_path, "utf-8", width))
+    console.print(draw_screen(snapshot, tmp_path, "utf-8", width))
     text = console.file.getvalue()
     words = ("Dataset004_Hippocampus", "nnUNetTrainer", "running", "6 of 10", "Anterior", "Posterior")
     assert all(word in text for word in words)
@@ -152,10 +163,10 @@ def test_that_nothing_runs_is_said_in_place_of_an_empty_table(tmp_path):
     finished(tmp_path)
     over = Monitor(tmp_path).look(NOW, NOBODY)
     console = Console(file=io.StringIO(), width=120)
-    console.print(drawn(over, tmp_path, "utf-8"))
+    console.print(draw_screen(over, tmp_path, "utf-8"))
     first, second, *_ = console.file.getvalue().splitlines()
     assert (first, second) == (
-        "No training is running, and none was interrupted or has broken off.",
+        "No training is running, interrupted or broken off.",
         "1 finished",
     )
 

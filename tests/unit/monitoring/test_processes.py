@@ -10,7 +10,7 @@ import pytest
 from nnunet_ext.monitoring.processes import (
     OtherProcess,
     Processes,
-    Training,
+    TrainingCommand,
     TrainingProcess,
     find_processes,
     parse_command,
@@ -19,7 +19,15 @@ from nnunet_ext.nnunet.model_folder import FoldFolder
 from nnunet_ext.trainers.record.process import RecordedProcess, read_process, record_process
 
 FOLD = FoldFolder(Path("/x"), "Dataset004_Hippocampus", "nnUNetTrainer", "nnUNetPlans", "2d", "0")
-MINE = Training("4", "2d", "0", "nnUNetTrainer", "nnUNetPlans")
+
+
+def training(dataset, configuration, fold, trainer, plans):
+    return TrainingCommand(
+        dataset=dataset, configuration=configuration, fold=fold, trainer=trainer, plans=plans
+    )
+
+
+MINE = training("4", "2d", "0", "nnUNetTrainer", "nnUNetPlans")
 PLANS = "nnUNetPlans"
 BEGAN = 1000.0
 
@@ -29,11 +37,11 @@ BEGAN = 1000.0
     [
         ("/env/bin/python /env/bin/nnUNetv2_train 4 2d 0", MINE),
         ("python -m nnunetv2.run.run_training 4 2d 0", MINE),
-        ("python /a/run/run_training.py 4 2d 0 --c -p P", Training("4", "2d", "0", "nnUNetTrainer", "P")),
-        ("C:\\env\\nnUNetv2_train.exe 4 2d all -tr=T", Training("4", "2d", "all", "T", PLANS)),
-        ("nnUNetv2_train -tr T 04 2d 1 --npz -device cpu", Training("04", "2d", "1", "T", PLANS)),
-        ("/e/nnunet_ext train -d 4 -c 2d -f 0", Training("4", "2d", "0", "nnUNetTrainerExt", "nnUNetPlans")),
-        ("py /e/nnunet_ext/__main__.py train -d 4 -c 2d -f 0 -tr T", Training("4", "2d", "0", "T", PLANS)),
+        ("python /a/run/run_training.py 4 2d 0 --c -p P", training("4", "2d", "0", "nnUNetTrainer", "P")),
+        ("C:\\env\\nnUNetv2_train.exe 4 2d all -tr=T", training("4", "2d", "all", "T", PLANS)),
+        ("nnUNetv2_train -tr T 04 2d 1 --npz -device cpu", training("04", "2d", "1", "T", PLANS)),
+        ("/e/nnunet_ext train -d 4 -c 2d -f 0", training("4", "2d", "0", "nnUNetTrainerExt", "nnUNetPlans")),
+        ("py /e/nnunet_ext/__main__.py train -d 4 -c 2d -f 0 -tr T", training("4", "2d", "0", "T", PLANS)),
         ("nnunet_ext results -d 4", None),
         ("nnUNetv2_train --help", None),
         ("vim training_log.txt", None),

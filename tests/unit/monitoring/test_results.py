@@ -9,13 +9,13 @@ from nnunet_ext.metrics.dice import Overlap
 from nnunet_ext.metrics.summary import Validation
 from nnunet_ext.monitoring.result_tables import evolution_table, result_tables
 from nnunet_ext.monitoring.results import (
-    chosen,
     model_record,
-    models,
-    ordered,
-    over_folds,
     run_record,
-    write_csv,
+    runs_by_model,
+    select_runs,
+    sort_runs,
+    spread_over_folds,
+    write_results_csv,
 )
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.monitoring.states import Standing
@@ -37,7 +37,15 @@ def run(fold, dice=((0.5, 0.5), (0.7, 0.9), (0.6, 0.1)), validation=None, standi
     made = tuple(Epoch(i, 0.5, 0.4, one, 0.01, 10.0 + i) for i, one in enumerate(dice))
     found = None if validation is None else Validation({"case": dict(validation)}, 0.5)
     history = History(("Anterior", "Posterior"), made)
-    return Run(folder(fold, **more), history, standing, Log(), 40, found, 100.0 + int(fold))
+    return Run(
+        folder=folder(fold, **more),
+        history=history,
+        standing=standing,
+        log=Log(),
+        planned=40,
+        validation=found,
+        modified=100.0 + int(fold),
+    )
 
 
 HIT, MISSED, ALARM = Overlap(10, 10, 8), Overlap(10, 0, 0), Overlap(0, 5, 0)
@@ -121,7 +129,7 @@ def test_the_evolution_has_every_nth_epoch_and_the_best_and_the_last():
     ],
 )
 def test_runs_are_chosen_by_what_they_are(patterns, folds):
-    assert [one.folder.fold for one in chosen(RUNS, patterns)] == folds
+    assert [one.folder.fold for one in select_runs(RUNS, patterns)] == folds
 
 
 @pytest.mark.parametrize(
@@ -132,18 +140,18 @@ def test_runs_are_chosen_by_what_they_are(patterns, folds):
     ],
 )  # fmt: skip
 def test_runs_are_ordered_with_the_largest_first_and_the_unknown_last(key, folds):
-    assert "".join(one.folder.fold for one in ordered(reversed(RUNS), key)) == folds
+    assert "".join(one.folder.fold for one in sort_runs(reversed(RUNS), key)) == folds
 
 
 def test_over_no_folds_there_is_no_mean_and_over_one_no_spread():
-    assert over_folds([None]) is None
-    assert over_folds([0.5, None]).deviation is None
-    assert over_folds([0.4, 0.6]).deviation == pytest.approx(0.1414, abs=1e-4)
+    assert spread_over_folds([None]) is None
+    assert spread_over_folds([0.5, None]).deviation is None
+    assert spread_over_folds([0.4, 0.6]).deviation == pytest.approx(0.1414, abs=1e-4)
 
 
 def test_records_are_strict_json():
     records = [run_record(one) for one in RUNS]
-    groups = [model_record(*one) for one in models(RUNS).items()]
+    groups = [model_record(*one) for one in runs_by_model(RUNS).items()]
     assert json.loads(json.dumps([records, groups], allow_nan=False)) == [records, groups]
     assert records[1]["labels"]["Posterior"] == {
         "best": 0.8, "last": 0.1, "lost": True, "validation": 0.8, "cases": 1, "false_alarms": 0,
@@ -156,7 +164,7 @@ def test_a_csv_has_a_row_a_run_and_columns_of_all_labels(tmp_path):
     other = replace(
         RUNS[0], history=History(("liver", "tumour, core"), RUNS[0].history.epochs), validation=None
     )
-    write_csv([RUNS[1], other], tmp_path / "results.csv")
+    write_results_csv([RUNS[1], other], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["Posterior last"] == "0.1" and rows[0]["tumour, core last"] == ""

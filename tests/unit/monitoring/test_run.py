@@ -232,7 +232,7 @@ def test_a_run_whose_recorded_process_is_gone_is_dead_at_once(tmp_path, log, sta
     assert look(fold, 1.0, Processes("here", (), likely)).state == state
     assert look(fold, 1.0, Processes("here", (), likely, {41: 500.0})).state == "running"
     elsewhere = look(fold, 1.0, Processes("there", (), likely))
-    assert elsewhere.state == "running" and "on here, where it cannot be seen" in elsewhere.standing.reason
+    assert elsewhere.state == "running" and "on here, whose processes cannot" in elsewhere.standing.reason
 
 
 def test_the_record_of_an_earlier_start_says_nothing_of_the_newest(tmp_path):

@@ -1,13 +1,20 @@
 import pytest
 
-from nnunet_ext.monitoring.states import GIVEN_UP_S, Signs, Standing, duration, judge, silence_limit_s
+from nnunet_ext.monitoring.states import (
+    GIVEN_UP_S,
+    Evidence,
+    Standing,
+    duration_words,
+    judge_run,
+    silence_limit_s,
+)
 
-TRAINING = Signs(last_epoch=11, silent_s=100.0, epoch_s=100.0)
-TRAINED = Signs(last_epoch=11, silent_s=100.0, epoch_s=100.0, is_trained=True, n_predicted=3, n_cases=8)
+TRAINING = Evidence(last_epoch=11, silent_s=100.0, epoch_s=100.0)
+TRAINED = Evidence(last_epoch=11, silent_s=100.0, epoch_s=100.0, is_trained=True, n_predicted=3, n_cases=8)
 
 
 def signs(base, **more):
-    return Signs(**{**vars(base), **more})
+    return Evidence(**{**vars(base), **more})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def signs(base, **more):
         (signs(TRAINING, silent_s=299.0), "running", ""),
         (signs(TRAINING, silent_s=301.0), "stalled", "silent for 5 min after epoch 11"),
         (signs(TRAINING, silent_s=301.0, life="alive"), "stalled", "after epoch 11"),
-        (signs(TRAINING, silent_s=1.0, life="gone"), "died", "after epoch 11: no last words"),
+        (signs(TRAINING, silent_s=1.0, life="gone"), "died", "after epoch 11: no error was logged"),
         (signs(TRAINING, failure="OSError: full"), "died", "after epoch 11: OSError: full"),
         (signs(TRAINING, silent_s=1.0, failure="OSError: full"), "running", ""),
         (signs(TRAINING, failure="OSError: full", life="alive"), "running", ""),
@@ -43,24 +50,24 @@ def signs(base, **more):
         ),
         (signs(TRAINING, last_epoch=None, epoch_s=None, silent_s=1700.0), "running", ""),
         (signs(TRAINING, silent_s=299.0, life="missing"), "running", ""),
-        (signs(TRAINING, silent_s=301.0, life="missing"), "died", "after epoch 11: no last words"),
-        (Signs(), "unknown", "there is no log"),
-        (signs(TRAINING, elsewhere="node7"), "running", "its process is on node7, where it cannot be seen"),
+        (signs(TRAINING, silent_s=301.0, life="missing"), "died", "after epoch 11: no error was logged"),
+        (Evidence(), "unknown", "there is no log"),
+        (signs(TRAINING, elsewhere="node7"), "running", "its process is on node7, whose processes cannot"),
         (signs(TRAINED, elsewhere="node7"), "running", "case 3 of 8; its process is on node7"),
         (signs(TRAINING, silent_s=301.0, elsewhere="node7"), "stalled", "after epoch 11; its process is on"),
         (signs(TRAINING, elsewhere="node7", life="alive"), "running", ""),
     ],
 )
 def test_a_run_stands_as_its_signs_say(given, state, reason):
-    standing = judge(given)
+    standing = judge_run(given)
     assert standing.state == state
     assert reason in standing.reason and bool(reason) == bool(standing.reason)
 
 
 def test_the_silence_that_is_too_long_follows_the_pace_but_is_a_minute_at_least():
-    assert silence_limit_s(Signs(epoch_s=100.0)) == 300.0
-    assert silence_limit_s(Signs(epoch_s=0.5)) == 60.0
-    assert silence_limit_s(Signs(epoch_s=0.5, is_trained=True)) == silence_limit_s(Signs()) == 1800.0
+    assert silence_limit_s(Evidence(epoch_s=100.0)) == 300.0
+    assert silence_limit_s(Evidence(epoch_s=0.5)) == 60.0
+    assert silence_limit_s(Evidence(epoch_s=0.5, is_trained=True)) == silence_limit_s(Evidence()) == 1800.0
 
 
 def test_a_standing_needs_no_reason():
@@ -71,4 +78,4 @@ def test_a_standing_needs_no_reason():
     ("seconds", "text"), [(40, "40 s"), (720, "12 min"), (19800, "5.5 h"), (3 * 86400, "3 days")]
 )
 def test_a_duration_is_in_the_unit_that_suits_it(seconds, text):
-    assert duration(seconds) == text
+    assert duration_words(seconds) == text

@@ -19,7 +19,12 @@ FALLING = [1.0 - 0.02 * i for i in range(N)]
 
 def a_run(some, state="finished", reason="", fold="0") -> Run:
     folder = FoldFolder(Path("fold_0"), "Dataset001_A", "T", "P", "2d", fold)
-    return Run(folder, History(("x", "y"), tuple(some)), Standing(state, reason), parse_log(b""))
+    return Run(
+        folder=folder,
+        history=History(("x", "y"), tuple(some)),
+        standing=Standing(state, reason),
+        log=parse_log(b""),
+    )
 
 
 def kinds(run: Run) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from factories import LABELS
 from training_logs import best_stated, epochs, write_checkpoint, write_history_csv
 
-from nnunet_ext.monitoring.history_sources import read_checkpoint, read_history_csv
+from nnunet_ext.monitoring.history_sources import read_checkpoint_history, read_history_csv
 from nnunet_ext.nnunet.history import Epoch, History
 
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_gives_the_history_that_it_holds(tmp_path, number):
     path = write_checkpoint(
         tmp_path / "checkpoint_final.pth", {**content(some), "logging": logging(some, number)}
     )
-    assert read_checkpoint(path).epochs == tuple(some)
+    assert read_checkpoint_history(path).epochs == tuple(some)
 
 
 def test_a_checkpoint_names_labels_length_and_stop(tmp_path):
@@ -82,7 +82,7 @@ def test_a_checkpoint_names_labels_length_and_stop(tmp_path):
     init = {"dataset_json": {"labels": LABELS, "file_ending": ".nii.gz"}}
     some = epochs(2)
     path = write_checkpoint(tmp_path / "c.pth", content(some, nnunet_ext=record, init_args=init))
-    source = read_checkpoint(path)
+    source = read_checkpoint_history(path)
     assert source.labels == tuple(LABELS)[1:]
     assert (source.planned, source.stop_reason) == (40, "patience: x")
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_names_labels_length_and_stop(tmp_path):
 def test_an_average_poisoned_by_nan_goes_on_as_that_of_a_log_does(tmp_path):
     some = [Epoch(0, 0.5, 0.5, (0.5,), 0.01, 2.0, 0.5), Epoch(1, 0.5, 0.5, (None,), 0.01, 2.0)]
     some.append(Epoch(2, 0.5, 0.5, (1.0,), 0.01, 2.0))
-    source = read_checkpoint(write_checkpoint(tmp_path / "c.pth", content(some)))
+    source = read_checkpoint_history(write_checkpoint(tmp_path / "c.pth", content(some)))
     assert History(("a",), source.epochs).averages == pytest.approx((0.5, 0.5, 0.55))
 
 
@@ -107,7 +107,7 @@ class Hostile:
 def test_no_code_of_a_checkpoint_is_run(tmp_path):
     some = epochs(2)
     path = write_checkpoint(tmp_path / "c.pth", content(some, evil=Hostile(tmp_path / "seen")))
-    assert len(read_checkpoint(path).epochs) == 2
+    assert len(read_checkpoint_history(path).epochs) == 2
     assert not (tmp_path / "seen").exists()
     with zipfile.ZipFile(path) as archive:
         pickle.loads(archive.read("c/data.pkl"))
@@ -118,7 +118,7 @@ def test_a_checkpoint_truncated_anywhere_is_said_and_raises_nothing(tmp_path):
     data = write_checkpoint(tmp_path / "c.pth", content(epochs(1))).read_bytes()
     for cut in range(0, len(data), 5):
         (tmp_path / "cut.pth").write_bytes(data[:cut])
-        source = read_checkpoint(tmp_path / "cut.pth")
+        source = read_checkpoint_history(tmp_path / "cut.pth")
         assert source.epochs == () and "cut.pth cannot be read" in source.notes[0]
 
 
@@ -127,7 +127,7 @@ def test_a_checkpoint_truncated_anywhere_is_said_and_raises_nothing(tmp_path):
     [[], {}, {"logging": 3, "current_epoch": 1}, {"logging": {}, "current_epoch": "x"}, {"current_epoch": 1}],
 )
 def test_a_checkpoint_of_something_else_is_said(tmp_path, content):
-    source = read_checkpoint(write_checkpoint(tmp_path / "c.pth", content))
+    source = read_checkpoint_history(write_checkpoint(tmp_path / "c.pth", content))
     assert source.epochs == () and len(source.notes) == 1
 
 
@@ -138,4 +138,4 @@ def test_a_pickle_damaged_in_its_middle_raises_nothing(tmp_path):
     for place in range(0, len(data), 7):
         with zipfile.ZipFile(tmp_path / "d.pth", "w") as archive:
             archive.writestr("c/data.pkl", data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
-        read_checkpoint(tmp_path / "d.pth")
+        read_checkpoint_history(tmp_path / "d.pth")
