@@ -13,6 +13,7 @@ from nnunet_ext.errors import DamagedFile
 from nnunet_ext.images.image import read_segmentation
 from nnunet_ext.metrics.overlap import foreground_names
 from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.folders import dataset_folders
 from nnunet_ext.report.blocks import ListBlock, MissingBlock, PictureBlock, TableBlock
 from nnunet_ext.report.ensemble import ensemble_blocks
 from nnunet_ext.report.material import Material, ShownPlan, read_shown_plan
@@ -50,7 +51,7 @@ def dataset(tuned):
 
 
 def material(plan: ShownPlan) -> Material:
-    return Material(folders=find_folders("D", {}), runs=(), plan=plan)
+    return Material(folders=dataset_folders("D", {}), runs=(), plan=plan)
 
 
 def test_what_is_read_is_what_the_tuning_found(tuned):
