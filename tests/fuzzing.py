@@ -51,7 +51,7 @@ from nnunet_ext.monitoring.history_sources import read_checkpoint_history, read_
 from nnunet_ext.monitoring.processes import Processes
 from nnunet_ext.monitoring.run import RunReader
 from nnunet_ext.nnunet.dataset_json import labels_of, read_dataset
-from nnunet_ext.nnunet.forms import read_fingerprint_json
+from nnunet_ext.nnunet.forms import read_fingerprint_form
 from nnunet_ext.nnunet.model_folder import FoldFolder, find_folds, read_plans_content
 from nnunet_ext.nnunet.properties import read_properties
 from nnunet_ext.nnunet.splits import read_splits
@@ -277,7 +277,7 @@ def _hidden(path: Path) -> None:
 
 def _fingerprint(path: Path) -> None:
     try:
-        read_fingerprint_json(path)
+        read_fingerprint_form(path)
     except ValueError as error:  # which planning tells as an error of ours
         raise DatasetError(str(error)) from error
 

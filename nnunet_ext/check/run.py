@@ -10,7 +10,7 @@ from pathlib import Path
 from nnunet_ext.check.facts import FileFacts, FileJob, Refusal, read_facts
 from nnunet_ext.check.findings import CheckReport, Finding, in_order
 from nnunet_ext.check.rules.case import Expected, check_case
-from nnunet_ext.check.rules.dataset_json import allowed_values, check_dataset_json, check_names
+from nnunet_ext.check.rules.dataset_json import allowed_values, check_dataset_file, check_names
 from nnunet_ext.check.rules.grids import TOLERANCE_MM
 from nnunet_ext.check.rules.preprocessed import check_descriptions, check_preprocessed
 from nnunet_ext.check.rules.results import check_results
@@ -133,7 +133,7 @@ def judge(
 
 
 def _judge_raw(raw: RawDataset, facts: dict[Path, FileFacts], expected: Expected) -> Iterator[Finding]:
-    yield from check_dataset_json(raw)
+    yield from check_dataset_file(raw)
     yield from check_names(raw)
     for case in raw.cases:
         yield from check_case(case, facts, expected)

@@ -13,6 +13,7 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import write_image, write_segmentation
 from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
 from nnunet_ext.nnunet.model_folder import ModelName, fold_name
+from nnunet_ext.nnunet.raw import scan_name
 
 DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"
@@ -50,7 +51,7 @@ def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_writt
         part = "Tr" if number < N_TRAINING else "Ts"
         scan, segmentation, geometry = phantom(seed=number, with_right_ventricle=number % 2 == 0)
         name = case_id(number)
-        _write_scan(scan, geometry, folder / f"images{part}" / f"{name}_0000{FILE_ENDING}")
+        _write_scan(scan, geometry, folder / f"images{part}" / scan_name(name, 0, FILE_ENDING))
         write_segmentation(segmentation, geometry, folder / f"labels{part}" / f"{name}{FILE_ENDING}")
         on_count(number + 1)
     write_json(splits(), folder / "splits_final.json")

@@ -18,6 +18,7 @@ from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
 from nnunet_ext.metrics.overlap import case_dice
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
+from nnunet_ext.nnunet.raw import scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 ENSEMBLE = "ensemble"
@@ -161,7 +162,7 @@ def _draw(folder: DemoFolder) -> None:
 
 
 def _drawn(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:
-    scan, geometry = read_voxels(folder.dataset / "imagesTs" / f"{case}_0000{FILE_ENDING}")
+    scan, geometry = read_voxels(folder.dataset / "imagesTs" / scan_name(case, 0, FILE_ENDING))
     prediction, _ = read_segmentation(folder.segmentations(ENSEMBLE) / f"{case}{FILE_ENDING}")
     reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
     z, y, x = geometry.spacing

@@ -23,7 +23,7 @@ from nnunet_ext.jobs.execution import Part, run_somewhere
 from nnunet_ext.jobs.pool import default_processes, threads_each
 from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_name, say_nothing
 from nnunet_ext.nnunet.dataset_json import (
-    check_dataset_json,
+    check_same_labels,
     dataset_json_of,
     keep_dataset_json,
     read_dataset,
@@ -184,7 +184,7 @@ def run_ensemble(
     ours = check_segmentations(
         output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite
     )
-    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    check_same_labels(dataset_file, output, overwrite=overwrite)
     check_zip(zip_path, data, overwrite=overwrite)
     settings = (
         describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights) | ours

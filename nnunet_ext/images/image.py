@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,32 +19,6 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 INTEGER_TOLERANCE = 1e-3
-
-
-def channel_fault(case_id: str, files: Sequence[Path], n_channels: int, file_ending: str) -> str | None:
-    """Why the files of a scan are not its channels as nnU-Net counts them; None where they are.
-
-    There is one file a channel; a photograph (PNG, BMP, TIFF) holds all channels as its colours in one.
-
-    Args:
-        case_id: the scan's name.
-        files: those of the scan that are there, in order.
-        n_channels: that its data set names.
-        file_ending: of the data set's images.
-    """
-    names = [f"{case_id}_{channel:04d}{file_ending}" for channel in range(n_channels)]
-    if [path.name for path in files] == names:
-        return None
-    if len(files) == 1 and n_channels > 1 and files[0].name == names[0] and is_plain(files[0]):
-        try:
-            n_colours = _open(files[0], header_only=True).GetNumberOfComponents()
-        except SegmentationError as error:
-            return str(error)
-        if n_colours == n_channels:
-            return None
-    there = ", ".join(path.name for path in files)
-    wanted = ", ".join(name.removeprefix(case_id) for name in names)
-    return f"the scan has {there}; there must be {wanted}."
 
 
 def check_image_name(path: Path) -> None:
@@ -93,6 +66,15 @@ def read_geometry(path: Path) -> Geometry:
         SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
     """
     return _geometry_of(_open(path, header_only=True), path)
+
+
+def read_n_components(path: Path) -> int:
+    """Numbers that each voxel of an image has, from its header alone: 3 of RGB.
+
+    Raises:
+        SegmentationError: the file is missing or damaged.
+    """
+    return int(_open(path, header_only=True).GetNumberOfComponents())
 
 
 def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:

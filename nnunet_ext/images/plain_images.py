@@ -18,7 +18,7 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.images.geometry import Geometry
 
 PLAIN_ENDINGS = (".png", ".bmp", *TIF_ENDINGS)
-CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+CHANNEL_SUFFIX = re.compile(r"(?<=.)_\d{4}$")  # of a scan's name without its ending: `case_0000`
 
 
 def is_plain(path: Path) -> bool:

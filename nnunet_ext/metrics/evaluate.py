@@ -18,17 +18,18 @@ from nnunet_ext.metrics.compare import Comparison, compare_scores
 from nnunet_ext.metrics.intervals import Interval
 from nnunet_ext.metrics.label_scores import LabelScores, measures_of, score_labels
 from nnunet_ext.metrics.overlap import foreground_names
-from nnunet_ext.metrics.summary import SUMMARY, read_summary, summary_key, write_summary
+from nnunet_ext.metrics.summary import read_summary, write_summary
 from nnunet_ext.nnunet.dataset_json import (
     BACKGROUND,
     Dataset,
-    check_dataset_json,
+    check_same_labels,
     keep_dataset_json,
     labels_of_values,
     read_dataset,
 )
 from nnunet_ext.nnunet.raw import find_ending, find_images
 from nnunet_ext.nnunet.subjects import find_subjects, units_of
+from nnunet_ext.nnunet.summary import SUMMARY, summary_key
 
 CASES = "cases.csv"
 EVALUATION = "evaluation.json"
@@ -115,7 +116,7 @@ def run_evaluation(
     expected = find_images(references, data.file_ending, scans=False)
     _check_output(output, overwrite=overwrite)
     if dataset:
-        check_dataset_json(dataset, output, overwrite=overwrite)
+        check_same_labels(dataset, output, overwrite=overwrite)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
     both = {case: (path, expected[case]) for case, path in predicted.items() if case in expected}
     values, compared = None, data

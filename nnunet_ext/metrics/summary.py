@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,12 +17,7 @@ from nnunet_ext.files.whole import written_whole
 from nnunet_ext.metrics.case_scores import PairScores
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
 from nnunet_ext.nnunet.dataset_json import Labels
-from nnunet_ext.nnunet.summary import case_of_file
-
-if TYPE_CHECKING:
-    from nnunet_ext.nnunet.forms import CaseMetrics
-
-SUMMARY = "summary.json"
+from nnunet_ext.nnunet.summary import SUMMARY, label_name, read_summary_file, summary_key
 
 
 def write_summary(scores: Sequence[PairScores], labels: Labels, target: Path) -> None:
@@ -52,11 +45,6 @@ def write_summary(scores: Sequence[PairScores], labels: Labels, target: Path) ->
     }
     with written_whole(target) as part:
         part.write_text(json.dumps(content, indent=4, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def summary_key(covered: Sequence[int]) -> str:
-    """What nnU-Net calls a label (`1`) or region (`(1, 2)`) in its summary."""
-    return str(covered[0]) if len(covered) == 1 else str(tuple(covered))
 
 
 def _metrics(one: Overlap, n_voxels: int) -> dict[str, float]:
@@ -106,11 +94,9 @@ def read_summary(path: Path) -> Summary:
     Raises:
         UsageError: there is none, or it is none.
     """
-    from nnunet_ext.nnunet.forms import read_summary_json  # pydantic, only where a file is read
-
     file = path / SUMMARY if path.is_dir() else path
     try:
-        summary = read_summary_json(file)
+        content = read_summary_file(file)
     except FileNotFoundError:
         raise UsageError(
             f"{file} does not exist. Evaluate the predictions first: "
@@ -119,13 +105,10 @@ def read_summary(path: Path) -> Summary:
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read as a summary.json of nnU-Net: {error}.") from error
     cases = {
-        case_of_file(case.prediction_file): {
-            key: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()
-        }
-        for case in summary.metric_per_case
+        case: {key: Overlap(*counts) for key, counts in labels.items()}
+        for case, labels in content.cases.items()
     }
-    references = summary.metric_per_case[0].reference_file if summary.metric_per_case else None
-    return Summary(cases, Path(references).parent if references else None)
+    return Summary(cases, content.references)
 
 
 @dataclass(frozen=True)
@@ -155,29 +138,14 @@ def read_validation(path: Path, labels: Labels | None = None) -> Validation:
         path: the file; NaN may stand in it, which is no JSON.
         labels: the data set's, to name labels by; without them they keep their values, as `1`.
     """
-    from nnunet_ext.nnunet.forms import read_summary_json  # pydantic, only where a file is read
-
     try:
-        summary = read_summary_json(path)
+        content = read_summary_file(path)
     except (OSError, ValueError) as error:
         return Validation(notes=(f"{path.name} cannot be read: {error}",))
-    keys = dict.fromkeys(key for case in summary.metric_per_case for key in case.metrics)
+    keys = dict.fromkeys(key for counts in content.cases.values() for key in counts)
     names = {key: label_name(key, labels) for key in keys}
-    cases = {case_of_file(case.prediction_file): _compared(case, names) for case in summary.metric_per_case}
-    dice = (summary.foreground_mean or {}).get("Dice")
-    if not isinstance(dice, (int, float)) or not math.isfinite(dice):
-        return Validation(cases)
-    return Validation(cases, float(dice))
-
-
-def label_name(key: str, labels: Labels | None) -> str:
-    """Name of the label that nnU-Net calls `2`, or of the region `(1, 2, 3)`; else the key itself."""
-    values = tuple(sorted(map(int, re.findall(r"\d+", key))))
-    if labels is None:
-        return key
-    known = (labels.names[i] for i in labels.foreground if tuple(sorted(labels.covered[i])) == values)
-    return next(known, key)
-
-
-def _compared(case: CaseMetrics, names: Mapping[str, str]) -> dict[str, Overlap]:
-    return {names[key]: Overlap(one.n_ref, one.n_pred, one.TP) for key, one in case.metrics.items()}
+    cases = {
+        case: {names[key]: Overlap(*counts) for key, counts in of_case.items()}
+        for case, of_case in content.cases.items()
+    }
+    return Validation(cases, content.foreground_dice)

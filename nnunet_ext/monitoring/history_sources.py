@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import math
 import numbers
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.files.documents import check_is_file, read_text
+from nnunet_ext.files.documents import read_text
+from nnunet_ext.nnunet.checkpoint import read_plain_checkpoint
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.nnunet.history import Epoch, History, differences, joined
-from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, load_plain
 from nnunet_ext.nnunet.training_log import Log
 
 RECORD = "nnunet_ext"  # key under which our trainers keep their settings in a checkpoint
@@ -119,7 +118,7 @@ def read_checkpoint_history(path: Path) -> HistorySource:
     A file that cannot be read gives no epochs and a note.
     """
     try:
-        content = _plain_content(path)
+        content = read_plain_checkpoint(path)
         logging = content["logging"]
         n_epochs = int(content["current_epoch"])
         epochs = _epochs_of(logging, n_epochs)
@@ -172,18 +171,6 @@ def _label_names(content: Mapping[str, Any]) -> tuple[str, ...]:
     except (DatasetError, KeyError, TypeError, ValueError, AttributeError):
         return ()
     return tuple(labels.names[i] for i in labels.foreground)
-
-
-def _plain_content(path: Path) -> dict[str, Any]:
-    check_is_file(path)
-    with zipfile.ZipFile(path) as archive:
-        pickled = next(one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
-        if pickled.file_size > MAX_PICKLE_BYTES:
-            raise ValueError(f"its data.pkl has {pickled.file_size} bytes")
-        content = load_plain(archive.read(pickled), with_unknown=True)
-    if not isinstance(content, dict):
-        raise TypeError(f"it holds a {type(content).__name__}")
-    return content
 
 
 SHOWN_DIFFERENCES = 3

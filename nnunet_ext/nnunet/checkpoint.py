@@ -1,4 +1,4 @@
-"""Checkpoints of torch, read without torch and without running what their pickle may hold.
+"""Checkpoints of torch, read without torch and without running their pickle as a program.
 
 Source: torch's zip format: `NAME/data.pkl` tells the tensors, `NAME/data/KEY` holds their numbers.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile
+from nnunet_ext.files.names import check_regular
 from nnunet_ext.images.streams import Bytes, entry_blocks, zip_entries
 from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
 
@@ -26,13 +27,13 @@ ZIP_MAGIC = b"PK"
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a checkpoint holds.
+    """Entries and faults of a checkpoint.
 
     Attributes:
-        keys: of its dictionary.
-        missing: entries that nnU-Net needs to go on or to predict.
-        not_finite: tensors with NaN or infinite numbers, each with how many.
-        n_tensors: of the network's weights.
+        keys: keys of its dictionary.
+        missing: missing entries that nnU-Net needs to continue the training or to predict.
+        not_finite: names of tensors with NaN or infinite numbers, each with the number of these.
+        n_tensors: number of tensors in the network's weights.
     """
 
     keys: tuple[str, ...]
@@ -42,16 +43,13 @@ class CheckpointFacts:
 
 
 def read_checkpoint_facts(path: Path) -> CheckpointFacts:
-    """Read every byte of a checkpoint: check sums, what it holds, and whether its weights are finite.
+    """Read every byte of a checkpoint: check sums, entries, and whether its weights are finite.
 
     Raises:
         DamagedFile: it is empty, truncated, fails a check sum, or is no checkpoint of torch.
     """
-    _check_magic(path)
-    entries = {PurePosixPath(entry.filename).name: entry for entry in zip_entries(path)}
+    entries = _entries(path)
     content = _read_pickle(path, entries)
-    if not isinstance(content, dict):
-        raise DamagedFile(f"{path} is a torch file, but holds no dictionary as nnU-Net's checkpoints do.")
     tensors = {key: list(_tensors(value, str(key))) for key, value in content.items()}
     places = {storage.key: (name, storage) for found in tensors.values() for name, storage in found}
     numbers = [entry for entry in entries.values() if PurePosixPath(entry.filename).parent.name == "data"]
@@ -59,9 +57,25 @@ def read_checkpoint_facts(path: Path) -> CheckpointFacts:
     bad = dict(_not_finite(path, entries.values(), places))
     keys = tuple(map(str, content))
     missing = tuple(key for key in NEEDED if key not in keys)
-    return CheckpointFacts(
-        keys, missing, tuple(f"{n} ({c})" for n, c in bad.items()), len(tensors.get(WEIGHTS, ()))
-    )
+    not_finite = tuple(f"{name} ({count})" for name, count in bad.items())
+    return CheckpointFacts(keys, missing, not_finite, len(tensors.get(WEIGHTS, ())))
+
+
+def read_plain_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values, such as its logging; tensors are not read.
+
+    Raises:
+        DamagedFile: it is empty, truncated or no checkpoint of torch, or its pickle is damaged.
+        OSError: it does not exist, or cannot be opened now.
+    """
+    return _read_pickle(path, _entries(path))
+
+
+def _entries(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The entries of a checkpoint's zip by their names without folders."""
+    check_regular(path)
+    _check_magic(path)
+    return {PurePosixPath(entry.filename).name: entry for entry in zip_entries(path)}
 
 
 def _check_magic(path: Path) -> None:
@@ -75,7 +89,7 @@ def _check_magic(path: Path) -> None:
         )
 
 
-def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> Any:
+def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
     entry = entries.get("data.pkl")
     if entry is None:
         raise DamagedFile(f"{path} is a zip without data.pkl: no checkpoint of torch.")
@@ -87,9 +101,12 @@ def _read_pickle(path: Path, entries: dict[str, zipfile.ZipInfo]) -> Any:
     with path.open("rb") as file:
         data = b"".join(entry_blocks(file, entry, path))
     try:
-        return load_plain(data, with_unknown=True)
+        content = load_plain(data, with_unknown=True)
     except ValueError as error:
         raise DamagedFile(f"{path} is damaged: its data.pkl was not read: {error}.") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{path} is a torch file, but holds no dictionary as nnU-Net's checkpoints do.")
+    return content
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Storage]]:
@@ -112,9 +129,9 @@ def _check_all_there(path: Path, places: Iterable[str], there: set[str]) -> None
 def _not_finite(
     path: Path, entries: Iterable[zipfile.ZipInfo], places: dict[str, tuple[str, Storage]]
 ) -> Iterator[tuple[str, int]]:
-    """Read every entry, and yield the tensors with numbers that are not finite.
+    """Read every entry, and yield each tensor with numbers that are not finite, and how many.
 
-    The file is closed between two of them: a training may want to replace it.
+    The file is closed between two entries, since on Windows a training cannot replace an open file.
     """
     for entry in entries:
         with path.open("rb") as file:

@@ -96,10 +96,10 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: as `read_dataset`.
     """
-    from nnunet_ext.nnunet import forms as formats  # pydantic, only where a file is read
+    from nnunet_ext.nnunet.forms import read_dataset_form  # pydantic, only where a file is read
 
     try:
-        return formats.read_dataset_json(path)
+        return read_dataset_form(path)
     except FileNotFoundError:
         raise DatasetError(f"{path} does not exist. Name the data set's dataset.json with -d.") from None
     except OSError as error:
@@ -178,7 +178,7 @@ def dataset_json_of(folders: Sequence[Path]) -> Path:
     raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
 
 
-def check_dataset_json(dataset_file: Path, output: Path, *, overwrite: bool) -> None:
+def check_same_labels(dataset_file: Path, output: Path, *, overwrite: bool) -> None:
     """Refuse to write beside a dataset.json of other labels, by which later verbs would read the results.
 
     Raises:

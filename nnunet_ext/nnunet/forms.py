@@ -113,7 +113,7 @@ class FingerprintJson(Form):
     foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
 
 
-class Split(BaseModel):
+class FoldForm(BaseModel):
     """A fold: the cases that it is trained on and validated on."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -151,17 +151,17 @@ def adapter_of(form: Any) -> TypeAdapter[Any]:
     return TypeAdapter(form)
 
 
-def read_dataset_json(path: Path) -> dict[str, Any]:
+def read_dataset_form(path: Path) -> dict[str, Any]:
     """A dataset.json as it stands in the file, once it is checked.
 
     Raises:
         ValueError: it is damaged, or not what nnU-Net v2 reads.
         OSError: it does not exist, or cannot be opened now.
     """
-    return _checked(path, check_dataset_json)
+    return _checked(path, check_dataset_form)
 
 
-def check_dataset_json(content: Any) -> None:
+def check_dataset_form(content: Any) -> None:
     """Refuse what is no dataset.json of nnU-Net v2.
 
     Raises:
@@ -181,7 +181,7 @@ def _is_v1_label(key: Any, value: Any) -> bool:
     return isinstance(key, str) and key.isdecimal() and isinstance(value, str) and not value.isdecimal()
 
 
-def read_plans_json(path: Path) -> dict[str, Any]:
+def read_plans_form(path: Path) -> dict[str, Any]:
     """A plans file as it stands in the file, once it is checked.
 
     Raises:
@@ -191,7 +191,7 @@ def read_plans_json(path: Path) -> dict[str, Any]:
     return _checked(path, lambda content: check_content(adapter_of(PlansJson), content))
 
 
-def read_fingerprint_json(path: Path) -> dict[str, Any]:
+def read_fingerprint_form(path: Path) -> dict[str, Any]:
     """A dataset_fingerprint.json as it stands in the file, once it is checked.
 
     Raises:
@@ -201,17 +201,17 @@ def read_fingerprint_json(path: Path) -> dict[str, Any]:
     return _checked(path, lambda content: check_content(adapter_of(FingerprintJson), content))
 
 
-def read_splits_json(path: Path) -> list[dict[str, Any]]:
+def read_splits_form(path: Path) -> list[dict[str, Any]]:
     """The folds of a splits_final.json, once they are checked.
 
     Raises:
         ValueError: it is damaged, or no list of folds with `train` and `val`.
         OSError: it does not exist, or cannot be opened now.
     """
-    return _checked(path, lambda content: check_content(adapter_of(list[Split]), content))
+    return _checked(path, lambda content: check_content(adapter_of(list[FoldForm]), content))
 
 
-def read_summary_json(path: Path) -> SummaryJson:
+def read_summary_form(path: Path) -> SummaryJson:
     """A summary.json of nnU-Net or of this package.
 
     Raises:

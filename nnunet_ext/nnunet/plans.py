@@ -12,6 +12,7 @@ from typing import Any
 from nnunet_ext.errors import DatasetError, UsageError, joined_faults
 from nnunet_ext.files.documents import read_json
 
+FINGERPRINT = "dataset_fingerprint.json"
 NESTED, NESTED_TRAINER = "nested", "nnUNetTrainerUNetPlusPlus"
 
 
@@ -106,10 +107,10 @@ def read_plans_content(path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: the file is missing, damaged, or holds no plans.
     """
-    from nnunet_ext.nnunet.forms import read_plans_json  # pydantic, only where a file is read
+    from nnunet_ext.nnunet.forms import read_plans_form  # pydantic, only where a file is read
 
     try:
-        return read_plans_json(path)
+        return read_plans_form(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read now: {error.strerror or error}.") from error
     except ValueError as error:
@@ -128,6 +129,27 @@ def read_plans_if_there(path: Path) -> dict[str, Any] | None:
         return read_plans_content(path)
     except DatasetError as error:
         raise DatasetError(f"{error} Mend it or move it away.") from error
+
+
+def check_fingerprint(path: Path, dataset: str) -> None:
+    """Refuse a dataset_fingerprint.json by which nnU-Net cannot plan.
+
+    Args:
+        path: the file.
+        dataset: number or name of the data set, for the command in the message.
+
+    Raises:
+        DatasetError: the file is damaged, or holds no fingerprint.
+    """
+    from nnunet_ext.nnunet.forms import read_fingerprint_form  # pydantic, only where a file is read
+
+    try:
+        read_fingerprint_form(path)
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no fingerprint as nnU-Net needs it: {error}. Make it again: "
+            f"nnUNetv2_extract_fingerprint -d {dataset} --clean"
+        ) from error
 
 
 def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:

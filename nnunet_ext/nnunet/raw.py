@@ -1,28 +1,47 @@
-"""Raw data sets: files of each case by nnU-Net's names, `CASE_0000.nii.gz`."""
+"""Raw data sets: images and labels under nnU-Net's names, `CASE_0000.nii.gz` and `CASE.nii.gz`."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nnunet_ext.errors import UsageError
+from nnunet_ext.errors import SegmentationError, UsageError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.names import TIF_ENDINGS, is_junk
 from nnunet_ext.files.whole import PART_MARK, runs
-from nnunet_ext.images.plain_images import CHANNEL_SUFFIX, spacing_files
+from nnunet_ext.images.image import read_n_components
+from nnunet_ext.images.plain_images import CHANNEL_SUFFIX, is_plain, spacing_files
 
-if TYPE_CHECKING:
-    pass
+DEFAULT_ENDING = ".nii.gz"
+IMAGE_ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp", ".mhd", ".gipl", ".jpg")
+CASE_ENDINGS = (*IMAGE_ENDINGS, ".b2nd", ".npz")
+QUARANTINE = "quarantine"  # the folder that `nnunet_ext check` moves files to
 
-IMAGE_FOLDERS = ("imagesTr", "imagesTs")
-LABEL_FOLDERS = ("labelsTr", "labelsTs")
-QUARANTINE = "quarantine"
-CHANNEL = re.compile(r"(.+)_(\d{4})")
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff", ".jpg")
+
+def scan_name(case_id: str, channel: int, file_ending: str) -> str:
+    """Name of a scan's channel: `case_0000.nii.gz`."""
+    return f"{case_id}_{channel:04d}{file_ending}"
+
+
+def without_channel(stem: str) -> str:
+    """The case in a scan's name without its ending: `case` of `case_0000`; other names stay as they are."""
+    return CHANNEL_SUFFIX.sub("", stem)
+
+
+def channel_of(stem: str) -> int | None:
+    """The channel in the name of a scan without its ending: 0 of `case_0000`; None where it names none."""
+    match = CHANNEL_SUFFIX.search(stem)
+    return int(match[0].removeprefix("_")) if match else None
+
+
+def case_of_file(file: str) -> str:
+    """The case in the path of its segmentation, on Linux, macOS or Windows: its name without the ending."""
+    name = re.split(r"[\\/]", file)[-1]
+    return name.removesuffix(next((ending for ending in CASE_ENDINGS if name.endswith(ending)), ""))
 
 
 @dataclass(frozen=True)
@@ -30,10 +49,10 @@ class RawCase:
     """The files of one case.
 
     Attributes:
-        case_id: its name.
+        case_id: name of the case.
         part: `Tr` for training, `Ts` for test.
-        channels: its images by channel.
-        label: its label; None where there is none.
+        channels: image files by channel.
+        label: file of the reference segmentation; None where there is none.
     """
 
     case_id: str
@@ -43,20 +62,20 @@ class RawCase:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it has."""
+        """All image files, and the label where there is one."""
         return (*self.channels.values(), *([self.label] if self.label else []))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RawDataset:
     """A raw data set as it lies on disk.
 
     Attributes:
-        folder: its own.
-        content: its dataset.json; empty where that cannot be read.
-        json_fault: why it cannot.
-        json_refusal: the system's reason, where it does not let it be read now.
-        cases: of training and test.
+        folder: folder of the data set.
+        content: content of its dataset.json; empty where the file cannot be read.
+        json_fault: why dataset.json cannot be read; None where it can.
+        json_refusal: the system's reason where the system does not let dataset.json be read now.
+        cases: the cases of training and test.
         junk: files that systems and killed processes leave, with whether nnU-Net takes one for a case.
         strangers: files in the folders of images and labels that nnU-Net does not read.
     """
@@ -71,8 +90,8 @@ class RawDataset:
 
     @property
     def file_ending(self) -> str:
-        """Of its images; nnU-Net's usual one where dataset.json has none."""
-        return str(self.content.get("file_ending") or ".nii.gz")
+        """File ending of the images; `.nii.gz` where dataset.json has none."""
+        return _ending_of(self.content)
 
     @property
     def training(self) -> tuple[RawCase, ...]:
@@ -80,8 +99,12 @@ class RawDataset:
         return tuple(case for case in self.cases if case.part == "Tr")
 
 
+def _ending_of(content: Mapping[str, Any]) -> str:
+    return str(content.get("file_ending") or DEFAULT_ENDING)
+
+
 def n_channels_of(content: Mapping[str, Any]) -> int | None:
-    """How many channels a dataset.json names; None where it names none."""
+    """Number of channels that a dataset.json names; None where it names none."""
     names = content.get("channel_names") or content.get("modality")
     return len(names) if isinstance(names, (dict, list)) else None
 
@@ -93,29 +116,44 @@ def survey_raw(folder: Path) -> RawDataset:
         OSError: a folder of images or labels cannot be listed.
     """
     content, fault, refusal = _read_json(folder / "dataset.json")
-    ending = str(content.get("file_ending") or ".nii.gz")
+    ending = _ending_of(content)
     junk = tuple(find_junk(folder, ending))
     junk_paths = {path for path, _ in junk}
     files = {
         sub: [p for p in _files(folder / sub, ending) if p not in junk_paths]
-        for sub in (*IMAGE_FOLDERS, *LABEL_FOLDERS)
+        for sub in ("imagesTr", "imagesTs", "labelsTr", "labelsTs")
     }
     listed = content.get("dataset")
     if isinstance(listed, dict):
         cases = tuple(
             _listed_case(folder, name, entry) for name, entry in listed.items() if is_listing(entry)
         )
-        return RawDataset(folder, content, fault, cases + tuple(_cases(files, ending, ["Ts"])), junk, ())
-    cases = tuple(_cases(files, ending, ["Tr", "Ts"]))
+        cases += tuple(_cases(files, ending, ["Ts"]))
+        strangers: tuple[Path, ...] = ()
+    else:
+        cases = tuple(_cases(files, ending, ["Tr", "Ts"]))
+        strangers = tuple(_strangers(files.values(), cases, ending))
+    return RawDataset(
+        folder=folder,
+        content=content,
+        json_fault=fault,
+        json_refusal=refusal,
+        cases=cases,
+        junk=junk,
+        strangers=strangers,
+    )
+
+
+def _strangers(folders: Iterable[list[Path]], cases: Sequence[RawCase], ending: str) -> Iterator[Path]:
+    """Files that belong to no case; the spacing files of TIFF volumes do."""
     known = {path for case in cases for path in case.files}
     if ending.lower() in TIF_ENDINGS:
         known |= {beside for path in known for beside in spacing_files(path)}
-    strangers = tuple(path for found in files.values() for path in found if path not in known)
-    return RawDataset(folder, content, fault, cases, junk, strangers, refusal)
+    yield from (path for found in folders for path in found if path not in known)
 
 
 def find_junk(folder: Path, ending: str) -> Iterator[tuple[Path, bool]]:
-    """Junk below a folder, with whether it would be taken for data by its ending."""
+    """Junk below a folder, each with whether its ending is that of the data."""
     for base, folders, names in os.walk(folder):
         in_junk = [name for name in folders if is_junk(name)]
         folders[:] = sorted(name for name in folders if name != QUARANTINE and name not in in_junk)
@@ -125,7 +163,7 @@ def find_junk(folder: Path, ending: str) -> Iterator[tuple[Path, bool]]:
 
 
 def _is_left_part(name: str) -> bool:
-    """Whether a killed process left this half-written file; the part of one that lives is none."""
+    """Whether this is the half-written file of a process that does not run any more."""
     if not name.startswith(PART_MARK):
         return False
     writer = name.removeprefix(PART_MARK).partition("-")[0]
@@ -133,7 +171,7 @@ def _is_left_part(name: str) -> bool:
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
-    """Its content, what is wrong with it, and why the system does not let it be read now."""
+    """Content of a dataset.json, what is wrong with it, and why the system does not let it be read now."""
     try:
         content = read_json(path)
     except FileNotFoundError:
@@ -148,9 +186,9 @@ def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
 
 
 def _files(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder, sorted, with links that lead nowhere; none where there is no such folder.
+    """The files of a folder, sorted, broken links included; none where there is no such folder.
 
-    Folders are none, unless they are named like images: nnU-Net takes them for such.
+    A folder that is named like an image counts as a file, since nnU-Net takes it for an image.
     """
     if not os.path.lexists(folder):
         return []
@@ -170,9 +208,10 @@ def _cases(files: Mapping[str, list[Path]], ending: str, parts: list[str]) -> It
     for part in parts:
         channels: dict[str, dict[int, Path]] = {}
         for path in files[f"images{part}"]:
-            match = CHANNEL.fullmatch(path.name.removesuffix(ending)) if path.name.endswith(ending) else None
-            if match:
-                channels.setdefault(match[1], {})[int(match[2])] = path
+            stem = path.name.removesuffix(ending)
+            channel = channel_of(stem) if path.name.endswith(ending) else None
+            if channel is not None:
+                channels.setdefault(without_channel(stem), {})[channel] = path
         labels = {p.name.removesuffix(ending): p for p in files[f"labels{part}"] if p.name.endswith(ending)}
         for case_id in sorted({*channels, *labels}):
             yield RawCase(case_id, part, channels.get(case_id, {}), labels.get(case_id))
@@ -184,15 +223,12 @@ def is_listing(entry: Any) -> bool:
 
 
 def _listed_case(folder: Path, name: str, entry: Mapping[str, Any]) -> RawCase:
-    """A case whose files dataset.json lists, relative to its folder or not."""
+    """A case whose files dataset.json lists, by absolute paths or relative to the folder of the data set."""
     paths = [folder / os.path.expandvars(str(image)) for image in entry["images"]]
     label = entry.get("label")
     return RawCase(
         name, "Tr", dict(enumerate(paths)), folder / os.path.expandvars(str(label)) if label else None
     )
-
-
-ENDINGS = (".nii.gz", ".nrrd", ".mha", ".nii", ".png", ".tif", ".tiff", ".bmp")
 
 
 def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[str, Path]:
@@ -201,9 +237,9 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     Args:
         folder: of scans or segmentations.
         file_ending: of the data set's images.
-        scans: where the names tell of scans (`case_0000.nii.gz`), a case is the name without the
-            channel, its file that of the lowest one. A name without a channel is a case of its own.
-            Otherwise each file is a case.
+        scans: whether the files may be scans. Where their names have channels (`case_0000.nii.gz`), the
+            case is the name without the channel, and its file that of the lowest channel; a name without
+            a channel is a case of its own. With False each file is a case.
 
     Raises:
         UsageError: the folder does not exist or holds no file with that ending.
@@ -217,37 +253,67 @@ def find_images(folder: Path, file_ending: str, *, scans: bool = True) -> dict[s
     if not scans or not _are_scans(stems):
         return {stem: folder / (stem + file_ending) for stem in stems}
     found: dict[str, Path] = {}
-    for stem in sorted(stems, key=lambda stem: (CHANNEL_SUFFIX.search(stem) is None, stem)):
-        found.setdefault(CHANNEL_SUFFIX.sub("", stem), folder / (stem + file_ending))
+    for stem in sorted(stems, key=lambda stem: (channel_of(stem) is None, stem)):
+        found.setdefault(without_channel(stem), folder / (stem + file_ending))
     return dict(sorted(found.items()))
 
 
 def _are_scans(stems: Sequence[str]) -> bool:
-    """Whether all names end in a channel, or each that does is of a scan whose first channel is there.
+    """Whether all names end in a channel, or each case with a channel also has channel 0.
 
-    A file that strayed among scans hides none of them, and `IMG_0012` among segmentations is no scan.
+    So one file without a channel among scans does not make them segmentations, and `IMG_0012` among
+    segmentations is no scan.
     """
-    named = [stem[:-5] for stem in stems if CHANNEL_SUFFIX.search(stem)]
-    return len(named) == len(stems) or (bool(named) and {f"{case}_0000" for case in named} <= set(stems))
+    named = [without_channel(stem) for stem in stems if channel_of(stem) is not None]
+    firsts = {scan_name(case, 0, "") for case in named}
+    return len(named) == len(stems) or (bool(named) and firsts <= set(stems))
 
 
 def find_channels(folder: Path, file_ending: str) -> dict[str, tuple[Path, ...]]:
-    """All channels of each scan of a folder by case, sorted; a case's are in their order.
+    """The files of each scan in a folder by case, sorted; one file a channel, in the channels' order.
 
     Raises:
-        UsageError: the folder does not exist, holds no file with that ending, or one without a
+        UsageError: the folder does not exist, holds no file with that ending, or a file without a
             channel in its name (`case_0000.nii.gz`).
     """
     channels: dict[str, tuple[Path, ...]] = {}
     for stem, path in find_images(folder, file_ending, scans=False).items():
-        if not CHANNEL_SUFFIX.search(stem):
-            raise UsageError(f"{path} names no channel: nnU-Net's scans are called {stem}_0000{file_ending}.")
-        channels[stem[:-5]] = (*channels.get(stem[:-5], ()), path)
+        if channel_of(stem) is None:
+            wanted = scan_name(stem, 0, file_ending)
+            raise UsageError(f"{path} names no channel: nnU-Net's scans are called {wanted}.")
+        case = without_channel(stem)
+        channels[case] = (*channels.get(case, ()), path)
     return channels
 
 
+def channel_fault(case_id: str, files: Sequence[Path], n_channels: int, file_ending: str) -> str | None:
+    """Why the files of a scan are not its channels as nnU-Net counts them; None where they are.
+
+    There is one file a channel; a photograph (PNG, BMP, TIFF) holds all channels as its colours in one.
+
+    Args:
+        case_id: name of the scan.
+        files: the existing files of the scan, in order.
+        n_channels: number of channels that the data set names.
+        file_ending: of the data set's images.
+    """
+    names = [scan_name(case_id, channel, file_ending) for channel in range(n_channels)]
+    if [path.name for path in files] == names:
+        return None
+    if len(files) == 1 and n_channels > 1 and files[0].name == names[0] and is_plain(files[0]):
+        try:
+            n_colours = read_n_components(files[0])
+        except SegmentationError as error:
+            return str(error)
+        if n_colours == n_channels:
+            return None
+    there = ", ".join(path.name for path in files)
+    wanted = ", ".join(name.removeprefix(case_id) for name in names)
+    return f"the scan has {there}; there must be {wanted}."
+
+
 def find_ending(folder: Path) -> str:
-    """The file ending of the images in a folder, where no dataset.json tells it.
+    """The file ending of the images in a folder, for where no dataset.json names it.
 
     Raises:
         UsageError: there is no such folder, or no image in it.
@@ -255,7 +321,7 @@ def find_ending(folder: Path) -> str:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder that holds the images.")
     names = [path.name for path in folder.iterdir() if not is_junk(path.name)]
-    found = [ending for ending in ENDINGS if any(name.endswith(ending) for name in names)]
+    found = [ending for ending in IMAGE_ENDINGS if any(name.endswith(ending) for name in names)]
     if not found:
-        raise UsageError(f"{folder} holds no image; known are {', '.join(ENDINGS)}.")
+        raise UsageError(f"{folder} holds no image; known are {', '.join(IMAGE_ENDINGS)}.")
     return found[0]

@@ -17,10 +17,10 @@ def read_splits(path: Path) -> list[Split]:
         UsageError: it does not exist.
         DatasetError: it is no list of folds with `train` and `val`.
     """
-    from nnunet_ext.nnunet.forms import read_splits_json  # pydantic, only where a file is read
+    from nnunet_ext.nnunet.forms import read_splits_form  # pydantic, only where a file is read
 
     try:
-        return read_splits_json(path)
+        return read_splits_form(path)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist. Without --audit, splits are made.") from None
     except OSError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, RAW_VARIABLE, find_dataset
+from nnunet_ext.nnunet.plans import FINGERPRINT, check_fingerprint
 
 Supervision = Literal["nested", "pyramid"]
 SUPERVISIONS: tuple[Supervision, ...] = ("nested", "pyramid")
@@ -19,7 +19,6 @@ PLANNERS = {
 }
 MAX_STAGES = 6  # 8 stages, as nnU-Net plans for 512 x 512, would be 28 nodes and 96 million weights
 MIN_STAGES = 2
-FINGERPRINT = "dataset_fingerprint.json"
 
 
 def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -47,17 +46,5 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
             f"{found.name} has no fingerprint in {found.preprocessed or environment[PREPROCESSED_VARIABLE]}. "
             f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
         )
-    _check_fingerprint(found.preprocessed / FINGERPRINT, dataset)
+    check_fingerprint(found.preprocessed / FINGERPRINT, dataset)
     return found.name
-
-
-def _check_fingerprint(path: Path, dataset: str) -> None:
-    from nnunet_ext.nnunet.forms import read_fingerprint_json  # imports pydantic, which takes time
-
-    try:
-        read_fingerprint_json(path)
-    except ValueError as error:
-        raise DatasetError(
-            f"{path} is no fingerprint as nnU-Net needs it: {error}. Make it again: "
-            f"nnUNetv2_extract_fingerprint -d {dataset} --clean"
-        ) from error

@@ -22,7 +22,7 @@ from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_n
 from nnunet_ext.nnunet.dataset_json import (
     Dataset,
     Labels,
-    check_dataset_json,
+    check_same_labels,
     keep_dataset_json,
     read_dataset,
 )
@@ -133,7 +133,7 @@ def run_postprocess(
     jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
     jobs = part.select(jobs) if part else jobs
     ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
-    check_dataset_json(dataset, output, overwrite=overwrite)
+    check_same_labels(dataset, output, overwrite=overwrite)
     report = Report(
         output / report_name(POSTPROCESS_REPORT, part),
         describe_run(dataset, data.labels, resolved) | ours,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from nnunet_ext.files.whole import written_whole
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import read_segmentation, write_segmentation
 from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.nnunet.properties import write_properties
 from nnunet_ext.postprocess.steps import apply_steps
 from nnunet_ext.prediction.finished import PredictJob, write_record
 from nnunet_ext.probabilities.about import About, Model
@@ -180,8 +180,7 @@ class CaseFusion:
             )
             write_store(target, blocks, shape, about)
             return
-        with written_whole(target.with_suffix(".pkl")) as part:
-            part.write_bytes(pickle.dumps(self._properties))
+        write_properties(self._properties, target.with_suffix(".pkl"))
         with written_whole(target) as part:
             np.savez_compressed(part, probabilities=np.concatenate([*blocks]).reshape(shape))
 

@@ -21,7 +21,6 @@ from nnunet_ext.ensemble.stages import Stages
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.files.whole import sha256_of
-from nnunet_ext.images.image import channel_fault
 from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.execution import Part, run_somewhere
 from nnunet_ext.jobs.pool import Outcome
@@ -37,13 +36,13 @@ from nnunet_ext.jobs.report import (
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import (
     Dataset,
-    check_dataset_json,
+    check_same_labels,
     keep_dataset_json,
     read_dataset,
     read_dataset_json,
 )
 from nnunet_ext.nnunet.model_folder import ModelFiles, find_model
-from nnunet_ext.nnunet.raw import find_channels
+from nnunet_ext.nnunet.raw import channel_fault, find_channels
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.postprocess.steps import Step, resolve_steps_of
 from nnunet_ext.prediction.finished import PredictJob, Row, Setup, read_finished
@@ -125,7 +124,7 @@ def run_predict(
     ]
     faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
     ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
-    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    check_same_labels(dataset_file, output, overwrite=overwrite)
     check_zip(zip_path, data, overwrite=overwrite)
     finished, jobs = _without_finished(jobs)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)

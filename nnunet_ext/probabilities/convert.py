@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from nnunet_ext.files.names import check_name
 from nnunet_ext.files.whole import sync, written_whole
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.nnunet.dataset_json import Labels
-from nnunet_ext.nnunet.properties import read_properties
+from nnunet_ext.nnunet.properties import read_properties, write_properties
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
 from nnunet_ext.probabilities.opening import open_probabilities
@@ -152,9 +151,7 @@ def _to_npz(job: Conversion) -> str:
         sync(part)
         sha256 = _compare(source, NpzProbabilities(part), 0.0)
         if properties:  # before the npz gets its name, which nnU-Net reads only with the pickle
-            with written_whole(job.target.with_name(f"{job.target.stem}.pkl")) as beside:
-                beside.write_bytes(pickle.dumps(properties))
-                sync(beside)
+            write_properties(properties, job.target.with_name(f"{job.target.stem}.pkl"))
     return sha256
 
 

@@ -15,10 +15,10 @@ from nnunet_ext.files.outputs import make_folder
 from nnunet_ext.files.whole import PART_MARK, sha256_of, write_json
 from nnunet_ext.networks.checkpoint_file import KEY, write_checkpoint
 from nnunet_ext.nnunet.model_folder import DATASET_FILE, PLANS_FILE, fold_name
+from nnunet_ext.nnunet.plans import FINGERPRINT
 from nnunet_ext.pruning.model import TrainedUNetPlusPlus, pruned_state_dict
 
 TRAINER = "nnUNetTrainer"  # nnU-Net's own, which builds whatever network the plans name
-FINGERPRINT = "dataset_fingerprint.json"
 KEPT = ("inference_allowed_mirroring_axes", "current_epoch", "logging", "_best_ema")
 
 

@@ -16,7 +16,7 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import as_labels, read_segmentation, read_voxels
 from nnunet_ext.jobs.pool import Outcome, run_jobs
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
-from nnunet_ext.nnunet.raw import ENDINGS, find_ending, find_images
+from nnunet_ext.nnunet.raw import case_of_file, find_ending, find_images, scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 
@@ -125,7 +125,7 @@ def overlay_jobs(
     labels = described.labels.covered_by_name if described else None
     paths = [path for path in (scans, segmentations, references) if path is not None]
     if not any(path.is_dir() for path in paths):
-        title = _case_id(segmentations.name)
+        title = case_of_file(segmentations.name)
         jobs = [OverlayJob(OverlayFiles(title, scans, segmentations, references), labels, output)]
         return _check_targets(jobs, overwrite)
     if not all(path.is_dir() for path in paths):
@@ -139,7 +139,7 @@ def overlay_jobs(
         raise UsageError(f"{scans} has no scan of any of the {len(found)} cases of {segmentations}.")
     jobs = []
     for case, path in found.items():
-        scan = of_scans.get(case, scans / f"{case}_0000{ending}")  # a missing scan fails this case alone
+        scan = of_scans.get(case, scans / scan_name(case, 0, ending))  # a missing scan fails this case alone
         jobs.append(
             OverlayJob(OverlayFiles(case, scan, path, known.get(case)), labels, output / f"{case}.png")
         )
@@ -185,8 +185,3 @@ def _dataset(named: Path | None, segmentations: Path, scans: Path) -> Dataset | 
         except DatasetError:
             continue
     return None
-
-
-def _case_id(name: str) -> str:
-    ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
-    return name.removesuffix(ending)

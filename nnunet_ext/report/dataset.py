@@ -10,13 +10,14 @@ from typing import Any
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.monitoring.run import Run
+from nnunet_ext.nnunet.plans import FINGERPRINT
 from nnunet_ext.nnunet.splits import SPLITS, read_splits_if_whole
 from nnunet_ext.report.blocks import Block, ListBlock, MissingBlock, TableBlock, TextBlock
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.training_record import cases_per_label, leaked_subjects
 
 SHOWN = 3
-FINGERPRINT, DATASET = "dataset_fingerprint.json", "dataset.json"
+DATASET = "dataset.json"
 
 
 def dataset_blocks(material: Material) -> list[Block]:

@@ -17,8 +17,9 @@ from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.summary import SUMMARY
 
-ALL, SUMMARY = "all", "summary.json"
+ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.whole import write_json
-from nnunet_ext.images.image import channel_fault
 from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.nnunet.raw import channel_fault, scan_name
 from nnunet_ext.roi.coarse import Coarse
 from nnunet_ext.roi.crops import CropJob, crop_case
 from nnunet_ext.roi.dataset import (
@@ -172,7 +172,8 @@ def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list
     ending = raw.dataset.file_ending
     missing = {case: f"there is no labelsTr/{case}{ending}" for case in raw.channels.keys() - raw.labels}
     missing |= {
-        case: f"there is no imagesTr/{case}_0000{ending}" for case in raw.labels.keys() - raw.channels
+        case: f"there is no imagesTr/{scan_name(case, 0, ending)}"
+        for case in raw.labels.keys() - raw.channels
     }
     named = raw.content.get("channel_names") or raw.content.get("modality") or {}
     for case, paths in raw.channels.items():

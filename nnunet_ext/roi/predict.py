@@ -15,7 +15,7 @@ from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.report import Report, sorted_by_case
 from nnunet_ext.networks.devices import check_device
-from nnunet_ext.nnunet.dataset_json import Labels, check_dataset_json, keep_dataset_json
+from nnunet_ext.nnunet.dataset_json import Labels, check_same_labels, keep_dataset_json
 from nnunet_ext.nnunet.folders import RESULTS_VARIABLE
 from nnunet_ext.nnunet.model_folder import (
     ModelFiles,
@@ -137,7 +137,7 @@ def run_roi_predict(
         output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite
     )
     dataset_file = fine_model.folder / "dataset.json"
-    check_dataset_json(dataset_file, output, overwrite=overwrite)
+    check_same_labels(dataset_file, output, overwrite=overwrite)
     described = describe_run(dataset_file, dataset.labels, ())
     described |= {
         "coarse": _described(coarse, coarse_labels),

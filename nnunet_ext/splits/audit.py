@@ -11,10 +11,9 @@ from typing import Literal
 import numpy as np
 
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.images.plain_images import CHANNEL_SUFFIX
+from nnunet_ext.nnunet.raw import case_of_file, without_channel
 from nnunet_ext.nnunet.splits import Split
 from nnunet_ext.nnunet.subjects import BY_NAME, Origin, subject_by_name
-from nnunet_ext.nnunet.summary import case_of_file
 from nnunet_ext.splits.contents import CaseContent
 
 FEW = 2
@@ -102,7 +101,7 @@ def audit(
 
 def case_meant(name: str) -> str:
     """The case that somebody meant who wrote a file's name, with its folder, channel or ending."""
-    return CHANNEL_SUFFIX.sub("", case_of_file(name))
+    return without_channel(case_of_file(name))
 
 
 def _n_holding(contents: Sequence[CaseContent], covered: tuple[int, ...]) -> int:

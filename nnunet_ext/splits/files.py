@@ -7,10 +7,9 @@ from pathlib import Path
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.whole import sync, write_json, written_whole
-from nnunet_ext.images.plain_images import CHANNEL_SUFFIX
 from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
 from nnunet_ext.nnunet.folders import DatasetFolders
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.raw import find_images, without_channel
 from nnunet_ext.nnunet.splits import Split, read_splits
 from nnunet_ext.nnunet.subjects import Subjects, read_subjects, write_subjects
 from nnunet_ext.splits.contents import CaseFiles
@@ -37,7 +36,7 @@ def find_cases(folders: DatasetFolders, *, with_images: bool) -> tuple[list[Case
     images: dict[str, list[Path]] = {case: [] for case in found}
     if with_images and folders.raw:
         for path in sorted((folders.raw / "imagesTr").glob(f"*{dataset.file_ending}")):
-            case = CHANNEL_SUFFIX.sub("", path.name.removesuffix(dataset.file_ending))
+            case = without_channel(path.name.removesuffix(dataset.file_ending))
             images.get(case, []).append(path)
     is_raw = any(images.values())  # nnU-Net trains on cases that have images
     cases = [

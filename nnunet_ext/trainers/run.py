@@ -13,7 +13,7 @@ from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, RESULTS_VARIABLE, find_dataset
 from nnunet_ext.nnunet.model_folder import FINAL_CHECKPOINT, ModelName, fold_name
-from nnunet_ext.nnunet.plans import needed_trainer, read_plans
+from nnunet_ext.nnunet.plans import FINGERPRINT, needed_trainer, read_plans
 from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
 from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, read_subjects, subject_by_name
 from nnunet_ext.splits.audit import case_meant
@@ -23,7 +23,6 @@ from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, 
 log = logging.getLogger(__name__)
 DATA_ENDINGS = (".b2nd", ".npz", ".npy")
 SEGMENTATION = "_seg"  # before the ending of what Blosc2 keeps beside a case
-FINGERPRINT = "dataset_fingerprint.json"
 NNUNETS_FOLDS = 5
 N_SHOWN = 5
 

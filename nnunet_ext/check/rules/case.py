@@ -21,7 +21,7 @@ from nnunet_ext.check.rules.label_values import check_label
 from nnunet_ext.images.facts import ImageFacts
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.plain_images import is_plain
-from nnunet_ext.nnunet.raw import RawCase
+from nnunet_ext.nnunet.raw import RawCase, scan_name
 
 Facts = Mapping[Path, FileFacts]
 
@@ -79,7 +79,7 @@ def _channel_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator
         return
     missing = sorted(set(range(expected.n_channels)) - set(case.channels))
     if missing:
-        names = ", ".join(f"_{channel:04d}" for channel in missing)
+        names = ", ".join(scan_name("", channel, "") for channel in missing)
         seen = f"{case.case_id} lacks {names} of {expected.n_channels} channels"
         yield _unusable(case, "channel_missing", folder, seen)
     if n_there + len(missing) > expected.n_channels:

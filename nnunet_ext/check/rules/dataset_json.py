@@ -10,9 +10,9 @@ from typing import Any
 from nnunet_ext.check.findings import Finding
 from nnunet_ext.check.repairs import CountCases, SetAside
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.nnunet import forms as formats
 from nnunet_ext.nnunet.dataset_json import labels_of
-from nnunet_ext.nnunet.raw import IMAGE_ENDINGS, RawDataset, is_listing
+from nnunet_ext.nnunet.forms import check_dataset_form
+from nnunet_ext.nnunet.raw import IMAGE_ENDINGS, RawDataset, is_listing, scan_name
 
 NEEDED = ("channel_names", "labels", "numTraining", "file_ending")
 
@@ -30,7 +30,7 @@ def allowed_values(content: Mapping[str, Any]) -> frozenset[int] | None:
         return None
 
 
-def check_dataset_json(raw: RawDataset) -> Iterator[Finding]:
+def check_dataset_file(raw: RawDataset) -> Iterator[Finding]:
     """What is wrong with a dataset.json."""
     path = raw.folder / "dataset.json"
     if raw.json_refusal:
@@ -53,7 +53,7 @@ def check_dataset_json(raw: RawDataset) -> Iterator[Finding]:
             "error", "file_ending", path, f"file_ending is {ending!r}", f"Write it with its dot: '.{ending}'."
         )
     if not any(case.channels for case in raw.training):
-        seen = f"there is no image CASE_0000{raw.file_ending} in imagesTr: nothing to train on"
+        seen = f"there is no image {scan_name('CASE', 0, raw.file_ending)} in imagesTr: nothing to train on"
         yield Finding("error", "no_cases", raw.folder, seen, "Look at file_ending, and at the files' names.")
     number, there = raw.content.get("numTraining"), sum(bool(case.channels) for case in raw.training)
     if number is not None and number != there:
@@ -80,7 +80,7 @@ def _label_faults(raw: RawDataset) -> Iterator[Finding]:
         return
     path, advice = raw.folder / "dataset.json", "Correct the labels there, and the label files with them."
     try:
-        formats.check_dataset_json({**raw.content, "file_ending": raw.file_ending})
+        check_dataset_form({**raw.content, "file_ending": raw.file_ending})
         labels = labels_of(raw.content)
     except (DatasetError, ValueError) as error:
         yield Finding("error", "labels", path, str(error), advice)
@@ -116,7 +116,7 @@ def check_names(raw: RawDataset) -> Iterator[Finding]:
 
 def _stranger(path: Any, ending: str) -> Finding:
     if path.name.endswith(ending):
-        seen = "its name has no channel: CASE_0000" + ending
+        seen = "its name has no channel: " + scan_name("CASE", 0, ending)
         return Finding("error", "wrong_name", path, seen, "Rename it.", SetAside(path, is_raw=True))
     if path.name.lower().endswith(IMAGE_ENDINGS):
         seen = f"nnU-Net does not see it: dataset.json has the file ending {ending!r}"

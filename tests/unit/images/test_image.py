@@ -12,13 +12,12 @@ from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import (
     as_labels,
-    channel_fault,
     read_geometry,
     read_segmentation,
     read_voxels,
     write_segmentation,
 )
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.raw import channel_fault, find_images
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])

@@ -3,7 +3,8 @@ import pytest
 from training_logs import write_summary
 
 from nnunet_ext.metrics.dice import DiceSummary, Overlap
-from nnunet_ext.metrics.summary import label_name, read_validation
+from nnunet_ext.metrics.summary import read_validation
+from nnunet_ext.nnunet.summary import label_name
 
 LABELS = factories.labels({"background": 0, "Anterior": 1, "Posterior": 2})
 

@@ -6,11 +6,11 @@ import math
 import pytest
 
 from nnunet_ext.nnunet.forms import (
-    check_dataset_json,
-    read_dataset_json,
-    read_plans_json,
-    read_splits_json,
-    read_summary_json,
+    check_dataset_form,
+    read_dataset_form,
+    read_plans_form,
+    read_splits_form,
+    read_summary_form,
 )
 
 DATASET = {
@@ -29,7 +29,7 @@ def changed(content, **entries):
 def test_a_whole_dataset_json_is_given_as_it_is(tmp_path):
     path = tmp_path / "dataset.json"
     path.write_text(json.dumps(changed(DATASET, reference="somebody's")), encoding="utf-8")
-    assert read_dataset_json(path)["reference"] == "somebody's"
+    assert read_dataset_form(path)["reference"] == "somebody's"
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_a_whole_dataset_json_is_given_as_it_is(tmp_path):
 )
 def test_wrong_entries_of_a_dataset_json_are_named(entries, fault):
     with pytest.raises(ValueError, match=fault):
-        check_dataset_json(changed(DATASET, **entries))
+        check_dataset_form(changed(DATASET, **entries))
 
 
 def test_labels_of_nnunet_v1_are_told_to_be_the_wrong_way_round():
     labels = {"0": "background", "1": "liver"}
     with pytest.raises(ValueError, match='write "background": 0 instead of "0": "background"'):
-        check_dataset_json(changed(DATASET, labels=labels))
+        check_dataset_form(changed(DATASET, labels=labels))
 
 
 @pytest.mark.parametrize("content", [None, 3, "text", [], {"labels": None}])
 def test_what_is_no_dataset_json_at_all_is_told(content):
     with pytest.raises(ValueError, match=r"labels|file|dictionary|object"):
-        check_dataset_json(content)
+        check_dataset_form(content)
 
 
 PLANS = {"plans_name": "nnUNetPlans", "configurations": {"2d": {"patch_size": [64, 64], "batch_size": 2}}}
@@ -91,20 +91,20 @@ PLANS = {"plans_name": "nnUNetPlans", "configurations": {"2d": {"patch_size": [6
 def test_wrong_entries_of_plans_are_named(tmp_path, content, fault):
     path = tmp_path / "nnUNetPlans.json"
     path.write_text(json.dumps(PLANS), encoding="utf-8")
-    assert read_plans_json(path) == PLANS
+    assert read_plans_form(path) == PLANS
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=fault):
-        read_plans_json(path)
+        read_plans_form(path)
 
 
 @pytest.mark.parametrize("content", [{}, [3], [{"train": ["a"]}], [{"train": [1], "val": []}], None])
 def test_what_is_no_split_is_told(tmp_path, content):
     path = tmp_path / "splits_final.json"
     path.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]), encoding="utf-8")
-    assert read_splits_json(path) == [{"train": ["a"], "val": ["b"]}]
+    assert read_splits_form(path) == [{"train": ["a"], "val": ["b"]}]
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=r"train|val|list|object|dictionary"):
-        read_splits_json(path)
+        read_splits_form(path)
 
 
 def summary(**counts):
@@ -126,7 +126,7 @@ def summary(**counts):
 def test_counts_that_cannot_be_are_told(tmp_path, counts, fault):
     path = tmp_path / "summary.json"
     path.write_text(json.dumps(summary()), encoding="utf-8")
-    assert read_summary_json(path).metric_per_case[0].metrics["1"].TP == 2
+    assert read_summary_form(path).metric_per_case[0].metrics["1"].TP == 2
     path.write_text(json.dumps(summary(**counts)), encoding="utf-8")
     with pytest.raises(ValueError, match=fault):
-        read_summary_json(path)
+        read_summary_form(path)
