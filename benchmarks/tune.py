@@ -26,6 +26,7 @@ from nnunet_ext.ensemble.plan import Plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import read_segmentation, write_segmentation
+from nnunet_ext.jobs.execution import Execution
 from nnunet_ext.metrics.overlap import joint_histogram, label_counts, n_values_of
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.probabilities.npz import NpzProbabilities
@@ -112,7 +113,11 @@ def fused_counts(plan: Plan, weights: np.ndarray, args: argparse.Namespace) -> n
         for label, column in zip(labels.names, weights.T.tolist(), strict=True)
     }
     output = args.work / "fused"
-    run_ensemble(Plan(plan.members, {}, by_label), output, n_processes=args.np)
+    run_ensemble(
+        Plan(members=plan.members, default_weights={}, label_weights=by_label),
+        output,
+        execution=Execution(n_processes=args.np),
+    )
     found = []
     for path in sorted(output.glob("*.nii.gz")):
         fused, expected = (read_segmentation(one)[0] for one in (path, args.work / "references" / path.name))

@@ -59,7 +59,12 @@ def scored(case_id: str, members: Sequence[NDArray[np.float32]], truth: NDArray[
     joint = joint_histogram(found.settled[settled], flat[settled], n_values_of(labels))
     n_members = len(members)
     return ScoredCase(
-        case_id, tuple(range(n_members)), (1.0,) * n_members, found.values, flat[found.voxels], joint
+        case_id=case_id,
+        members=tuple(range(n_members)),
+        shares=(1.0,) * n_members,
+        values=found.values,
+        reference=flat[found.voxels],
+        settled=joint,
     ), found
 
 

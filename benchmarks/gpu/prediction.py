@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from gpu.data import (
     write,
 )
 from gpu.trainings import own_results
+from nnunet_ext.jobs.execution import Execution, OnCase, tell_nobody
 from nnunet_ext.networks.predictor import Predictor
 
 LOWRES = "3d_lowres"
@@ -126,13 +127,11 @@ def _plan(bench: Bench, models: Sequence[str], *, mirroring: bool) -> Path:
     return path
 
 
-def _ours(
-    bench: Bench, plan: Path, scans: Path, name: str, on_case: Callable[..., None] = lambda *_: None
-) -> Path:
+def _ours(bench: Bench, plan: Path, scans: Path, name: str, on_case: OnCase = tell_nobody) -> Path:
     from nnunet_ext.prediction.run import run_predict
 
     output = bench.work / "predict" / f"{name}_{time.monotonic_ns()}"
-    run_predict(plan, scans, output, device=bench.device, on_case=on_case)
+    run_predict(plan, scans, output, device=bench.device, execution=Execution(on_case=on_case))
     return output
 
 

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from nnunet_ext.cli.options import (
+    add_execution,
     add_overwrite,
     add_processes,
     add_uint16,
-    add_where,
+    execution_of,
     member_folders,
     print_report,
-    where,
 )
 from nnunet_ext.ensemble.plan import Plan, equal_plan
 from nnunet_ext.ensemble.run import run_ensemble
@@ -44,23 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_processes(parser)
     add_uint16(parser)
     add_overwrite(parser)
-    add_where(parser)
+    add_execution(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     plan = _plan_of(args)
-    with where(args, "ensemble") as here:
+    with execution_of(args, "ensemble") as execution:
         report = run_ensemble(
             plan,
             args.o,
             dataset=args.d,
             references=args.r,
             zip_path=args.zip,
-            n_processes=args.np,
             wide=args.uint16,
             overwrite=args.overwrite,
-            **here,
+            execution=execution,
         )
     return print_report(report)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, named_progress
+from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--missed_hd95 is of surfaces; give it with --surface.")
     beside = args.i / "dataset.json"
     described = args.d or (beside if beside.is_file() and not args.l else None)
-    with named_progress("evaluate") as on_pair:
+    with execution_of(args, "evaluate") as execution:
         evaluation = run_evaluation(
             args.i,
             args.r,
@@ -117,9 +117,8 @@ def run(args: argparse.Namespace) -> int:
             labels=args.l or (),
             missed_hd95_mm=args.missed_hd95,
             tolerance_mm=args.tolerance if args.surface else None,
-            n_processes=args.np,
             overwrite=args.overwrite,
-            on_pair=on_pair,
+            execution=execution,
         )
     print_table(evaluation_table(evaluation))
     return _tell_rest(evaluation)

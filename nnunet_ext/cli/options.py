@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
 
 from nnunet_ext.ensemble.plan import expand_folder
 from nnunet_ext.errors import PlanError
 from nnunet_ext.files.escaping import printable, say
-from nnunet_ext.jobs.execution import Part
-from nnunet_ext.jobs.report import CaseRecord, Report
+from nnunet_ext.jobs.execution import Execution, OnCase, Shard, tell_nobody
+from nnunet_ext.jobs.report import Report
 
-SLOW_VERBS = ("predict",)
+SLOW_VERBS = ("predict", "tune")
 
 
 def add_processes(
@@ -30,21 +29,14 @@ def add_processes(
     parser.add_argument("-np", type=_count, default=default, metavar="N", help=text)
 
 
-class Where(TypedDict):
-    """Which cases a verb works on, where, and whom it tells."""
-
-    part: Part | None
-    executor: Executor | None
-    on_case: Callable[[CaseRecord, int], None]
-
-
-def add_where(parser: argparse.ArgumentParser) -> None:
-    """Add `--part` and `--scheduler`."""
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add `--shard` and `--scheduler`."""
     parser.add_argument(
-        "--part",
+        "--shard",
         metavar="I/N",
-        help="do the I-th of N parts of the cases, 1/N to N/N, each on a machine of its own",
+        help="do the I-th of N shards of the cases, 1/N to N/N, each on a machine of its own",
     )
+    parser.add_argument("--part", dest="shard", help=argparse.SUPPRESS)  # the option's first name
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -53,24 +45,26 @@ def add_where(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def where(args: argparse.Namespace, verb: str) -> Iterator[Where]:
-    """What `--part` and `--scheduler` ask for, and a bar of the verb's cases.
+def execution_of(args: argparse.Namespace, verb: str) -> Iterator[Execution]:
+    """Yield the execution that `-np`, `--shard` and `--scheduler` ask for, with a bar of the verb's cases.
 
     Raises:
-        UsageError: there is no such part, the scheduler cannot be reached, or Dask is not installed.
+        UsageError: there is no such shard, the scheduler cannot be reached, or Dask is not installed.
     """
-    part = Part.parse(args.part) if args.part else None
+    text = getattr(args, "shard", None)
+    shard = Shard.parse(text) if text else None
     with _executor_of(args) as executor, case_progress(verb, is_slow=verb in SLOW_VERBS) as on_case:
-        yield Where(part=part, executor=executor, on_case=on_case)
+        yield Execution(n_processes=args.np, shard=shard, executor=executor, on_case=on_case)
 
 
 @contextmanager
 def _executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
-    """The executor of the scheduler that was asked for; None where none was.
+    """Yield the executor of the scheduler that `--scheduler` names; None without the option.
 
-    Its workers may stand in other folders, so all paths become absolute.
+    The scheduler's workers may run in other folders, so all paths of `args` become absolute.
     """
-    if not args.scheduler:
+    scheduler = getattr(args, "scheduler", None)
+    if not scheduler:
         yield None
         return
     from nnunet_ext.jobs.execution import connected
@@ -78,7 +72,7 @@ def _executor_of(args: argparse.Namespace) -> Iterator[Executor | None]:
     for name, value in vars(args).items():
         if isinstance(value, Path):
             setattr(args, name, value.absolute())
-    with connected(args.scheduler) as executor:
+    with connected(scheduler) as executor:
         yield executor
 
 
@@ -131,21 +125,14 @@ def _count(text: str) -> int:
 
 
 @contextmanager
-def case_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[CaseRecord, int], None]]:
-    """A function to call with the record of each finished case and the number of cases."""
-    with named_progress(verb, is_slow=is_slow) as tell:
-        yield lambda record, n_cases: tell(record.case_id, record.reason, n_cases)
+def case_progress(verb: str, *, is_slow: bool = False) -> Iterator[OnCase]:
+    """Yield a function to call with each finished case.
 
-
-@contextmanager
-def named_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[str, str | None, int], None]]:
-    """A function to call with each finished case's name, why it failed or None, and the number of cases.
-
-    It shows a bar where standard error is a terminal; else a line a case of a verb that is slow, and
-    nothing of others.
+    It shows a bar where standard error is a terminal. Elsewhere it prints a line per case for a slow
+    verb, and nothing for other verbs.
     """
     if not sys.stderr.isatty():
-        yield _case_lines(verb) if is_slow else lambda case_id, reason, n_cases: None
+        yield _case_lines(verb) if is_slow else tell_nobody
         return
     from nnunet_ext.jobs.progress import CaseBar
 
@@ -156,7 +143,7 @@ def named_progress(verb: str, *, is_slow: bool = False) -> Iterator[Callable[[st
         bar.close()
 
 
-def _case_lines(verb: str) -> Callable[[str, str | None, int], None]:
+def _case_lines(verb: str) -> OnCase:
     """A function that prints a line a case: which of how many, how it went, and the time since the last."""
     numbers, last = itertools.count(1), [time.perf_counter()]
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, add_where, print_report, where
+from nnunet_ext.cli.options import (
+    add_execution,
+    add_overwrite,
+    add_processes,
+    add_uint16,
+    execution_of,
+    print_report,
+)
 from nnunet_ext.errors import PlanError
 from nnunet_ext.postprocess.run import run_postprocess
 
@@ -64,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_processes(parser)
     add_uint16(parser)
     add_overwrite(parser)
-    add_where(parser)
+    add_execution(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,16 +79,15 @@ def run(args: argparse.Namespace) -> int:
     steps = list(args.steps or [])
     if args.plan:
         steps = _steps_of(args.plan) + steps
-    with where(args, "postprocess") as here:
+    with execution_of(args, "postprocess") as execution:
         report = run_postprocess(
             args.i,
             args.o,
             steps,
             dataset=args.d or args.i / "dataset.json",
-            n_processes=args.np,
             wide=args.uint16,
             overwrite=args.overwrite,
-            **here,
+            execution=execution,
         )
     return print_report(report)
 

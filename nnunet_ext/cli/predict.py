@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, add_where, print_report, where
+from nnunet_ext.cli.options import (
+    add_execution,
+    add_overwrite,
+    add_processes,
+    add_uint16,
+    execution_of,
+    print_report,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_uint16(parser)
     add_overwrite(parser)
-    add_where(parser)
+    add_execution(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.prediction.run import run_predict
 
-    with where(args, "predict") as here:
+    with execution_of(args, "predict") as execution:
         report = run_predict(
             args.plan,
             args.i,
@@ -57,9 +64,8 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             save_probabilities=args.save_probabilities,
             zip_path=args.zip,
-            n_processes=args.np,
             wide=args.uint16,
             overwrite=args.overwrite,
-            **here,
+            execution=execution,
         )
     return print_report(report)

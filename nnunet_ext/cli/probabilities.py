@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, add_where, where
+from nnunet_ext.cli.options import add_execution, add_overwrite, add_processes, execution_of
 from nnunet_ext.files.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.placement import Turn
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_overwrite(convert, "files there that hold other probabilities")
     add_processes(convert)
-    add_where(convert)
+    add_execution(convert)
     info = what.add_parser(
         "info",
         help="say what a file holds, and check every byte",
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from nnunet_ext.probabilities.convert_folder import convert_folder
 
-    with where(args, "convert") as here:
+    with execution_of(args, "convert") as execution:
         records = convert_folder(
             args.i,
             args.o,
@@ -66,8 +66,7 @@ def _convert(args: argparse.Namespace) -> int:
             dataset=args.d,
             remove_source=args.remove_source,
             overwrite=args.overwrite,
-            n_processes=args.np,
-            **here,
+            execution=execution,
         )
     if not records:
         say(f"nothing is left to convert in {args.i}: an earlier run did, and removed the sources")

@@ -11,6 +11,7 @@ from nnunet_ext.cli.evaluate import comparison_table
 from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, case_progress, print_report
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
+from nnunet_ext.jobs.execution import Execution
 
 if TYPE_CHECKING:
     from nnunet_ext.roi.build import Built
@@ -103,8 +104,7 @@ def run_build(args: argparse.Namespace) -> int:
         seed=args.seed,
         merges=parse_merges(args.merge or ()),
         whole=args.whole,
-        n_processes=args.np,
-        on_case=tell,
+        execution=Execution(n_processes=args.np, on_case=tell),
     )
     return _tell_built(built)
 
@@ -240,9 +240,9 @@ def _predict(args: argparse.Namespace) -> int:
         roi_labels=args.roi_labels or (),
         n_components=args.components,
         device=args.device,
-        n_processes=args.np,
         wide=args.uint16,
         overwrite=args.overwrite,
+        execution=Execution(n_processes=args.np),
         progress=case_progress,
     )
     return print_report(report)
@@ -253,7 +253,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     from nnunet_ext.roi.evaluate import run_roi_evaluation
 
     evaluation = run_roi_evaluation(
-        args.i, args.one_stage, args.r, args.o, dataset=args.d, n_processes=args.np, overwrite=args.overwrite
+        args.i,
+        args.one_stage,
+        args.r,
+        args.o,
+        dataset=args.d,
+        overwrite=args.overwrite,
+        execution=Execution(n_processes=args.np),
     )
     print_table(comparison_table(evaluation.comparison, "one stage", "two stages"))
     say()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, member_folders, named_progress
+from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of, member_folders
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.metrics.objective import ABSENT, OVER
@@ -71,14 +71,13 @@ def run(args: argparse.Namespace) -> int:
     check_file(args.o, is_tuned_plan, "a plan of nnunet_ext tune", overwrite=args.overwrite)
     results = os.environ.get(RESULTS_VARIABLE)
     folders = member_folders(args.m, "-m", Path(results) if results else None)
-    with named_progress("tune", is_slow=True) as on_case:
+    with execution_of(args, "tune") as execution:
         tuning = run_tuning(
             folders,
             _references(args, folders),
             dataset=_dataset_json(args, folders),
             objective=Objective(args.over, args.absent),
-            n_processes=args.np,
-            on_case=on_case,
+            execution=execution,
         )
     for table in tables(tuning):
         print_table(table)

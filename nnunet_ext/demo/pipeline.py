@@ -14,6 +14,7 @@ from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import StepFailed, UsageError
 from nnunet_ext.files.whole import written_whole
 from nnunet_ext.images.image import read_segmentation, read_voxels
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
 from nnunet_ext.metrics.overlap import case_dice
 from nnunet_ext.networks.devices import check_device
@@ -133,7 +134,7 @@ def _run_ensembles(folder: DemoFolder, on_count: OnCount) -> None:
             dataset=folder.dataset / "dataset.json",
             references=folder.dataset / "imagesTs",
             zip_path=folder.zip_path if name == ENSEMBLE else None,
-            n_processes=0,
+            execution=IN_THIS_PROCESS,
         )
         if not report.ok:
             reasons = [f"{case.case_id}: {case.reason}" for case in report.failed] + [report.zip_fault or ""]

@@ -21,7 +21,7 @@ from nnunet_ext.nnunet.model_folder import TrainedModel
 Weights = Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One source of probabilities, such as `3d_fullres`: folders of them, a trained model, or both.
 
@@ -50,7 +50,7 @@ class Member:
         return self.folder_weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """An ensemble as the user asked for it.
 
@@ -91,8 +91,8 @@ def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
     members = []
     for name, member_folders in folders.items():
         of_member = tuple(member_folders)
-        members.append(Member(name, of_member, (1.0,) * len(of_member)))
-    return Plan(tuple(members))
+        members.append(Member(name=name, folders=of_member, folder_weights=(1.0,) * len(of_member)))
+    return Plan(members=tuple(members))
 
 
 def expand_folder(pattern: str, base: Path) -> list[Path]:

@@ -130,14 +130,20 @@ def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -
         raise PlanError(f"{path} has no members {unknown}; its members are {list(file.members)}.")
     missing: list[str] = []
     members = tuple(
-        Member(name, tuple(folders[name]), (1.0,) * len(folders[name]))
+        Member(name=name, folders=tuple(folders[name]), folder_weights=(1.0,) * len(folders[name]))
         if name in folders
         else _member(name, member, path.parent, missing)
         for name, member in file.members.items()
     )
     if missing:
         raise PlanError(joined_faults(f"{path} names folders that are not there:", missing))
-    return Plan(members, file.weights.default, file.weights.labels, tuple(file.postprocess), file=path)
+    return Plan(
+        members=members,
+        default_weights=file.weights.default,
+        label_weights=file.weights.labels,
+        postprocess=tuple(file.postprocess),
+        file=path,
+    )
 
 
 def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
@@ -215,7 +221,9 @@ def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member
     matches = [expand_folder(pattern, base) for pattern in patterns]
     if model is not None and not (matches and all(matches)):
         shares = tuple(member.weights or [1.0] * len(model.folds))
-        return Member(name, (), shares, model, member.previous_stage)
+        return Member(
+            name=name, folders=(), folder_weights=shares, model=model, previous_stage=member.previous_stage
+        )
     folders: list[Path] = []
     weights: list[float] = []
     each = member.weights or [1.0] * len(patterns)
@@ -224,7 +232,13 @@ def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member
             faults.append(f"member {name!r}: {base / pattern}")
         folders += found
         weights += [weight] * len(found)
-    return Member(name, tuple(folders), tuple(weights), model, member.previous_stage)
+    return Member(
+        name=name,
+        folders=tuple(folders),
+        folder_weights=tuple(weights),
+        model=model,
+        previous_stage=member.previous_stage,
+    )
 
 
 def as_plan(plan: Plan | Path) -> Plan:

@@ -14,14 +14,14 @@ import numpy as np
 import psutil
 
 from nnunet_ext.ensemble.case import FuseJob, fuse_case
-from nnunet_ext.ensemble.members import Case, Source, find_cases
+from nnunet_ext.ensemble.members import Case, MemberFile, find_member_cases
 from nnunet_ext.ensemble.plan import Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
 from nnunet_ext.errors import NnunetExtError, PlanError, UsageError
 from nnunet_ext.files.outputs import check_apart, check_segmentations
-from nnunet_ext.jobs.execution import Part, run_somewhere
-from nnunet_ext.jobs.pool import default_processes, threads_each
-from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_name, say_nothing
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
+from nnunet_ext.jobs.pool import threads_each
+from nnunet_ext.jobs.report import CaseRecord, Report, collect
 from nnunet_ext.nnunet.dataset_json import (
     check_same_labels,
     dataset_json_of,
@@ -34,7 +34,7 @@ from nnunet_ext.postprocess.steps import resolve_steps_of
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.store_format import SLAB_VOXELS
 from nnunet_ext.probabilities.stream import BLOCK_VOXELS
-from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
+from nnunet_ext.submission.submit import check_no_zip_of_a_shard, check_zip, with_zip
 
 MIB = 1 << 20
 COMMAND_BYTES = 40 * MIB  # Python with numpy
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Share:
+class Workers:
     """Who does the work.
 
     Attributes:
@@ -65,7 +65,7 @@ class Share:
         return ThreadPoolExecutor(self.n_workers) if self.in_process else nullcontext()
 
 
-def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Share:
+def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Workers:
     """Workers and their threads, all together within `n_processes` and the memory there is.
 
     Inflating npz files releases Python's lock, so their cases are fused on threads of this process,
@@ -77,7 +77,7 @@ def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Share
         cases: to fuse.
         free_bytes: of memory.
     """
-    here = n_processes == 0 or not any(_is_stored(source) for case in cases for source in case.sources)
+    here = n_processes == 0 or not any(_is_stored(file) for case in cases for file in case.files)
     of_case = fusing_bytes(cases)
     base, each = (WORKER_BYTES, of_case) if here else (COMMAND_BYTES, WORKER_BYTES + of_case)
     n_workers = min(n_processes, max(1, len(cases)))
@@ -89,7 +89,7 @@ def share_out(n_processes: int, cases: Sequence[Case], free_bytes: int) -> Share
         )
         n_workers = fitting
     log.info("memory: about %d MiB", (base + each * max(1, n_workers)) / MIB)
-    return Share(n_workers, threads_each(n_processes, n_workers), in_process=here and n_workers > 0)
+    return Workers(n_workers, threads_each(n_processes, n_workers), in_process=here and n_workers > 0)
 
 
 def fusing_bytes(cases: Sequence[Case]) -> int:
@@ -102,21 +102,21 @@ def fusing_bytes(cases: Sequence[Case]) -> int:
         return MIB
     try:
         largest = max(readable, key=_size)
-        n_voxels = math.prod(open_probabilities(largest.sources[0].path).shape[1:])
+        n_voxels = math.prod(open_probabilities(largest.files[0].path).shape[1:])
     except (NnunetExtError, OSError):  # which is told when that case is fused
         return MIB
-    n_stored = sum(map(_is_stored, largest.sources))
-    blocks = (len(largest.sources) - n_stored) * min(BLOCK_VOXELS, n_voxels) * BYTES_OF_BLOCKS
+    n_stored = sum(map(_is_stored, largest.files))
+    blocks = (len(largest.files) - n_stored) * min(BLOCK_VOXELS, n_voxels) * BYTES_OF_BLOCKS
     stored = n_stored * (min(SLAB_VOXELS, n_voxels) * BYTES_OF_SLABS + n_voxels * BYTES_OF_SUMS)
     return MIB + n_voxels * BYTES_A_VOXEL + blocks + stored
 
 
-def _is_stored(source: Source) -> bool:
-    return source.path.name.endswith(STORE)
+def _is_stored(file: MemberFile) -> bool:
+    return file.path.name.endswith(STORE)
 
 
 def _size(case: Case) -> int:
-    return sum(source.path.stat().st_size for source in case.sources)
+    return sum(file.path.stat().st_size for file in case.files)
 
 
 ENSEMBLE_REPORT = "ensemble_report.json"
@@ -129,12 +129,9 @@ def run_ensemble(
     dataset: Path | None = None,
     references: Path | None = None,
     zip_path: Path | None = None,
-    n_processes: int | None = None,
     wide: bool = False,
     overwrite: bool = False,
-    part: Part | None = None,
-    executor: Executor | None = None,
-    on_case: OnCase = say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Report:
     """Fuse the members of a plan, post-process and export every case; those of weight 0 are not read.
 
@@ -145,12 +142,9 @@ def run_ensemble(
         references: folder of the scans; gives the geometry that neither properties nor
             segmentations of the members do, and the cases that there should be.
         zip_path: write all segmentations into this zip, if every case was fused.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
         overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
-        part: of the cases, sorted by name, to do alone.
-        executor: to run the cases on instead of worker processes here, such as that of a cluster.
-        on_case: called with each case's record and the number of cases when it ends.
+        execution: worker processes or a cluster, the shard of the cases, and who is told of each case.
 
     Returns:
         The report; a case that failed is in it with its reason, and the others are written.
@@ -159,7 +153,7 @@ def run_ensemble(
         PlanError, DatasetError, UsageError: before the first case is read.
     """
     plan = as_plan(plan)
-    check_no_zip_of_a_part(zip_path, part)
+    check_no_zip_of_a_shard(zip_path, execution.shard)
     models = [member.name for member in plan.members if not member.folders and plan.counts(member.name)]
     if models:
         raise PlanError(
@@ -174,13 +168,13 @@ def run_ensemble(
     steps = resolve_steps_of(plan.postprocess, data.labels)
     check_apart(output, [*_folders(plan), *([references] if references else [])])
     scans = find_images(references, data.file_ending) if references else {}
-    found = find_cases(replace(plan, members=members), data.file_ending, tuple(scans))
+    found = find_member_cases(replace(plan, members=members), data.file_ending, tuple(scans))
     if not found.cases:
         folders = ", ".join(map(str, _folders(plan)))
         raise UsageError(
             f"No probabilities (CASE.npz, CASE.b2nd) in {folders}. Predict with --save_probabilities."
         )
-    chosen = part.select(found.cases) if part else found.cases
+    chosen = execution.select(found.cases)
     ours = check_segmentations(
         output, [f"{one.case_id}{data.file_ending}" for one in chosen], overwrite=overwrite
     )
@@ -190,24 +184,32 @@ def run_ensemble(
         describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights) | ours
     )
     warnings = tuple(f"{path}: macOS or Windows left it; it was passed over" for path in found.junk)
-    report = Report(output / report_name(ENSEMBLE_REPORT, part), settings, (), warnings)
+    report = Report(path=output / execution.file_name(ENSEMBLE_REPORT), settings=settings, warnings=warnings)
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
-    n_processes = default_processes() if n_processes is None else n_processes
-    share = Share(0, 1)
-    if executor is None:
-        share = share_out(n_processes, chosen, psutil.virtual_memory().available)
-    names = tuple(member.name for member in members)
+    workers = Workers(0, 1)
+    if execution.executor is None:
+        workers = share_out(execution.n_workers, chosen, psutil.virtual_memory().available)
     rows = tuple(tuple(row) for row in weights[counted].tolist())
     jobs = [
-        FuseJob(data, steps, output, wide, case, names, rows, scans.get(case.case_id), share.n_threads)
+        FuseJob(
+            dataset=data,
+            steps=steps,
+            output=output,
+            wide=wide,
+            case_id=case.case_id,
+            case=case,
+            weights=rows,
+            scan=scans.get(case.case_id),
+            n_threads=workers.n_threads,
+        )
         for case in chosen
         if case.fault is None
     ]
-    faulty = [CaseRecord(case.case_id, case.fault) for case in chosen if case.fault]
-    with share.pool() as pool:
-        outcomes = run_somewhere(fuse_case, jobs, share.n_workers, executor or pool)
-        cases = collect(outcomes, len(jobs), faulty, on_case)
+    faulty = [CaseRecord(case_id=case.case_id, reason=case.fault) for case in chosen if case.fault]
+    with workers.pool() as pool:
+        here = replace(execution, n_processes=workers.n_workers, executor=execution.executor or pool)
+        cases = collect(here.run(fuse_case, jobs), len(jobs), faulty, execution)
     report = replace(report, cases=cases)
     if zip_path is not None:
         report = with_zip(report, zip_path, data, scans or None)

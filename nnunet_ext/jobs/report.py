@@ -1,27 +1,50 @@
-"""Records of cases, and the report of a run: what was read, done and written."""
+"""The report of a run: one record per case, settings, warnings, and what was not written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from nnunet_ext.files.whole import write_json
-from nnunet_ext.jobs.execution import Part
+from nnunet_ext.jobs.execution import Execution
 from nnunet_ext.jobs.pool import Outcome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class CaseRecord:
+    """What was done to one case.
+
+    Attributes:
+        case_id: the case's name.
+        reason: why the case failed; None where its segmentation was written.
+        output: file name of the segmentation; None where the case failed.
+        inputs: SHA-256 of each file that was read, by path.
+        voxels_changed: voxels that each step of post-processing changed, in the order of the steps.
+        notes: what was unusual but did no harm.
+        elapsed_s: seconds from opening the first file to the written segmentation.
+    """
+
+    case_id: str
+    reason: str | None = None
+    output: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    voxels_changed: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run did.
+    """The report of a run over cases.
 
     Attributes:
         path: the report's file, beside the outputs.
-        settings: what was asked for and with which versions.
-        cases: one record a case, sorted by name.
-        warnings: what a user should know although the run went on.
+        settings: the options of the run and the versions of the software.
+        cases: one record per case, sorted by name.
+        warnings: what the user should know although the run went on.
         zip_path: the submission; None where none was asked for, or where it could not be written.
         zip_fault: why the submission was not written.
         report_fault: why the report's file was not written.
@@ -29,7 +52,7 @@ class Report:
 
     path: Path
     settings: Mapping[str, Any]
-    cases: tuple[CaseRecord, ...]
+    cases: tuple[CaseRecord, ...] = ()
     warnings: tuple[str, ...] = ()
     zip_path: Path | None = None
     zip_fault: str | None = None
@@ -42,11 +65,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every case, the report, and the zip if there was to be one, was written."""
+        """Whether all cases, the report, and the zip if one was asked for, were written."""
         return not self.failed and self.zip_fault is None and self.report_fault is None
 
     def begin(self) -> None:
-        """Write what is asked for before the first case: a killed run leaves it with `finished` false.
+        """Write the report before the first case, with `finished` false, which a killed run leaves behind.
 
         Raises:
             OSError: it cannot be written.
@@ -54,7 +77,7 @@ class Report:
         self._write(finished=False)
 
     def written(self) -> Report:
-        """Write the report's file; where that fails, the report holds why, and all that was done."""
+        """Write the report's file; return the report, which says why where its file cannot be written."""
         try:
             self._write(finished=True)
         except OSError as error:
@@ -73,34 +96,8 @@ class Report:
         write_json(content, self.path)
 
 
-@dataclass(frozen=True)
-class CaseRecord:
-    """What was done to one case.
-
-    Attributes:
-        case_id: the case's name.
-        reason: why it failed; None where its segmentation was written.
-        output: the segmentation's file name; None where it failed.
-        inputs: SHA-256 of each file read, by path.
-        voxels_changed: by each step of post-processing, in order.
-        notes: what was odd but did no harm.
-        elapsed_s: seconds from opening its first file to the written segmentation.
-    """
-
-    case_id: str
-    reason: str | None = None
-    output: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    voxels_changed: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-    elapsed_s: float = 0.0
-
-
-OnCase = Callable[[CaseRecord, int], None]
-
-
-class OnOneCase(Protocol):
-    """A job on one case, whatever it does."""
+class WritingJob(Protocol):
+    """A job that writes one file of one case."""
 
     @property
     def case_id(self) -> str:
@@ -111,42 +108,36 @@ class OnOneCase(Protocol):
         """The file to write."""
 
 
-JobOnCase = TypeVar("JobOnCase", bound=OnOneCase)
-
-
-def say_nothing(record: CaseRecord, n_cases: int) -> None:
-    """No progress."""
+WritingJobT = TypeVar("WritingJobT", bound=WritingJob)
 
 
 def collect(
-    outcomes: Iterable[Outcome[JobOnCase, CaseRecord]],
+    outcomes: Iterable[Outcome[WritingJobT, CaseRecord]],
     n_jobs: int,
     faulty: Sequence[CaseRecord],
-    on_case: OnCase,
+    execution: Execution,
 ) -> tuple[CaseRecord, ...]:
-    """Tell each case as it ends, and return all records sorted by case; `faulty` ones end first."""
-    records = list(faulty)
+    """Gather the records of a run's cases, sorted by case, and tell each case as it ends.
+
+    Args:
+        outcomes: those of the jobs, in the order in which they end.
+        n_jobs: how many outcomes there will be.
+        faulty: records of cases that failed before any job was run; they are told first.
+        execution: whose `on_case` is called.
+    """
     n_cases = n_jobs + len(faulty)
     for record in faulty:
-        on_case(record, n_cases)
-    for outcome in outcomes:
-        record = outcome.result or _failed(outcome)
-        on_case(record, n_cases)
-        records.append(record)
-    return sorted_by_case(records)
+        execution.on_case(record.case_id, record.reason, n_cases)
+    found = [outcome.result or _failed_record(outcome) for outcome in execution.told(outcomes, n_cases)]
+    return sorted_by_case([*faulty, *found])
 
 
 def sorted_by_case(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
-    """In the order of a report."""
+    """Sort records by case, the order of a report."""
     return tuple(sorted(records, key=lambda record: record.case_id))
 
 
-def _failed(outcome: Outcome[JobOnCase, CaseRecord]) -> CaseRecord:
+def _failed_record(outcome: Outcome[WritingJobT, CaseRecord]) -> CaseRecord:
     target = outcome.job.target
     notes = (f"{target} is of an earlier run",) if os.path.lexists(target) else ()
-    return CaseRecord(outcome.job.case_id, outcome.reason, notes=notes)
-
-
-def report_name(name: str, part: Part | None) -> str:
-    """Parts write beside each other: each one's report has a name of its own."""
-    return part.named(name) if part else name
+    return CaseRecord(case_id=outcome.job.case_id, reason=outcome.reason, notes=notes)

@@ -26,7 +26,7 @@ from nnunet_ext.metrics.surface import Surface, compare_surfaces
 from nnunet_ext.nnunet.dataset_json import Dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """One comparison to make.
 
@@ -48,7 +48,7 @@ class Pair:
     values: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairScores:
     """What a comparison found.
 
@@ -92,12 +92,12 @@ def evaluate_pair(pair: Pair) -> PairScores:
     _check_values(pair, joint)
     joint = without_ignored(joint, pair.dataset.ignore)
     return PairScores(
-        pair.case_id,
-        pair.prediction,
-        pair.reference,
-        overlaps(label_counts(joint, pair.dataset.labels)),
-        int(joint.sum()),
-        _surfaces(pair, predicted, expected, expected_grid),
+        case_id=pair.case_id,
+        prediction=pair.prediction,
+        reference=pair.reference,
+        overlaps=overlaps(label_counts(joint, pair.dataset.labels)),
+        n_voxels=int(joint.sum()),
+        surfaces=_surfaces(pair, predicted, expected, expected_grid),
     )
 
 

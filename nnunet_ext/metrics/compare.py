@@ -15,7 +15,7 @@ from nnunet_ext.nnunet.subjects import Subjects, units_of
 Scored = Mapping[str, Mapping[str, Overlap]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelDifference:
     """One label under two methods, A and B.
 
@@ -40,7 +40,7 @@ class LabelDifference:
     false_alarms_b: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two methods on the cases that both predicted.
 
@@ -85,7 +85,13 @@ def compare_scores(a: Scored, b: Scored, subjects: Subjects | None = None) -> Co
     units = units_of(cases, subjects)
     intervals, overall = bootstrap(differences, units.of_cases)
     labels = {key: _label(ours[key], one) for key, one in zip(keys, intervals, strict=True)}
-    return Comparison(len(cases), labels, overall, tuple(sorted(a.keys() ^ b.keys())), units.words)
+    return Comparison(
+        n_cases=len(cases),
+        labels=labels,
+        overall=overall,
+        left_out=tuple(sorted(a.keys() ^ b.keys())),
+        resampled=units.words,
+    )
 
 
 def _difference(a: Overlap, b: Overlap) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from nnunet_ext.errors import SegmentationError, UsageError, joined_faults
 from nnunet_ext.files.escaping import csv_cell
 from nnunet_ext.files.outputs import check_file, has_keys, make_folder
 from nnunet_ext.files.whole import write_json, written_whole
-from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.case_scores import Pair, PairScores, evaluate_pair, values_of
 from nnunet_ext.metrics.compare import Comparison, compare_scores
 from nnunet_ext.metrics.intervals import Interval
@@ -34,14 +34,9 @@ from nnunet_ext.nnunet.summary import SUMMARY, summary_key
 CASES = "cases.csv"
 EVALUATION = "evaluation.json"
 COMPARISON = "comparison.json"
-OnPair = Callable[[str, str | None, int], None]
 
 
-def _say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
-    """No progress."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What an evaluation found.
 
@@ -82,9 +77,8 @@ def run_evaluation(
     labels: Sequence[int] = (),
     tolerance_mm: float | None = None,
     missed_hd95_mm: float | None = None,
-    n_processes: int | None = None,
     overwrite: bool = False,
-    on_pair: OnPair = _say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Evaluation:
     """Compare every prediction of a folder with its reference of the same name.
 
@@ -97,10 +91,9 @@ def run_evaluation(
             background; none are all that the files hold.
         tolerance_mm: of the surface Dice; None compares no surfaces.
         missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
         overwrite: replace files in `output` that no evaluation of ours wrote, and a dataset.json of other
             labels.
-        on_pair: called with each case, why it failed or None, and the number of cases.
+        execution: worker processes or a cluster, and who is told of each case; no shard.
 
     Returns:
         The scores; a case that failed is in them with its reason, and the others are compared.
@@ -109,7 +102,7 @@ def run_evaluation(
         DatasetError, UsageError: before the first case is read, or where no case has a reference.
         SegmentationError: none of the cases could be compared.
     """
-    n_processes = default_processes() if n_processes is None else n_processes
+    execution.check_no_shard("evaluate")
     data = read_dataset(dataset) if dataset else Dataset(labels_of_values(labels), find_ending(predictions))
     subjects = find_subjects((dataset, references, predictions))
     predicted = find_images(predictions, data.file_ending, scans=False)
@@ -122,19 +115,27 @@ def run_evaluation(
     values, compared = None, data
     if dataset is None:
         if not labels:
-            found, unread = _all_values(both, n_processes)
+            found, unread = _all_values(both, execution)
             failed |= unread
             both = {case: two for case, two in both.items() if case not in unread}
             data = replace(data, labels=labels_of_values(found))
         values = data.labels.values[1:]
         compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
-    pairs = [Pair(case, *two, compared, tolerance_mm, values) for case, two in both.items()]
+    pairs = [
+        Pair(
+            case_id=case,
+            prediction=prediction,
+            reference=reference,
+            dataset=compared,
+            tolerance_mm=tolerance_mm,
+            values=values,
+        )
+        for case, (prediction, reference) in both.items()
+    ]
     scores = []
-    for outcome in run_jobs(evaluate_pair, pairs, n_processes):
-        case = outcome.job.case_id
-        on_pair(case, outcome.reason, len(pairs))
+    for outcome in execution.run_cases(evaluate_pair, pairs):
         if outcome.result is None:
-            failed[case] = outcome.reason or "no reason"
+            failed[outcome.job.case_id] = outcome.reason or "no reason"
         else:
             scores.append(outcome.result)
     if not scores:
@@ -148,14 +149,14 @@ def run_evaluation(
     units = units_of([one.case_id for one in scores], subjects)
     each, overall = score_labels(scores, foreground_names(data.labels), units.of_cases, missed_hd95_mm)
     evaluation = Evaluation(
-        output,
-        tuple(scores),
-        each,
-        overall,
-        dict(sorted(failed.items())),
-        tuple(sorted(expected.keys() - predicted)),
-        units.words,
-        missed_hd95_mm,
+        folder=output,
+        cases=tuple(scores),
+        labels=each,
+        overall=overall,
+        failed=dict(sorted(failed.items())),
+        unpredicted=tuple(sorted(expected.keys() - predicted)),
+        resampled=units.words,
+        missed_hd95_mm=missed_hd95_mm,
     )
     try:
         if dataset:
@@ -167,12 +168,14 @@ def run_evaluation(
     return evaluation
 
 
-def _all_values(files: Mapping[str, tuple[Path, Path]], n_processes: int) -> tuple[set[int], dict[str, str]]:
+def _all_values(
+    files: Mapping[str, tuple[Path, Path]], execution: Execution
+) -> tuple[set[int], dict[str, str]]:
     """Every value of these files by case, and why the values of a case are not known."""
     cases = {path: case for case, two in files.items() for path in two}
     found: set[int] = set()
     unread: dict[str, str] = {}
-    for outcome in run_jobs(values_of, list(cases), n_processes):
+    for outcome in execution.run(values_of, list(cases)):
         if outcome.result is None:
             unread[cases[outcome.job]] = outcome.reason or "no reason"
         else:

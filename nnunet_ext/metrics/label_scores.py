@@ -23,7 +23,7 @@ SURFACE_MEASURES: dict[str, Measure] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelScores:
     """One label over all cases.
 
@@ -108,7 +108,7 @@ def _table(scores: Sequence[PairScores], names: Sequence[str], measure: Measure)
 def _label(scores: Sequence[PairScores], label: int, name: str, means: dict[str, Interval]) -> LabelScores:
     found = [case.overlaps[label] for case in scores]
     return LabelScores(
-        name,
+        name=name,
         n_cases=len(found),
         n_holding=sum(one.n_reference > 0 for one in found),
         n_predicted=sum(one.n_predicted > 0 for one in found),

@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.images.image import as_labels, read_segmentation, write_segmentation
-from nnunet_ext.jobs.execution import Part, run_somewhere
-from nnunet_ext.jobs.pool import default_processes
-from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, collect, report_name, say_nothing
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
+from nnunet_ext.jobs.report import CaseRecord, Report, collect
 from nnunet_ext.nnunet.dataset_json import (
     Dataset,
     Labels,
@@ -30,26 +28,23 @@ from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.postprocess.steps import Step, apply_steps, resolve_steps_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaseJob:
-    """What every job on a case needs.
+    """A job that writes the segmentation of one case after steps of post-processing.
 
     Attributes:
+        case_id: the case's name.
         dataset: labels and file ending.
-        steps: of post-processing, in order.
+        steps: steps of post-processing, in order.
         output: folder of the segmentation to write.
         wide: write uint16, for labels above 255.
     """
 
+    case_id: str
     dataset: Dataset
     steps: tuple[Step, ...]
     output: Path
     wide: bool
-
-    @property
-    def case_id(self) -> str:
-        """The case's name."""
-        raise NotImplementedError
 
     @property
     def target(self) -> Path:
@@ -57,16 +52,11 @@ class CaseJob:
         return self.output / f"{self.case_id}{self.dataset.file_ending}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PostprocessJob(CaseJob):
-    """One segmentation to post-process."""
+    """A job that post-processes one segmentation, `source`."""
 
     source: Path
-
-    @property
-    def case_id(self) -> str:
-        """The case's name."""
-        return self.source.name.removesuffix(self.dataset.file_ending)
 
 
 def postprocess_case(job: PostprocessJob) -> CaseRecord:
@@ -80,7 +70,7 @@ def postprocess_case(job: PostprocessJob) -> CaseRecord:
     applied = apply_steps(as_labels(array, job.source.name), job.steps, geometry)
     write_segmentation(applied.segmentation, geometry, job.target, wide=job.wide)
     return CaseRecord(
-        job.case_id,
+        case_id=job.case_id,
         output=job.target.name,
         inputs={str(job.source): sha256_of(job.source)},
         voxels_changed=applied.n_voxels_changed,
@@ -97,12 +87,9 @@ def run_postprocess(
     steps: Sequence[Any],
     *,
     dataset: Path,
-    n_processes: int | None = None,
     wide: bool = False,
     overwrite: bool = False,
-    part: Part | None = None,
-    executor: Executor | None = None,
-    on_case: OnCase = say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Report:
     """Apply steps of post-processing to every segmentation of a folder.
 
@@ -111,12 +98,9 @@ def run_postprocess(
         output: folder for the results and `postprocess_report.json`; not the same folder.
         steps: in order, as written in a plan.
         dataset: the dataset.json.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
         wide: write uint16, for labels above 255.
         overwrite: replace segmentations in `output` that no run of ours wrote.
-        part: of the cases, sorted by name, to do alone.
-        executor: to run the cases on instead of worker processes here, such as that of a cluster.
-        on_case: called with each case's record and the number of cases when it ends.
+        execution: worker processes or a cluster, the shard of the cases, and who is told of each case.
 
     Returns:
         The report; a case that failed is in it with its reason, and the others are written.
@@ -130,19 +114,20 @@ def run_postprocess(
         raise UsageError("No step of post-processing was given; name at least one.")
     images = find_images(folder, data.file_ending, scans=False)
     check_apart(output, [folder])
-    jobs = [PostprocessJob(data, resolved, output, wide, path) for path in images.values()]
-    jobs = part.select(jobs) if part else jobs
+    jobs = [
+        PostprocessJob(case_id=case_id, dataset=data, steps=resolved, output=output, wide=wide, source=path)
+        for case_id, path in images.items()
+    ]
+    jobs = execution.select(jobs)
     ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
     check_same_labels(dataset, output, overwrite=overwrite)
     report = Report(
-        output / report_name(POSTPROCESS_REPORT, part),
-        describe_run(dataset, data.labels, resolved) | ours,
-        (),
+        path=output / execution.file_name(POSTPROCESS_REPORT),
+        settings=describe_run(dataset, data.labels, resolved) | ours,
     )
     report.begin()
     keep_dataset_json(dataset, output, overwrite=overwrite)
-    n_processes = default_processes() if n_processes is None else n_processes
-    cases = collect(run_somewhere(postprocess_case, jobs, n_processes, executor), len(jobs), [], on_case)
+    cases = collect(execution.run(postprocess_case, jobs), len(jobs), [], execution)
     return replace(report, cases=cases).written()
 
 

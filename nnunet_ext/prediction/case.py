@@ -133,7 +133,7 @@ class CaseFusion:
             segmentation = self._decided[self._alone]
         changed = self._export(segmentation)
         record = CaseRecord(
-            job.case_id,
+            case_id=job.case_id,
             output=job.target.name,
             inputs=inputs,
             voxels_changed=changed,
@@ -191,5 +191,11 @@ class CaseFusion:
         if len(used) != 1:
             return None
         model, sha256 = setup.models[used[0]].model, setup.checkpoint_sha256[used[0]]
-        names = model.trainer, model.plans, model.configuration
-        return Model(*names, model.folds, model.checkpoint, sha256)
+        return Model(
+            trainer=model.trainer,
+            plans=model.plans,
+            configuration=model.configuration,
+            folds=model.folds,
+            checkpoint=model.checkpoint,
+            checkpoint_sha256=sha256,
+        )

@@ -19,7 +19,7 @@ RECORDS = "predict_records"
 Row = tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """What all cases of a run are predicted with; plain values, which name the same models everywhere.
 
@@ -50,38 +50,31 @@ class Setup:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictJob(CaseJob):
     """One case to predict.
 
     Attributes:
-        case: its name.
         files: of its scan, one a channel.
         setup: the models.
         plan_sha256: stands for all that its segmentation depends on but the scan.
         save: the kind in which fused probabilities are kept; None keeps none.
     """
 
-    case: str
     files: tuple[Path, ...]
     setup: Setup
     plan_sha256: str
     save: Kind | None = None
 
     @property
-    def case_id(self) -> str:
-        """The case's name."""
-        return self.case
-
-    @property
     def probabilities(self) -> Path:
         """The file of its fused probabilities."""
-        return self.output / f"{self.case}{STORE if self.save == 'store' else NPZ}"
+        return self.output / f"{self.case_id}{STORE if self.save == 'store' else NPZ}"
 
     @property
     def record(self) -> Path:
         """The file that tells how it was predicted."""
-        return self.output / RECORDS / f"{self.case}.json"
+        return self.output / RECORDS / f"{self.case_id}.json"
 
 
 def write_record(job: PredictJob, record: CaseRecord) -> None:

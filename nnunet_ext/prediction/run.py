@@ -7,7 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,9 @@ from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.jobs.cost import describe_cost, measured
-from nnunet_ext.jobs.execution import Part, run_somewhere
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.jobs.pool import Outcome
-from nnunet_ext.jobs.report import (
-    CaseRecord,
-    OnCase,
-    Report,
-    collect,
-    report_name,
-    say_nothing,
-    sorted_by_case,
-)
+from nnunet_ext.jobs.report import CaseRecord, Report, collect, sorted_by_case
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import (
     Dataset,
@@ -47,7 +38,7 @@ from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.postprocess.steps import Step, resolve_steps_of
 from nnunet_ext.prediction.finished import PredictJob, Row, Setup, read_finished
 from nnunet_ext.probabilities.opening import kind_to_write
-from nnunet_ext.submission.submit import check_no_zip_of_a_part, check_zip, with_zip
+from nnunet_ext.submission.submit import check_no_zip_of_a_shard, check_zip, with_zip
 
 PREDICT_REPORT = "predict_report.json"
 log = logging.getLogger(__name__)
@@ -62,12 +53,9 @@ def run_predict(
     device: str | None = None,
     save_probabilities: bool = False,
     zip_path: Path | None = None,
-    n_processes: int = 0,
     wide: bool = False,
     overwrite: bool = False,
-    part: Part | None = None,
-    executor: Executor | None = None,
-    on_case: OnCase = say_nothing,
+    execution: Execution = IN_THIS_PROCESS,
 ) -> Report:
     """Predict every scan with all members of a plan, fuse, post-process and export, in one pass.
 
@@ -82,14 +70,11 @@ def run_predict(
         save_probabilities: keep the fused ones, in the compact store, or as npz where the variable
             `nnUNet_probabilities` says so.
         zip_path: write all segmentations into this zip, if every case was written.
-        n_processes: processes that take whole cases and hold all models; 0 is none but this one, in
-            which threads load and export beside the networks.
         wide: write uint16, for labels above 255.
         overwrite: replace segmentations in `output`, and a zip, that no run of ours wrote.
-        part: of the cases, sorted by name, to do alone.
-        executor: to run the cases on instead of processes here, such as that of a cluster.
-        on_case: called with each case's record and the number of cases when it ends; those of earlier
-            runs are not counted.
+        execution: its worker processes, each of which holds all models and takes whole cases; 0 and None are
+            this process alone, in which threads load and export beside the networks. Cases that an earlier
+            run has written are not told.
 
     Returns:
         The report; a case that failed is in it with its reason, and the others are written.
@@ -98,13 +83,14 @@ def run_predict(
         PlanError, DatasetError, UsageError: before the first case is read.
     """
     plan = as_plan(plan)
-    check_no_zip_of_a_part(zip_path, part)
+    check_no_zip_of_a_shard(zip_path, execution.shard)
     found = _find_models(plan)
     dataset_file = dataset or next(iter(found.values())).folder / "dataset.json"
     data = read_dataset(dataset_file)
     _check_agreement(found, data)
     weights = resolve_weights(plan, data.labels)
-    if device is not None and executor is None:  # the workers of a cluster have devices of their own
+    n_processes = execution.n_processes or 0
+    if device is not None and execution.executor is None:  # a cluster's workers have devices of their own
         check_device(device)
     save = kind_to_write(os.environ) if save_probabilities else None
     if save and (weights != weights[:, :1]).any():
@@ -116,11 +102,21 @@ def run_predict(
     check_apart(output, [scans, *(files.folder for files in found.values())])
     channels = find_channels(scans, data.file_ending)
     setup = make_setup(plan, found, weights, device)
-    setup = replace(setup, n_threads=_threads_of_each(n_processes) if executor is None else 0)
+    setup = replace(setup, n_threads=_threads_of_each(n_processes) if execution.executor is None else 0)
     digest = plan_digest(setup, data, steps, wide)
-    chosen = part.select(list(channels)) if part else list(channels)
     jobs = [
-        PredictJob(data, steps, output, wide, case, channels[case], setup, digest, save) for case in chosen
+        PredictJob(
+            dataset=data,
+            steps=steps,
+            output=output,
+            wide=wide,
+            case_id=case,
+            files=channels[case],
+            setup=setup,
+            plan_sha256=digest,
+            save=save,
+        )
+        for case in execution.select(channels)
     ]
     faulty, jobs = _with_all_channels(jobs, next(iter(found.values())))
     ours = check_segmentations(output, [job.target.name for job in jobs], overwrite=overwrite)
@@ -129,12 +125,12 @@ def run_predict(
     finished, jobs = _without_finished(jobs)
     settings = describe_run(dataset_file, data.labels, steps) | describe_plan(plan, data.labels, weights)
     settings |= {"plan_digest": digest, "device": device, "scans": str(scans)} | ours
-    report = Report(output / report_name(PREDICT_REPORT, part), settings, ())
+    report = Report(path=output / execution.file_name(PREDICT_REPORT), settings=settings)
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
     with measured() as cost:
-        outcomes = _outcomes(jobs, setup, n_processes, executor)
-        records = collect(outcomes, len(jobs), faulty, on_case)
+        outcomes = _outcomes(jobs, setup, replace(execution, n_processes=n_processes))
+        records = collect(outcomes, len(jobs), faulty, execution)
     settings |= {"cost": describe_cost(cost, len(jobs))}
     report = replace(report, settings=settings, cases=sorted_by_case([*finished, *records]))
     if zip_path is not None:
@@ -190,12 +186,12 @@ def make_setup(
     chosen = [by_name[name] for name in order]
     previous = [stages.previous[name] for name in order]
     return Setup(
-        tuple(found[name] for name in order),
-        tuple(None if name is None else order.index(name) for name in previous),
-        tuple(tuple(row.tolist()) for _, row in chosen),
-        tuple(_shares(member) for member, _ in chosen),
-        tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
-        device,
+        models=tuple(found[name] for name in order),
+        previous=tuple(None if name is None else order.index(name) for name in previous),
+        weights=tuple(tuple(row.tolist()) for _, row in chosen),
+        fold_shares=tuple(_shares(member) for member, _ in chosen),
+        checkpoint_sha256=tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
+        device=device,
     )
 
 
@@ -237,11 +233,11 @@ def _with_all_channels(
         raise DatasetError(f"{path} has no entry 'channel_names', which nnU-Net's dataset.json needs.")
     faulty, whole = [], []
     for job in jobs:
-        fault = channel_fault(job.case, job.files, len(names), job.dataset.file_ending)
+        fault = channel_fault(job.case_id, job.files, len(names), job.dataset.file_ending)
         if fault is None:
             whole.append(job)
         else:
-            faulty.append(CaseRecord(job.case, fault))
+            faulty.append(CaseRecord(case_id=job.case_id, reason=fault))
     return faulty, whole
 
 
@@ -260,12 +256,12 @@ def _without_finished(jobs: Sequence[PredictJob]) -> tuple[list[CaseRecord], lis
 
 
 def _outcomes(
-    jobs: Sequence[PredictJob], setup: Setup, n_processes: int, executor: Executor | None
+    jobs: Sequence[PredictJob], setup: Setup, execution: Execution
 ) -> Iterator[Outcome[PredictJob, CaseRecord]]:
     if not jobs:
         return iter(())
     from nnunet_ext.prediction.pipeline import OnePass, predict_case
 
-    if executor is None and n_processes == 0:
+    if execution.executor is None and execution.n_workers == 0:
         return OnePass(setup).outcomes(jobs)
-    return run_somewhere(predict_case, jobs, n_processes, executor)
+    return execution.run(predict_case, jobs)

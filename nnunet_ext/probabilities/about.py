@@ -18,7 +18,7 @@ TAG = "__type__"
 LEFT_OUT = frozenset({"class_locations"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """The model whose output probabilities are.
 

@@ -27,7 +27,7 @@ from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
     """One file to convert.
 
@@ -46,6 +46,11 @@ class Conversion:
     labels: Labels | None
     remove_source: bool = False
     overwrite: bool = False
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.target.stem
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,8 @@ from pathlib import Path
 from nnunet_ext.errors import ProbabilitiesError, UsageError
 from nnunet_ext.files.names import is_junk
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.jobs.execution import Part, run_somewhere
-from nnunet_ext.jobs.pool import default_processes
-from nnunet_ext.jobs.report import CaseRecord, OnCase, say_nothing
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
+from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.dataset_json import Dataset, dataset_json_of, read_dataset
 from nnunet_ext.probabilities.convert import Conversion, convert, is_left_over
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
@@ -22,7 +20,7 @@ from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 COMPANIONS = ("dataset.json", "plans.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConversionRecord(CaseRecord):
     """What became of one case's file; `output` is the file's name.
 
@@ -43,10 +41,7 @@ def convert_folder(
     dataset: Path | None = None,
     remove_source: bool = False,
     overwrite: bool = False,
-    n_processes: int | None = None,
-    part: Part | None = None,
-    executor: Executor | None = None,
-    on_case: OnCase = say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[ConversionRecord, ...]:
     """Convert every case's probabilities, read each result back, and compare it.
 
@@ -58,10 +53,7 @@ def convert_folder(
             folder, where it is not given. Not needed on the way back.
         remove_source: remove each source, and the pickle beside an npz, once its result was compared.
         overwrite: replace files in `output` that hold other probabilities than the source.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
-        part: of the cases, sorted by name, to convert alone.
-        executor: to run the cases on instead of worker processes here, such as that of a cluster.
-        on_case: called with each case's record and the number of cases when it ends.
+        execution: worker processes or a cluster, the shard of the cases, and who is told of each case.
 
     Returns:
         One record a case, sorted; a case that failed has a reason, and the others are written. None
@@ -76,21 +68,19 @@ def convert_folder(
             f"{folder} is input and output: an ensemble would find each case twice. Choose another with "
             "-o, or let each source be removed with --remove_source."
         )
-    n_processes = default_processes() if n_processes is None else n_processes
     if remove_source and _finish_killed_run(folder, output, to, data):
         return ()
     jobs = _jobs(folder, output, to, data, remove_source)
     jobs = [replace(job, overwrite=overwrite) for job in jobs]
-    jobs = part.select(jobs) if part else jobs
+    jobs = execution.select(jobs)
     try:
         _copy_companions(folder, output, dataset)
     except OSError as error:
         raise UsageError(f"Nothing can be written to {output}: {error}. Choose another with -o.") from error
-    records = []
-    for outcome in run_somewhere(_run, jobs, n_processes, executor):
-        record = outcome.result or ConversionRecord(_case_id(outcome.job), outcome.reason)
-        on_case(record, len(jobs))
-        records.append(record)
+    records = [
+        outcome.result or ConversionRecord(case_id=outcome.job.case_id, reason=outcome.reason)
+        for outcome in execution.run_cases(_run, jobs)
+    ]
     return tuple(sorted(records, key=lambda record: record.case_id))
 
 
@@ -120,17 +110,13 @@ def _run(job: Conversion) -> ConversionRecord:
     started = time.perf_counter()
     done = convert(job)
     return ConversionRecord(
-        _case_id(job),
+        case_id=job.case_id,
         output=job.target.name,
         inputs={str(job.source): done.source_sha256},
         elapsed_s=round(time.perf_counter() - started, 3),
         source_bytes=done.source_bytes,
         target_bytes=done.target_bytes,
     )
-
-
-def _case_id(job: Conversion) -> str:
-    return job.target.stem
 
 
 def _jobs(
@@ -151,7 +137,9 @@ def _jobs(
         pickles = [folder / f"{stem}.pkl" for stem in (source.stem, case_id)] if data else []
         properties = next((path for path in pickles if path.is_file()), None)
         target = output / f"{case_id}{after}"
-        jobs[case_id] = Conversion(source, properties, target, labels, remove_source)
+        jobs[case_id] = Conversion(
+            source=source, properties=properties, target=target, labels=labels, remove_source=remove_source
+        )
     return list(jobs.values())
 
 

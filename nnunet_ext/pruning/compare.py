@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from nnunet_ext.errors import DatasetError, NnunetExtError
+from nnunet_ext.jobs.execution import OnCase, tell_nobody
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
 from nnunet_ext.metrics.overlap import Segmentation, case_dice
@@ -69,7 +70,6 @@ class BranchComparison:
         return mean - max(branches)
 
 
-OnCase = Callable[[CaseRecord, int], None]
 _Compared = tuple[dict[str, Overlap], BranchCost]
 
 
@@ -77,7 +77,7 @@ def compare_branches(
     model: TrainedUNetPlusPlus,
     device: str | None = None,
     tolerance: float = TOLERANCE,
-    on_case: OnCase = lambda *_: None,
+    on_case: OnCase = tell_nobody,
 ) -> BranchComparison:
     """Compare every branch's predictions of the folds' validation cases with the references.
 
@@ -87,7 +87,7 @@ def compare_branches(
         model: the trained UNet++.
         device: cuda, cpu or mps; the best that torch can use unless given.
         tolerance: Dice that a shallower branch may lose.
-        on_case: called after each case with its record and the number of all cases.
+        on_case: called after each case with its name, why it failed or None, and the number of all cases.
 
     Raises:
         UsageError: the model has no branches to compare, or torch cannot use the device.
@@ -105,7 +105,7 @@ def compare_branches(
             record, row = _compare_case(model, branches, of_fold, case_id)
             records.append(record)
             rows += [row] if row else []
-            on_case(record, n_cases)
+            on_case(record.case_id, record.reason, n_cases)
     if not rows:
         reasons = "; ".join(sorted({str(record.reason) for record in records}))
         raise DatasetError(f"None of {n_cases} validation cases could be compared: {reasons}")
@@ -128,7 +128,7 @@ def _compare_case(
         ]
     except (NnunetExtError, RuntimeError) as error:  # torch raises the latter, as for want of memory
         reason = f"{type(error).__name__}: {error}"
-    return CaseRecord(case_id, reason, elapsed_s=time.perf_counter() - started), compared
+    return CaseRecord(case_id=case_id, reason=reason, elapsed_s=time.perf_counter() - started), compared
 
 
 def _dice(

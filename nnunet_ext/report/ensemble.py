@@ -74,7 +74,9 @@ def _bar(one: TunedCandidate, tuning: TuningReport) -> Bar:
     score, error, fitted = (
         math.nan if value is None else value for value in (one.held_out, one.standard_error, one.fitted)
     )
-    return Bar(one.name, score, error, one is tuning.chosen, fitted)
+    return Bar(
+        name=one.name, score=score, standard_error=error, is_chosen=one is tuning.chosen, fitted=fitted
+    )
 
 
 def _candidate_table(tuning: TuningReport) -> Table:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.whole import write_json
-from nnunet_ext.jobs.pool import default_processes, run_jobs
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.nnunet.raw import channel_fault, scan_name
 from nnunet_ext.roi.coarse import Coarse
 from nnunet_ext.roi.crops import CropJob, crop_case
@@ -28,14 +28,9 @@ from nnunet_ext.roi.splits import take_splits_along
 
 SEED = 12345
 OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's dataset.json
-OnCrop = Callable[[str, str | None, int], None]
 
 
-def _say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
-    """No progress."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """What became of a data set of crops.
 
@@ -73,8 +68,7 @@ def run_roi_build(
     seed: int = SEED,
     merges: Merges | None = None,
     whole: bool = False,
-    n_processes: int | None = None,
-    on_case: OnCrop = _say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Built:
     """Make a raw data set of the training cases' regions of interest.
 
@@ -91,12 +85,12 @@ def run_roi_build(
         seed: of that; a case's box does not depend on the other cases.
         merges: new labels and the old ones that become them.
         whole: take whole scans, as for a coarse model with merged labels.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
-        on_case: called with each case, why it failed or None, and the number of cases.
+        execution: worker processes or a cluster, and who is told of each case; no shard.
 
     Raises:
         UsageError, DatasetError: before the first case is read.
     """
+    execution.check_no_shard("roi build")
     settings = settings or BoxSettings()
     raw = read_raw(source)
     _check_apart(source, target)
@@ -120,20 +114,28 @@ def run_roi_build(
     write_json({"settings": described, "cases": done, "missing": {}}, target / BOXES)
     jobs = [
         CropJob(
-            case, channels, raw.labels[case], coarse.files[case] if coarse else None, region, settings,
-            jitter_mm, seed, whole, raw.dataset, label_map, target,
+            case_id=case,
+            channels=channels,
+            label=raw.labels[case],
+            coarse=coarse.files[case] if coarse else None,
+            region=region,
+            settings=settings,
+            jitter_mm=jitter_mm,
+            seed=seed,
+            whole=whole,
+            dataset=raw.dataset,
+            label_map=label_map,
+            target=target,
         )
         for case, channels in raw.channels.items()
         if case not in done and case not in missing
-    ]  # fmt: skip
+    ]
     cases: dict[str, Mapping[str, Any]] = dict(done)
-    for outcome in run_jobs(crop_case, jobs, default_processes() if n_processes is None else n_processes):
-        case = outcome.job.case_id
-        on_case(case, outcome.reason, len(jobs))
+    for outcome in execution.run_cases(crop_case, jobs):
         if outcome.result is None:
-            missing[case] = outcome.reason or "no reason"
+            missing[outcome.job.case_id] = outcome.reason or "no reason"
         else:
-            cases[case] = asdict(outcome.result)
+            cases[outcome.job.case_id] = asdict(outcome.result)
     cases, missing = dict(sorted(cases.items())), dict(sorted(missing.items()))
     write_json({"settings": described, "cases": cases, "missing": missing}, target / BOXES)
     taken: list[str] = []
@@ -145,7 +147,15 @@ def run_roi_build(
         except DatasetError as error:
             split_fault = str(error)
     warnings += _lost(cases)
-    return Built(target, cases, missing, tuple(warnings), len(done), tuple(taken), split_fault)
+    return Built(
+        folder=target,
+        cases=cases,
+        missing=missing,
+        warnings=tuple(warnings),
+        n_done_before=len(done),
+        taken_along=tuple(taken),
+        split_fault=split_fault,
+    )
 
 
 def _boxes_from(coarse: Coarse | None, whole: bool) -> str:

@@ -62,7 +62,7 @@ def largest_components(segmentation: Segmentation, values: Sequence[int], n_comp
     return (sizes >= smallest)[components]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CropJob:
     """One training case to crop.
 
@@ -95,7 +95,7 @@ class CropJob:
     target: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Crop:
     """One case's box and what it cut off.
 
@@ -139,14 +139,14 @@ def crop_case(job: CropJob) -> Crop:
         _write_label(job, merged, box)
     around = "whole scan" if job.whole else str(job.coarse or "reference")
     return Crop(
-        describe_box(box, grid),
-        asdict(grid),
-        around,
-        fallback,
-        _cut_off(reference, box, job.dataset),
-        sha256_of(job.label),
-        tuple(notes),
-        round(time.perf_counter() - started, 3),
+        box=describe_box(box, grid),
+        scan=asdict(grid),
+        drawn_around=around,
+        fallback=fallback,
+        cut_off=_cut_off(reference, box, job.dataset),
+        source_sha256=sha256_of(job.label),
+        notes=tuple(notes),
+        elapsed_s=round(time.perf_counter() - started, 3),
     )
 
 

@@ -82,7 +82,7 @@ def settings_of_model(folder: Path) -> BoxSettings | None:
 BOXES = "roi_boxes.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RawFiles:
     """The training cases of a raw data set.
 
@@ -118,7 +118,7 @@ def read_raw(folder: Path) -> RawFiles:
         )
     channels = find_channels(folder / "imagesTr", dataset.file_ending)
     labels = find_images(folder / "labelsTr", dataset.file_ending, scans=False)
-    return RawFiles(folder, content, dataset, channels, labels)
+    return RawFiles(folder=folder, content=content, dataset=dataset, channels=channels, labels=labels)
 
 
 def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str, str] = os.environ) -> Path:

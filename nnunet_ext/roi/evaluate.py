@@ -9,6 +9,7 @@ from typing import Any
 
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.compare import Comparison
 from nnunet_ext.metrics.evaluate import Evaluation, run_comparison, run_evaluation
 from nnunet_ext.prediction.run import PREDICT_REPORT
@@ -34,7 +35,7 @@ class StageCost:
     peak_gpu_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoiEvaluation:
     """One stage (A) against two (B).
 
@@ -69,8 +70,8 @@ def run_roi_evaluation(
     output: Path,
     *,
     dataset: Path,
-    n_processes: int | None = None,
     overwrite: bool = False,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> RoiEvaluation:
     """Compare predictions in two stages with those in one.
 
@@ -83,8 +84,8 @@ def run_roi_evaluation(
         references: segmentations of the same names.
         output: folder for both evaluations, `comparison.json` and `roi_evaluation.json`.
         dataset: the dataset.json.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
         overwrite: replace a `summary.json` that no evaluation of ours wrote.
+        execution: worker processes or a cluster, and who is told of each case; no shard.
 
     Raises:
         UsageError, DatasetError: nothing can be compared.
@@ -92,7 +93,7 @@ def run_roi_evaluation(
     folders = {"one_stage": one_stage, "two_stages": two_stages}
     evaluations = {
         name: run_evaluation(
-            folder, references, output / name, dataset=dataset, n_processes=n_processes, overwrite=overwrite
+            folder, references, output / name, dataset=dataset, overwrite=overwrite, execution=execution
         )
         for name, folder in folders.items()
     }
@@ -104,13 +105,13 @@ def run_roi_evaluation(
     }
     cases = roi.get("cases", [])
     evaluation = RoiEvaluation(
-        output,
-        evaluations["one_stage"],
-        evaluations["two_stages"],
-        comparison,
-        costs,
-        sum(len(case.get("rounds", [])) > 1 for case in cases),
-        sum(bool(case.get("fallback")) for case in cases),
+        folder=output,
+        one_stage=evaluations["one_stage"],
+        two_stages=evaluations["two_stages"],
+        comparison=comparison,
+        costs=costs,
+        n_grown=sum(len(case.get("rounds", [])) > 1 for case in cases),
+        n_fallbacks=sum(bool(case.get("fallback")) for case in cases),
     )
     content = {
         "predictions": {name: str(folder) for name, folder in folders.items()},

@@ -13,6 +13,7 @@ from nnunet_ext.ensemble.plan_file import as_plan
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.jobs.cost import describe_cost, measured
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.jobs.report import Report, sorted_by_case
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import Labels, check_same_labels, keep_dataset_json
@@ -28,7 +29,7 @@ from nnunet_ext.nnunet.raw import find_channels
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
 from nnunet_ext.roi.images import check_ending
-from nnunet_ext.roi.stages import COARSE, Progress, Stages, in_silence
+from nnunet_ext.roi.stages import COARSE, Progress, Stages, without_progress
 
 PLAN_ENDINGS = (".yaml", ".yml")
 
@@ -89,10 +90,10 @@ def run_roi_predict(
     roi_labels: Sequence[str] = (),
     n_components: int = 1,
     device: str | None = None,
-    n_processes: int = 0,
     wide: bool = False,
     overwrite: bool = False,
-    progress: Progress = in_silence,
+    execution: Execution = IN_THIS_PROCESS,
+    progress: Progress = without_progress,
 ) -> Report:
     """Predict every scan in the box that a coarse model draws, and put the result back into the scan.
 
@@ -112,10 +113,12 @@ def run_roi_predict(
         roi_labels: names of the coarse model's labels that make the region; none are all.
         n_components: how many of the largest components count, of the region and of the result.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
-        n_processes: processes that take whole cases and hold all models of a stage; 0 is none but this one.
         wide: write uint16, for labels above 255.
         overwrite: replace segmentations in `output` that no run of ours wrote.
-        progress: shows how far each stage is.
+        execution: its worker processes, each of which holds all models of a stage; 0 and None are this
+            process alone. No shard.
+        progress: called with each stage's name; gives what is called with each case that ends in the stage,
+            in place of `execution.on_case`.
 
     Returns:
         The report, whose cases are `RoiCase`; one that failed is in it with its reason.
@@ -123,6 +126,7 @@ def run_roi_predict(
     Raises:
         PlanError, DatasetError, UsageError: before the first case is read.
     """
+    execution.check_no_shard("roi predict")
     coarse_model, fine_model = _check_models(coarse, fine)
     dataset = fine_model.dataset()
     settings = _settings(margin_mm, roi_labels, n_components, fine_model)
@@ -146,10 +150,10 @@ def run_roi_predict(
         "scans": str(scans),
         "device": device,
     } | ours
-    report = Report(output / ROI_REPORT, described, ())
+    report = Report(path=output / ROI_REPORT, settings=described)
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
-    stages = Stages(output, dataset, settings, device, n_processes, wide, progress)
+    stages = Stages(output, dataset, settings, device, execution, wide, progress)
     with measured() as cost:
         cases = stages.draw(coarse, scans, channels, region)
         stages.predict_in_boxes(fine, cases)

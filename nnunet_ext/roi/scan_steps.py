@@ -18,7 +18,7 @@ from nnunet_ext.roi.images import crop_file, paste
 EMPTY = "the coarse segmentation holds nothing of the region of interest"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DrawJob:
     """A coarse segmentation to draw a box around.
 
@@ -56,7 +56,7 @@ class CutJob:
     folder: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PasteJob:
     """A segmentation of a box to put back into its scan.
 

@@ -7,14 +7,15 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nnunet_ext.ensemble.plan import Plan
 from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.jobs.execution import Execution, OnCase, tell_nobody
 from nnunet_ext.jobs.pool import Outcome, run_jobs_on
-from nnunet_ext.jobs.report import CaseRecord, OnCase, Report, say_nothing
+from nnunet_ext.jobs.report import CaseRecord, Report
 from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.prediction.run import run_predict
 from nnunet_ext.roi.boxes import MAX_GROWTHS, Box, Face, describe_box, grown, step_mm
@@ -37,7 +38,7 @@ class Round:
     elapsed_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoiCase(CaseRecord):
     """What was done to one case; its seconds are those of all its stages.
 
@@ -81,15 +82,15 @@ class CaseState:
     def record(self) -> RoiCase:
         """What the report holds of it."""
         return RoiCase(
-            self.case_id,
-            self.reason,
-            self.output,
-            self.inputs,
-            (),
-            tuple(self.notes),
-            round(self.elapsed_s, 3),
-            self.fallback,
-            tuple(self.rounds),
+            case_id=self.case_id,
+            reason=self.reason,
+            output=self.output,
+            inputs=self.inputs,
+            voxels_changed=(),
+            notes=tuple(self.notes),
+            elapsed_s=round(self.elapsed_s, 3),
+            fallback=self.fallback,
+            rounds=tuple(self.rounds),
         )
 
 
@@ -103,9 +104,9 @@ Progress = Callable[[str], AbstractContextManager[OnCase]]
 
 
 @contextmanager
-def in_silence(stage: str) -> Iterator[OnCase]:
-    """No progress."""
-    yield say_nothing
+def without_progress(stage: str) -> Iterator[OnCase]:
+    """Show no progress of a stage."""
+    yield tell_nobody
 
 
 @dataclass
@@ -121,7 +122,7 @@ class Stages:
     dataset: Dataset
     settings: BoxSettings
     device: str | None
-    n_processes: int
+    execution: Execution
     wide: bool
     progress: Progress
     costs: dict[str, Any] = field(default_factory=dict)
@@ -147,7 +148,13 @@ class Stages:
                 case.fails(f"coarse: {record.reason}")
             else:
                 jobs.append(
-                    DrawJob(case.case_id, folder / record.output, case.files[0], region, self.settings)
+                    DrawJob(
+                        case_id=case.case_id,
+                        coarse=folder / record.output,
+                        scan=case.files[0],
+                        region=region,
+                        settings=self.settings,
+                    )
                 )
         for outcome in self._on_threads(draw_box, jobs):
             case = cases[outcome.job.case_id]
@@ -246,7 +253,7 @@ class Stages:
         self, function: Callable[[Job], Result], jobs: Sequence[Job]
     ) -> Iterator[Outcome[Job, Result]]:
         """Reading and writing wait for zlib and the disk, so threads do; a process takes seconds to start."""
-        with ThreadPoolExecutor(max(self.n_processes, N_THREADS)) as pool:
+        with ThreadPoolExecutor(max(self.execution.n_processes or 0, N_THREADS)) as pool:
             yield from run_jobs_on(pool, function, jobs)
 
     def _predict(self, stage: str, plan: Plan, scans: Path, folder: Path) -> Report:
@@ -256,9 +263,8 @@ class Stages:
                 scans,
                 folder,
                 device=self.device,
-                n_processes=self.n_processes,
                 wide=self.wide,
-                on_case=on_case,
+                execution=replace(self.execution, on_case=on_case),
             )
         self.costs[stage] = report.settings["cost"]
         return report
@@ -267,7 +273,15 @@ class Stages:
         if case.grid is None:
             raise ValueError(f"{case.case_id} has no grid")
         target, n_components = self._target(case), self.settings.n_components
-        return PasteJob(case.case_id, segmentation, box, case.grid, target, self.wide, n_components)
+        return PasteJob(
+            case_id=case.case_id,
+            segmentation=segmentation,
+            box=box,
+            grid=case.grid,
+            target=target,
+            wide=self.wide,
+            n_components=n_components,
+        )
 
     def _target(self, case: CaseState) -> Path:
         return self.output / f"{case.case_id}{self.dataset.file_ending}"

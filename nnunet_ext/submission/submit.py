@@ -23,7 +23,7 @@ from nnunet_ext.errors import (
 from nnunet_ext.files.outputs import check_file, is_zip_of
 from nnunet_ext.files.whole import CHUNK_BYTES, scratch_folder, written_whole
 from nnunet_ext.images.image import as_labels, read_geometry, read_segmentation, write_segmentation
-from nnunet_ext.jobs.execution import Part
+from nnunet_ext.jobs.execution import Shard
 from nnunet_ext.jobs.report import Report
 from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.nnunet.raw import find_images
@@ -159,16 +159,16 @@ def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide:
     write_segmentation(labels, scan, target, wide=wide)
 
 
-def check_no_zip_of_a_part(zip_path: Path | None, part: Part | None) -> None:
+def check_no_zip_of_a_shard(zip_path: Path | None, shard: Shard | None) -> None:
     """Refuse to pack some of the cases.
 
     Raises:
         UsageError: both are given.
     """
-    if zip_path is not None and part is not None:
+    if zip_path is not None and shard is not None:
         raise UsageError(
-            "--zip and --part exclude each other: one part is no submission. When all parts are done, pack "
-            "the folder with `nnunet_ext submit`."
+            "--zip and --shard exclude each other: one shard is no submission. Once all shards are done, "
+            "pack the folder with `nnunet_ext submit`."
         )
 
 

@@ -27,7 +27,7 @@ Rows = NDArray[np.intp]
 Fit = Callable[[Rows], Weights]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One way to weigh the members.
 
@@ -77,7 +77,12 @@ def make_candidates(
         weights = fit(every)
         by_fold = {fold: fit(rows) for fold, rows in training.items()}
         return Candidate(
-            name, complexity, weights, by_fold, scorer.counts(weights), _held_out(scorer, by_fold, folds)
+            name=name,
+            complexity=complexity,
+            weights=weights,
+            by_fold=by_fold,
+            fitted=scorer.counts(weights),
+            held_out=_held_out(scorer, by_fold, folds),
         )
 
     def fit_members(rows: Rows) -> Weights:
@@ -121,7 +126,7 @@ CLEAR = 2.0  # standard errors of a difference
 SMALLEST_DIFFERENCE = 0.001  # of a Dice: less is not worth a more complex plan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rated:
     """One candidate's held-out score.
 
@@ -167,7 +172,15 @@ def rate(
     for score, one in zip(scores, without, strict=True):
         paired = standard_error(without[best] - one)
         tolerance = max(SMALLEST_DIFFERENCE, min(best_error, CLEAR * paired))
-        rated.append(Rated(float(score), standard_error(one), float(scores[best] - score), paired, tolerance))
+        rated.append(
+            Rated(
+                score=float(score),
+                standard_error=standard_error(one),
+                behind_best=float(scores[best] - score),
+                behind_error=paired,
+                tolerance=tolerance,
+            )
+        )
     return tuple(rated)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.ensemble.case import FuseJob, find_grid, open_sources, streams_of
+from nnunet_ext.ensemble.case import find_grid, open_case, streams_of
+from nnunet_ext.ensemble.members import Case
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError, WorkerDied, joined_faults
 from nnunet_ext.images.image import as_labels, read_segmentation
-from nnunet_ext.jobs.pool import run_jobs
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.metrics.overlap import (
     Counts,
     check_values,
@@ -64,19 +65,21 @@ class ReadJob:
     """One case to read.
 
     Attributes:
-        fuse: its files.
+        case: its files of probabilities.
+        dataset: labels and file ending.
         reference: its reference segmentation.
-        groups: of labels, whose smallest volumes are wanted.
+        groups: groups of labels whose volumes in the reference are measured.
     """
 
-    fuse: FuseJob
+    case: Case
+    dataset: Dataset
     reference: Path
     groups: tuple[Group, ...]
 
     @property
     def case_id(self) -> str:
         """The case's name."""
-        return self.fuse.case_id
+        return self.case.case_id
 
 
 @dataclass(frozen=True)
@@ -111,34 +114,33 @@ def read_case(job: ReadJob) -> TuningCase:
     Raises:
         NnunetExtError: a file is damaged, or reference and members lie on different grids.
     """
-    labels = job.fuse.dataset.labels
-    files = open_sources(job.fuse)
+    labels = job.dataset.labels
+    files = open_case(job.case, labels)
     layout = Layout(files[0].shape[0], files[0].shape[1:])
     array, geometry = read_segmentation(job.reference)
     reference = as_labels(array, str(job.reference)).reshape(as_volume(array.shape))
-    placement = find_grid(job.fuse, files, job.reference).placement
+    placement = find_grid(job.case, files, job.dataset.file_ending, known=job.reference).placement
     if as_volume(placement.file.shape) != reference.shape:
         raise GeometryMismatch(
             f"{job.reference} has shape {geometry.shape}, the probabilities {layout.shape}."
         )
-    sources = job.fuse.case.sources
-    found = find_contested(lambda: streams_of(job.fuse, files, layout), labels, layout)
+    found = find_contested(lambda: streams_of(job.case, files, labels, layout), labels, layout)
     flat = placement.to_reader(reference).reshape(-1)
     n_values = n_values_of(labels)
     whole = joint_histogram(found.settled, flat, n_values)
     try:
-        check_values(whole.sum(axis=0), labels, job.fuse.dataset.ignore)
+        check_values(whole.sum(axis=0), labels, job.dataset.ignore)
     except SegmentationError as error:
         raise SegmentationError(f"{job.reference}: {error}") from None
     open_ = flat[found.voxels]
     settled = whole - joint_histogram(np.zeros_like(open_), open_, len(whole))
     scored = ScoredCase(
-        job.case_id,
-        tuple(source.member for source in sources),
-        tuple(source.share for source in sources),
-        found.values,
-        open_,
-        settled,
+        case_id=job.case_id,
+        members=tuple(file.member for file in job.case.files),
+        shares=tuple(file.share for file in job.case.files),
+        values=found.values,
+        reference=open_,
+        settled=settled,
     )
     return TuningCase(
         scored,
@@ -160,7 +162,7 @@ def _sizes(reference: Segmentation, groups: tuple[Group, ...], voxel_mm3: float)
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableJob:
     """One case to tabulate after some steps.
 
@@ -192,19 +194,13 @@ def table_of(job: TableJob) -> CaseTable:
 
 
 WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
-OnCase = Callable[[str, str | None, int], None]
-
-
-def say_nothing(case_id: str, reason: str | None, n_cases: int) -> None:
-    """No progress."""
 
 
 def read_cases(
     validation: Validation,
     references: Path,
     data: Dataset,
-    n_processes: int,
-    on_case: OnCase = say_nothing,
+    execution: Execution,
 ) -> tuple[list[TuningCase], dict[str, str]]:
     """Read all cases once; those that cannot be are given with the reason.
 
@@ -213,20 +209,18 @@ def read_cases(
     """
     expected = find_images(references, data.file_ending, scans=False)
     groups = tuple(trial_groups(data.labels))
-    names = tuple(member.name for member in validation.plan.members)
     failed = {
         case.case_id: f"{references} holds no {case.case_id}{data.file_ending}"
         for case in validation.cases
         if case.case_id not in expected
     }
     jobs = [
-        ReadJob(FuseJob(data, (), Path(), False, case, names, (), None), expected[case.case_id], groups)
+        ReadJob(case, data, expected[case.case_id], groups)
         for case in validation.cases
         if case.case_id in expected
     ]
     read = []
-    for outcome in run_jobs(read_case, jobs, n_processes):
-        on_case(outcome.job.case_id, outcome.reason, len(jobs))
+    for outcome in execution.run_cases(read_case, jobs):
         if outcome.result is None:
             failed[outcome.job.case_id] = outcome.reason or "no reason"
         else:
@@ -248,10 +242,10 @@ class Desk:
         volumes: Sequence[CaseVolume],
         folds: Sequence[str],
         dataset: Dataset,
-        n_processes: int,
+        execution: Execution,
     ) -> None:
         self._scorer, self._volumes, self._folds = scorer, volumes, folds
-        self.dataset, self._n_processes = dataset, n_processes
+        self.dataset, self._execution = dataset, execution
         self._groups = tuple(trial_groups(dataset.labels))
 
     def held_out_tables(self, asked: Sequence[tuple[Candidate, tuple[Step, ...]]]) -> list[list[CaseTable]]:
@@ -271,14 +265,21 @@ class Desk:
         """For each plan, with weights of each case, the tables of all cases."""
         n_values, n_cases = self._scorer.n_values, len(self._volumes)
         jobs = [
-            TableJob(plan * n_cases + case, volume, self._scorer.decided(case, own), steps, groups, n_values)
+            TableJob(
+                number=plan * n_cases + case,
+                volume=volume,
+                decided=self._scorer.decided(case, own),
+                steps=steps,
+                groups=groups,
+                n_values=n_values,
+            )
             for plan, (weights, steps) in enumerate(plans)
             for case, (volume, own) in enumerate(zip(self._volumes, weights, strict=True))
         ]
         n_voxels = len(plans) * sum(math.prod(volume.settled.shape) for volume in self._volumes)
-        n_processes = self._n_processes if n_voxels > WORTH_PROCESSES else 0
+        execution = self._execution if n_voxels > WORTH_PROCESSES else IN_THIS_PROCESS
         tables: dict[int, CaseTable] = {}
-        for outcome in run_jobs(table_of, jobs, n_processes):
+        for outcome in execution.run(table_of, jobs):
             if outcome.result is None:
                 raise WorkerDied(f"post-processing could not be tried: {outcome.reason}")
             tables[outcome.job.number] = outcome.result

@@ -19,7 +19,7 @@ OTHER, CHOSEN = 0, 1  # colours of a theme
 SCALE = "score: held out with one standard error (dot), fitted on all cases (ring)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bar:
     """One candidate; a score that does not exist is NaN.
 

@@ -26,7 +26,7 @@ ABSENT = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TunedCandidate:
     """One way to weigh the members. A score that does not exist is None.
 
@@ -51,7 +51,7 @@ class TunedCandidate:
     labels: Mapping[str, DiceSummary]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TuningReport:
     """What a tuning found.
 

@@ -82,7 +82,13 @@ def _draw(tuning: Tuning, target: Path) -> None:
     def bar(row: Row) -> Bar:
         fitted = tuning.objective.score(row.fitted)
         is_chosen = row is tuning.rows[tuning.recommended]
-        return Bar(row.heading, row.rated.score, row.rated.standard_error, is_chosen, fitted)
+        return Bar(
+            name=row.heading,
+            score=row.rated.score,
+            standard_error=row.rated.standard_error,
+            is_chosen=is_chosen,
+            fitted=fitted,
+        )
 
     chosen = tuning.rows[tuning.recommended].candidate.weights
     members = [member.name for member in tuning.validation.plan.members]

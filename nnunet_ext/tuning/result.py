@@ -15,7 +15,7 @@ from nnunet_ext.tuning.postprocess import Entries, Learnt
 from nnunet_ext.tuning.validation import Validation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One candidate as it was rated.
 
@@ -59,7 +59,7 @@ class Row:
         return self.learnt.entries if self.learnt else ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tuning:
     """What a tuning found.
 
@@ -128,4 +128,6 @@ def plan_of(tuning: Tuning, row: Row | None = None) -> Plan:
     by_label: dict[str | int, dict[str, float]] = {
         labels.names[c]: one for c, one in enumerate(columns) if one != default
     }
-    return Plan(members, default, by_label, tuple(row.entries))
+    return Plan(
+        members=members, default_weights=default, label_weights=by_label, postprocess=tuple(row.entries)
+    )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_ext.jobs.pool import default_processes
+from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects, units_of
 from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, Rated, make_candidates, rate, recommend
-from nnunet_ext.tuning.cases import Desk, OnCase, read_cases, say_nothing
+from nnunet_ext.tuning.cases import Desk, read_cases
 from nnunet_ext.tuning.postprocess import ReferenceSizes, StepTuner
 from nnunet_ext.tuning.result import Row, Tuning
 from nnunet_ext.tuning.scoring import Scorer
@@ -29,8 +29,7 @@ def run_tuning(
     *,
     dataset: Path,
     objective: Objective | None = None,
-    n_processes: int | None = None,
-    on_case: OnCase = say_nothing,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Tuning:
     """Learn weights and post-processing on validation probabilities, and say what they are worth.
 
@@ -39,8 +38,7 @@ def run_tuning(
         references: one segmentation a case.
         dataset: the dataset.json.
         objective: what to raise; the mean over labels of the mean Dice over cases unless given.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
-        on_case: called with each case that was read, why it failed or None, and the number of cases.
+        execution: worker processes or a cluster, and who is told of each case that was read; no shard.
 
     Returns:
         All candidates with their scores; a case that failed is left out and told.
@@ -49,12 +47,12 @@ def run_tuning(
         PlanError, DatasetError, UsageError: before the first case is read, or where fewer than two could be.
     """
     objective = objective or Objective()
-    n_processes = default_processes() if n_processes is None else n_processes
+    execution.check_no_shard("tune")
     data = read_dataset(dataset)
     subjects = find_subjects((dataset, references, *(path for paths in folders.values() for path in paths)))
     validation = find_validation(folders, data.file_ending, subjects)
     started = time.perf_counter()
-    cases, failed = read_cases(validation, references, data, n_processes, on_case)
+    cases, failed = read_cases(validation, references, data, execution)
     validation = _only(validation, [case.scored.case_id for case in cases], subjects)
     units = units_of([case.case_id for case in validation.cases], subjects)
     read = time.perf_counter()
@@ -67,7 +65,7 @@ def run_tuning(
     candidates = make_candidates(scorer, objective, validation.folds, names, search)
     sizes, volumes = [case.sizes for case in cases], [case.volume for case in cases]
     del cases, search
-    desk = Desk(scorer, volumes, validation.folds, data, n_processes)
+    desk = Desk(scorer, volumes, validation.folds, data, execution)
     rows = [_bare(candidate) for candidate in candidates]
     rows += _with_steps(_worth_processing(candidates, objective), desk, validation.folds, sizes, objective)
     rows.sort(key=lambda row: row.complexity)
@@ -75,25 +73,27 @@ def run_tuning(
     rows = [replace(row, rated=one) for row, one in zip(rows, rated, strict=True)]
     chosen = recommend(rated, [row.complexity for row in rows], [row.eligible for row in rows])
     return Tuning(
-        data,
-        validation,
-        units,
-        objective,
-        tuple(rows),
-        chosen,
-        failed,
-        n_contested / n_voxels,
-        kept_bytes,
-        read - started,
-        time.perf_counter() - read,
+        dataset=data,
+        validation=validation,
+        units=units,
+        objective=objective,
+        rows=tuple(rows),
+        recommended=chosen,
+        failed=failed,
+        contested_share=n_contested / n_voxels,
+        kept_bytes=kept_bytes,
+        reading_s=read - started,
+        searching_s=time.perf_counter() - read,
     )
 
 
-_UNRATED = Rated(float("nan"), 0.0, 0.0, 0.0, 0.0)
+_UNRATED = Rated(score=float("nan"), standard_error=0.0, behind_best=0.0, behind_error=0.0, tolerance=0.0)
 
 
 def _bare(candidate: Candidate) -> Row:
-    return Row(candidate, _UNRATED, None, candidate.fitted, candidate.held_out)
+    return Row(
+        candidate=candidate, rated=_UNRATED, learnt=None, fitted=candidate.fitted, held_out=candidate.held_out
+    )
 
 
 def _with_steps(
@@ -118,7 +118,7 @@ def _with_steps(
     ]
     counts = desk.plan_counts([(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt])
     return [
-        Row(candidate, _UNRATED, one, fitted, one.held_out)
+        Row(candidate=candidate, rated=_UNRATED, learnt=one, fitted=fitted, held_out=one.held_out)
         for (candidate, one), fitted in zip(learnt, counts, strict=True)
     ]
 

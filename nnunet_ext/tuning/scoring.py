@@ -20,7 +20,7 @@ Weights = NDArray[np.float64]
 Segmentation = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoredCase:
     """What scoring needs of one case.
 

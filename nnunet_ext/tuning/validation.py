@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnunet_ext.ensemble.members import Case, Source, find_cases
+from nnunet_ext.ensemble.members import Case, MemberFile, find_member_cases
 from nnunet_ext.ensemble.plan import Member, Plan
 from nnunet_ext.ensemble.stages import stages_for
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
@@ -87,8 +87,8 @@ def find_validation(
     if empty:
         faults = [f"member {model.member.name!r}: {model.command('FOLD')}" for model in empty]
         raise PlanError(joined_faults("Members without validation probabilities; make them with:", faults))
-    plan = Plan(tuple(model.member for model in models))
-    found = find_cases(plan, file_ending)
+    plan = Plan(members=tuple(model.member for model in models))
+    found = find_member_cases(plan, file_ending)
     cases = tuple(case for case in found.cases if case.fault is None)
     notes += _missing_folds(models) + _missing_cases(models, found.cases, file_ending)
     if len(cases) < 2:
@@ -135,7 +135,10 @@ def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
             elif _holds_probabilities(folder / "validation"):
                 folders.append(folder / "validation")
     model = _trained(model_folder, folders) if model_folder and len(paths) == 1 else None
-    return Model(Member(name, tuple(folders), (1.0,) * len(folders), model), model_folder)
+    return Model(
+        Member(name=name, folders=tuple(folders), folder_weights=(1.0,) * len(folders), model=model),
+        model_folder,
+    )
 
 
 def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
@@ -169,8 +172,8 @@ def _with_previous_stage(models: Sequence[Model]) -> list[Model]:
 
 
 def _holds_probabilities(folder: Path) -> bool:
-    member = Member("", (folder,), (1.0,))
-    return folder.is_dir() and bool(find_cases(Plan((member,)), "").cases)
+    member = Member(name="", folders=(folder,), folder_weights=(1.0,))
+    return folder.is_dir() and bool(find_member_cases(Plan(members=(member,)), "").cases)
 
 
 def _missing_folds(models: Sequence[Model]) -> list[str]:
@@ -194,11 +197,11 @@ def _missing_folds(models: Sequence[Model]) -> list[str]:
 def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: str) -> list[str]:
     """Cases that some members lack, told for each member and fold."""
     notes = []
-    tables = [find_cases(Plan((model.member,)), file_ending) for model in models]
+    tables = [find_member_cases(Plan(members=(model.member,)), file_ending) for model in models]
     fold_of: dict[str, str] = {}
     for table in tables:
         for case in table.cases:
-            fold_of.setdefault(case.case_id, fold_of_sources(case.sources) or "")
+            fold_of.setdefault(case.case_id, fold_of_files(case.files) or "")
     for model, table in zip(models, tables, strict=True):
         held = {case.case_id for case in table.cases}
         lacking: dict[str, list[str]] = {}
@@ -214,7 +217,7 @@ def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: 
     return notes
 
 
-def fold_of_sources(sources: Sequence[Source]) -> str | None:
+def fold_of_files(sources: Sequence[Source]) -> str | None:
     """The fold whose validation folder the first of some files lies in; None in other folders."""
     for source in sources:
         fold = parse_fold(source.path.parent.parent.name)
@@ -224,7 +227,7 @@ def fold_of_sources(sources: Sequence[Source]) -> str | None:
 
 
 def _folds_of(cases: Sequence[Case], subjects: Subjects | None) -> tuple[str, ...]:
-    folds = [fold_of_sources(case.sources) for case in cases]
+    folds = [fold_of_files(case.files) for case in cases]
     if None not in folds and len(set(folds)) > 1:
         return tuple(f"fold {fold}" for fold in folds)
     return groups_of([case.case_id for case in cases], subjects, N_GROUPS)

@@ -37,7 +37,13 @@ class Stored(nnUNetTrainerEarlyStopping):
         for source in sorted(folder.glob(f"*{NPZ}")):
             properties = source.with_suffix(".pkl")
             there = properties if properties.is_file() else None
-            job = Conversion(source, there, source.with_suffix(STORE), labels, remove_source=True)
+            job = Conversion(
+                source=source,
+                properties=there,
+                target=source.with_suffix(STORE),
+                labels=labels,
+                remove_source=True,
+            )
             try:
                 convert(job)
                 n_stored += 1

@@ -19,6 +19,7 @@ from scipy import ndimage
 from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.postprocess.components import keep_largest, remove_small
 from nnunet_ext.postprocess.holes import fill_holes
@@ -61,7 +62,9 @@ def test_equal_weights_equal_nnunets_ensemble_in_every_voxel(tmp_path, make, ent
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
     folders = write_members(tmp_path, make, entries, order, n_members)
-    assert run_ensemble(equal_plan({f.name: [f] for f in folders}), tmp_path / "ours", n_processes=0).ok
+    assert run_ensemble(
+        equal_plan({f.name: [f] for f in folders}), tmp_path / "ours", execution=IN_THIS_PROCESS
+    ).ok
     for case in "ab":
         ensemble.merge_files(
             [str(folder / f"{case}.npz") for folder in folders],
@@ -146,11 +149,13 @@ def test_nnunets_ensemble_reads_what_came_back_from_the_store(tmp_path, make, en
     stores = [tmp_path / f"store{f.name}" for f in folders]
     back = [tmp_path / f"back{f.name}" for f in folders]
     for npz, store, again in zip(folders, stores, back, strict=True):
-        convert_folder(npz, store, n_processes=0)
-        convert_folder(store, again, to="npz", n_processes=0)
+        convert_folder(npz, store, execution=IN_THIS_PROCESS)
+        convert_folder(store, again, to="npz", execution=IN_THIS_PROCESS)
     ensemble.ensemble_folders([str(folder) for folder in back], str(tmp_path / "theirs"), num_processes=1)
     for name, kind in (("ours_npz", back), ("ours_store", stores), ("ours_first", folders)):
-        assert run_ensemble(equal_plan({f.name: [f] for f in kind}), tmp_path / name, n_processes=0).ok
+        assert run_ensemble(
+            equal_plan({f.name: [f] for f in kind}), tmp_path / name, execution=IN_THIS_PROCESS
+        ).ok
         for case in "ab":
             theirs, their_grid = read_segmentation(tmp_path / "theirs" / f"{case}.nii.gz")
             ours, our_grid = read_segmentation(tmp_path / name / f"{case}.nii.gz")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.postprocess.run import run_postprocess
 from nnunet_ext.probabilities.convert_folder import convert_folder
@@ -70,10 +72,12 @@ def test_an_ensemble_of_one_is_what_nnunets_reader_writes(tmp_path, reader, orie
     scan = write_scan(tmp_path / "imagesTs" / "a_0000.nii.gz", orientation)
     member = write_member(tmp_path / "m", scan, reader)
     plan = equal_plan({"m": [member]})
-    assert run_ensemble(plan, tmp_path / "ours", n_processes=0).ok
+    assert run_ensemble(plan, tmp_path / "ours", execution=IN_THIS_PROCESS).ok
     same(tmp_path / "ours" / "a.nii.gz", member / "theirs.nii.gz")
-    convert_folder(member, tmp_path / "store", n_processes=0)
-    assert run_ensemble(equal_plan({"m": [tmp_path / "store"]}), tmp_path / "stored", n_processes=0).ok
+    convert_folder(member, tmp_path / "store", execution=IN_THIS_PROCESS)
+    assert run_ensemble(
+        equal_plan({"m": [tmp_path / "store"]}), tmp_path / "stored", execution=IN_THIS_PROCESS
+    ).ok
     same(tmp_path / "stored" / "a.nii.gz", member / "theirs.nii.gz")
 
 
@@ -81,10 +85,12 @@ def test_an_ensemble_of_one_is_what_nnunets_reader_writes(tmp_path, reader, orie
 def test_without_properties_the_reader_of_the_plans_and_the_scan_tell_where_voxels_lie(tmp_path, reader):
     scan = write_scan(tmp_path / "imagesTs" / "a_0000.nii.gz", "PIR")
     member = write_member(tmp_path / "m", scan, reader, with_properties=False)
-    alone = run_ensemble(equal_plan({"m": [member]}), tmp_path / "alone", n_processes=0)
+    alone = run_ensemble(equal_plan({"m": [member]}), tmp_path / "alone", execution=IN_THIS_PROCESS)
     assert "with -r" in alone.failed[0].reason
     ours = tmp_path / "ours"
-    assert run_ensemble(equal_plan({"m": [member]}), ours, references=scan.parent, n_processes=0).ok
+    assert run_ensemble(
+        equal_plan({"m": [member]}), ours, references=scan.parent, execution=IN_THIS_PROCESS
+    ).ok
     same(ours / "a.nii.gz", member / "theirs.nii.gz")
 
 
@@ -93,11 +99,15 @@ def test_steps_work_on_the_axes_of_the_file(tmp_path):
     member = write_member(tmp_path / "m", scan, "NibabelIOWithReorient")
     steps = ({"fill_holes": {"slice_by_slice": True}},)
     plan = equal_plan({"m": [member]})
-    run_ensemble(type(plan)(plan.members, postprocess=steps), tmp_path / "ours", n_processes=0)
+    run_ensemble(replace(plan, postprocess=steps), tmp_path / "ours", execution=IN_THIS_PROCESS)
     (tmp_path / "theirs").mkdir()
     (member / "theirs.nii.gz").rename(tmp_path / "theirs" / "a.nii.gz")
     run_postprocess(
-        tmp_path / "theirs", tmp_path / "pp", steps, dataset=member / "dataset.json", n_processes=0
+        tmp_path / "theirs",
+        tmp_path / "pp",
+        steps,
+        dataset=member / "dataset.json",
+        execution=IN_THIS_PROCESS,
     )
     same(tmp_path / "ours" / "a.nii.gz", tmp_path / "pp" / "a.nii.gz")
 
@@ -105,7 +115,7 @@ def test_steps_work_on_the_axes_of_the_file(tmp_path):
 def test_members_of_readers_that_turn_a_scan_differently_are_not_mixed(tmp_path):
     scan = write_scan(tmp_path / "imagesTs" / "a_0000.nii.gz", "LPS")
     folders = {name: [write_member(tmp_path / name, scan, name)] for name in (READERS[0], READERS[3])}
-    report = run_ensemble(equal_plan(folders), tmp_path / "ours", n_processes=0)
+    report = run_ensemble(equal_plan(folders), tmp_path / "ours", execution=IN_THIS_PROCESS)
     assert "turn this scan differently" in report.failed[0].reason
 
 

@@ -13,6 +13,7 @@ from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import UsageError
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.jobs.pool import run_jobs_on
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
@@ -49,17 +50,19 @@ def assert_same(ours, theirs):
 
 
 def test_a_worker_killed_in_the_middle_costs_a_retry_and_no_case(tmp_path, members, cluster):
-    assert run_ensemble(equal_plan(members), tmp_path / "alone", n_processes=0).ok
+    assert run_ensemble(equal_plan(members), tmp_path / "alone", execution=IN_THIS_PROCESS).ok
     victim = psutil.Process(next(iter(cluster.workers.values())).pid)
     killed = []
 
-    def kill_one(record, n_cases):
+    def kill_one(case_id, reason, n_cases):
         if not killed:
             victim.kill()
-            killed.append(record.case_id)
+            killed.append(case_id)
 
     with connected(cluster.scheduler_address) as executor:
-        report = run_ensemble(equal_plan(members), tmp_path / "out", executor=executor, on_case=kill_one)
+        report = run_ensemble(
+            equal_plan(members), tmp_path / "out", execution=Execution(executor=executor, on_case=kill_one)
+        )
     assert killed and report.ok, [case.reason for case in report.failed]
     assert [case.case_id for case in report.cases] == CASES
     assert_same(tmp_path / "out", tmp_path / "alone")

@@ -9,6 +9,7 @@ import pytest
 from factories import LABELS, REGION_ORDER, REGIONS, geometry, write_dataset_json, write_image
 from scipy import ndimage
 
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.metrics.evaluate import run_evaluation
 from nnunet_ext.metrics.overlap import compare
 from nnunet_ext.metrics.surface import compare_surfaces
@@ -54,7 +55,9 @@ def test_the_summary_is_nnunets(tmp_path, monkeypatch, entries, order):
             reference[:2] = 4
         write_image(tmp_path / "ref" / f"{case}.nii.gz", reference)
         write_image(tmp_path / "pred" / f"{case}.nii.gz", prediction.astype(np.uint8))
-    run_evaluation(tmp_path / "pred", tmp_path / "ref", tmp_path / "ours", dataset=dataset, n_processes=0)
+    run_evaluation(
+        tmp_path / "pred", tmp_path / "ref", tmp_path / "ours", dataset=dataset, execution=IN_THIS_PROCESS
+    )
     manager = LabelManager(entries, order)
     theirs.compute_metrics_on_folder(
         str(tmp_path / "ref"),
@@ -128,7 +131,9 @@ def test_labels_with_gaps_score_as_nnunets_simple_evaluation(tmp_path, labels):
 
     pairs = {case: (values_with_gaps(seed), values_with_gaps(seed + 10)) for seed, case in enumerate("ab")}
     folders = write_pairs(tmp_path, pairs)
-    found = run_evaluation(*folders, tmp_path / "out", labels=labels, tolerance_mm=1.0, n_processes=0)
+    found = run_evaluation(
+        *folders, tmp_path / "out", labels=labels, tolerance_mm=1.0, execution=IN_THIS_PROCESS
+    )
     values = labels or (26, 41, 42, 14175)
     assert [one.name for one in found.labels] == [str(value) for value in values]
     content = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution, Shard, connected
 from nnunet_ext.prediction.run import run_predict
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.store import StoredProbabilities
@@ -109,7 +110,9 @@ def test_masks_are_those_of_nnunets_predictions_fused_afterwards(house, entries,
         "full": [house.nnunet(full, f"full_{fold}", (fold,), mirroring=False, step=0.7) for fold in (0, 1)],
     }
     dataset = flat / "dataset.json"
-    assert run_ensemble(equal_plan(folders), house.root / "fused", dataset=dataset, n_processes=0).ok
+    assert run_ensemble(
+        equal_plan(folders), house.root / "fused", dataset=dataset, execution=IN_THIS_PROCESS
+    ).ok
     house.assert_same("out", "fused")
     from nnunetv2.ensembling.ensemble import ensemble_folders
 
@@ -144,11 +147,13 @@ def test_a_cascade_begins_with_the_segmentations_of_the_same_run(house, mean):
         each = [house.nnunet(low, f"low_{fold}", (fold,)) for fold in (0, 1)]
         previous = house.root / "low"
         assert run_ensemble(
-            equal_plan({"low": each}), previous, dataset=low / "dataset.json", n_processes=0
+            equal_plan({"low": each}), previous, dataset=low / "dataset.json", execution=IN_THIS_PROCESS
         ).ok
     folders = [house.nnunet(cascade, f"full_{f}", (f,), previous=previous.name) for f in (0, 1)]
     plan = equal_plan({"cascade": folders})
-    assert run_ensemble(plan, house.root / "theirs", dataset=low / "dataset.json", n_processes=0).ok
+    assert run_ensemble(
+        plan, house.root / "theirs", dataset=low / "dataset.json", execution=IN_THIS_PROCESS
+    ).ok
     house.assert_same("out", "theirs")
 
 
@@ -164,16 +169,16 @@ def test_a_run_goes_on_with_what_is_not_written_and_does_all_anew_for_another_pl
     times = {case: (house.root / "out" / f"{case}.nii.gz").stat().st_mtime_ns for case in house.cases}
     (house.root / "out" / "case_1.nii.gz").unlink()
     ended = []
-    again = house.predict(on_case=lambda record, n_cases: ended.append((record.case_id, n_cases)))
+    again = house.predict(execution=Execution(on_case=lambda case_id, reason, n: ended.append((case_id, n))))
     assert ended == [("case_1", 1)] and again.ok
     assert [case.output for case in again.cases] == [case.output for case in first.cases]
     for case in ("case_0", "case_2"):
         assert (house.root / "out" / f"{case}.nii.gz").stat().st_mtime_ns == times[case]
     (house.root / "out" / "case_2.nii.gz").write_bytes(b"of somebody else")
-    house.predict(on_case=lambda record, n_cases: ended.append((record.case_id, n_cases)))
+    house.predict(execution=Execution(on_case=lambda case_id, reason, n: ended.append((case_id, n))))
     assert ended[1:] == [("case_2", 1)]
     house.more = "postprocess: [keep_largest]\n"
-    house.predict(on_case=lambda record, n_cases: ended.append((record.case_id, n_cases)))
+    house.predict(execution=Execution(on_case=lambda case_id, reason, n: ended.append((case_id, n))))
     assert [case for case, _ in ended[2:]] == house.cases
 
 
@@ -186,7 +191,8 @@ def test_probabilities_of_another_plan_are_not_taken_for_this_ones(house):
     house.predict(save_probabilities=True)
     assert (house.root / "out" / "case_0.b2nd").read_bytes() != before
     ended = []
-    house.predict(save_probabilities=True, on_case=lambda record, n_cases: ended.append(record.case_id))
+    telling = Execution(on_case=lambda case_id, reason, n: ended.append(case_id))
+    house.predict(save_probabilities=True, execution=telling)
     assert ended == []
 
 
@@ -240,14 +246,16 @@ def test_fused_probabilities_are_kept_where_they_are_asked_for(house, monkeypatc
     if kind == "store":  # two certain folds that contradict each other are a tie within its precision
         return
     plan = equal_plan({"kept": [house.root / "out"]})
-    assert run_ensemble(plan, house.root / "again", dataset=folder / "dataset.json", n_processes=0).ok
+    assert run_ensemble(
+        plan, house.root / "again", dataset=folder / "dataset.json", execution=IN_THIS_PROCESS
+    ).ok
     house.assert_same("again", "out")
 
 
 def test_processes_give_what_threads_give(house):
     house.model("2d")
     assert house.predict().ok
-    assert house.predict("workers", n_processes=2).ok
+    assert house.predict("workers", execution=Execution(n_processes=2)).ok
     house.assert_same("workers", "out")
 
 
@@ -255,22 +263,21 @@ def test_an_executor_of_any_kind_gives_what_threads_give(house):
     house.model("2d")
     assert house.predict().ok
     with ThreadPoolExecutor(2) as executor:
-        assert house.predict("executor", executor=executor).ok
+        assert house.predict("executor", execution=Execution(executor=executor)).ok
     house.assert_same("executor", "out")
 
 
 @pytest.mark.slow
 def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-    from nnunet_ext.jobs.execution import connected
 
     house.model("2d")
     assert house.predict().ok
     killed = []
 
-    def kill_one(record, n_cases):
+    def kill_one(case_id, reason, n_cases):
         if not killed:
-            killed.append(record.case_id)
+            killed.append(case_id)
             psutil.Process(next(iter(cluster.workers.values())).pid).kill()
 
     with (
@@ -279,23 +286,21 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
         ) as cluster,
         connected(cluster.scheduler_address) as executor,
     ):
-        assert house.predict("cluster", executor=executor, on_case=kill_one).ok
+        assert house.predict("cluster", execution=Execution(executor=executor, on_case=kill_one)).ok
     assert killed
     house.assert_same("cluster", "out")
 
 
-def test_parts_are_all_cases_once(house):
-    from nnunet_ext.jobs.execution import Part
-
+def test_shards_are_all_cases_once(house):
     house.model("2d")
-    parts = [house.predict(part=Part(number, 2)) for number in (1, 2)]
-    assert [[case.case_id for case in part.cases] for part in parts] == [["case_0", "case_2"], ["case_1"]]
+    shards = [house.predict(execution=Execution(shard=Shard(number, 2))) for number in (1, 2)]
+    assert [[case.case_id for case in shard.cases] for shard in shards] == [["case_0", "case_2"], ["case_1"]]
     assert sorted(path.name for path in (house.root / "out").glob("*report*")) == [
         "predict_report_1of2.json",
         "predict_report_2of2.json",
     ]
-    with pytest.raises(UsageError, match="--zip and --part"):
-        house.predict(part=Part(1, 2), zip_path=house.root / "s.zip")
+    with pytest.raises(UsageError, match="--zip and --shard"):
+        house.predict(execution=Execution(shard=Shard(1, 2)), zip_path=house.root / "s.zip")
 
 
 def test_models_of_other_labels_are_refused_with_both(house):
@@ -322,7 +327,9 @@ def test_label_weights_are_those_of_the_ensemble_and_recorded(house):
     text = "members: {m2d: ['m2d_*'], m3d_fullres: ['m3d_fullres_*']}\n" + weights
     (house.root / "folders.yaml").write_text(text, encoding="utf-8")
     fused = house.root / "theirs"
-    assert run_ensemble(house.root / "folders.yaml", fused, dataset=flat / "dataset.json", n_processes=0).ok
+    assert run_ensemble(
+        house.root / "folders.yaml", fused, dataset=flat / "dataset.json", execution=IN_THIS_PROCESS
+    ).ok
     house.assert_same("out", "theirs")
     report = json.loads((house.root / "out" / "predict_report.json").read_text(encoding="utf-8"))
     assert report["weights"]["myocardium"] == {"m2d": 0.75, "m3d_fullres": 0.25}
@@ -335,5 +342,7 @@ def test_a_member_with_results_and_folders_predicts_by_the_one_and_fuses_the_oth
     for fold in (0, 1):
         house.nnunet(folder, f"pred_{fold}", (fold,))
     assert house.predict().ok
-    assert run_ensemble(house.plan(), house.root / "fused", dataset=folder / "dataset.json", n_processes=0).ok
+    assert run_ensemble(
+        house.plan(), house.root / "fused", dataset=folder / "dataset.json", execution=IN_THIS_PROCESS
+    ).ok
     house.assert_same("out", "fused")

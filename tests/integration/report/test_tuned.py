@@ -11,6 +11,7 @@ from factories import geometry, write_image
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.metrics.overlap import foreground_names
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.folders import dataset_folders
@@ -35,7 +36,7 @@ def tuned(tmp_path_factory):
     labels = read_segmentation(reference)[0]
     write_image(reference, np.where(labels == 3, 0, labels).astype(np.uint8), geometry(planted.SHAPE))
     folders = {name: [folder] for name, folder in models.items()}
-    found = run_tuning(folders, root / "ref", dataset=root / "dataset.json", n_processes=0)
+    found = run_tuning(folders, root / "ref", dataset=root / "dataset.json", execution=IN_THIS_PROCESS)
     write_tuning(found, root / "plan.yaml")
     return root, found
 

@@ -13,6 +13,7 @@ from factories import geometry
 from models import SHAPE, write_model, write_scans
 
 from nnunet_ext.images.image import read_geometry, read_segmentation
+from nnunet_ext.jobs.execution import Execution
 from nnunet_ext.prediction import run as predictions
 from nnunet_ext.roi import stages as roi_stages
 from nnunet_ext.roi.predict import plan_of_model, run_roi_predict
@@ -123,5 +124,5 @@ def test_processes_write_what_this_one_writes(house):
     house.predict()
     here = house.segmentations()
     shutil.rmtree(house.out)
-    assert house.predict(n_processes=2).ok
+    assert house.predict(execution=Execution(n_processes=2)).ok
     assert house.segmentations() == here

@@ -9,6 +9,7 @@ import pytest
 from nnunet_ext.cli.main import main
 from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.metrics.overlap import joint_histogram, label_counts
 from nnunet_ext.nnunet.dataset_json import read_dataset
@@ -163,12 +164,12 @@ def test_every_candidate_scores_what_its_files_score(tuned, tmp_path):
 
     root, models = tuned
     folders = {name: [folder] for name, folder in models.items()}
-    tuning = run_tuning(folders, root / "ref", dataset=root / "dataset.json", n_processes=0)
+    tuning = run_tuning(folders, root / "ref", dataset=root / "dataset.json", execution=IN_THIS_PROCESS)
     assert sum(row.learnt is not None for row in tuning.rows) > 0
     for number, row in enumerate(tuning.rows):
         plan = plan_of(replace(tuning, recommended=number))
         output = tmp_path / str(number)
-        assert run_ensemble(plan, output, dataset=root / "dataset.json", n_processes=0).ok
+        assert run_ensemble(plan, output, dataset=root / "dataset.json", execution=IN_THIS_PROCESS).ok
         np.testing.assert_array_equal(counts_of_files(output, root), row.fitted, err_msg=row.name)
 
 
@@ -190,7 +191,9 @@ def test_workers_give_the_same(tmp_path):
     models = planted.write_models(tmp_path, NOISES, n_cases=4)
     folders = {name: [folder] for name, folder in models.items()}
     one, two = (
-        run_tuning(folders, tmp_path / "ref", dataset=tmp_path / "dataset.json", n_processes=n)
+        run_tuning(
+            folders, tmp_path / "ref", dataset=tmp_path / "dataset.json", execution=Execution(n_processes=n)
+        )
         for n in (0, 2)
     )
     for mine, its in zip(one.rows, two.rows, strict=True):

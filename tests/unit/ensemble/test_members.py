@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from nnunet_ext.ensemble.members import find_cases
+from nnunet_ext.ensemble.members import find_member_cases
 from nnunet_ext.ensemble.plan import Member, Plan, equal_plan
 
 
@@ -12,7 +12,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def find(plan, expected=()):
-    return find_cases(plan, ".nii.gz", expected)
+    return find_member_cases(plan, ".nii.gz", expected)
 
 
 def test_both_names_of_a_file_are_one_case(tmp_path):
@@ -21,9 +21,9 @@ def test_both_names_of_a_file_are_one_case(tmp_path):
     (case,) = find(equal_plan({"a": [a], "b": [b]})).cases
     assert case.case_id == "case"
     assert case.fault is None
-    assert [source.path.name for source in case.sources] == ["case.npz", "case.nii.gz.npz"]
-    assert case.sources[1].beside(".pkl", "case").name == "case.nii.gz.pkl"
-    assert case.sources[1].beside(".nii.gz", "case").name == "case.nii.gz"
+    assert [file.path.name for file in case.files] == ["case.npz", "case.nii.gz.npz"]
+    assert case.files[1].beside(".pkl", "case").name == "case.nii.gz.pkl"
+    assert case.files[1].beside(".nii.gz", "case").name == "case.nii.gz"
 
 
 def test_junk_is_named_and_no_case(tmp_path):
@@ -35,14 +35,14 @@ def test_junk_is_named_and_no_case(tmp_path):
 
 def test_folds_share_their_members_weight(tmp_path):
     folds = tuple(touch(tmp_path / name, "case.npz") for name in ("f0", "f1"))
-    (case,) = find(Plan((Member("2d", folds, (1.0, 3.0)),))).cases
-    assert [source.share for source in case.sources] == [0.25, 0.75]
+    (case,) = find(Plan(members=(Member(name="2d", folders=folds, folder_weights=(1.0, 3.0)),))).cases
+    assert [file.share for file in case.files] == [0.25, 0.75]
 
 
 def test_validation_folders_hold_each_case_once_at_full_weight(tmp_path):
     folds = (touch(tmp_path / "f0", "a.npz"), touch(tmp_path / "f1", "b.npz"))
-    found = find(Plan((Member("2d", folds, (1.0, 3.0)),))).cases
-    assert [(case.case_id, case.fault, case.sources[0].share) for case in found] == [
+    found = find(Plan(members=(Member(name="2d", folders=folds, folder_weights=(1.0, 3.0)),))).cases
+    assert [(case.case_id, case.fault, case.files[0].share) for case in found] == [
         ("a", None, 1),
         ("b", None, 1),
     ]

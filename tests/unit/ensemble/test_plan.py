@@ -66,12 +66,14 @@ def test_without_weights_all_members_are_equal():
 def test_weights_that_cannot_be_used_are_refused_with_their_values(default, by_label, part):
     plan = equal_plan({"a": [Path("x")], "b": [Path("y")]})
     with pytest.raises(PlanError, match=part):
-        resolve_weights(Plan(plan.members, default, by_label), labels())
+        resolve_weights(Plan(members=plan.members, default_weights=default, label_weights=by_label), labels())
 
 
 def test_all_faults_of_the_weights_are_told_at_once():
     plan = Plan(
-        equal_plan({"a": [Path("x")]}).members, {"a": -1}, {"liver": {"a": 1}, "myocardium": {"z": 1}}
+        members=equal_plan({"a": [Path("x")]}).members,
+        default_weights={"a": -1},
+        label_weights={"liver": {"a": 1}, "myocardium": {"z": 1}},
     )
     with pytest.raises(PlanError) as caught:
         resolve_weights(plan, labels())
@@ -121,8 +123,11 @@ def test_a_plan_that_is_written_reads_back_the_same(tmp_path):
 
 def test_weights_are_written_to_the_last_digit(tmp_path):
     third = {"a": 1 / 3, "b": 2 / 3}
-    members = tuple(Member(name, (tmp_path,), (1.0,)) for name in third)
-    write_plan(Plan(members, third, {"left_ventricle": {"a": 0.1, "b": 0.9}}), tmp_path / "plan.yaml")
+    members = tuple(Member(name=name, folders=(tmp_path,), folder_weights=(1.0,)) for name in third)
+    write_plan(
+        Plan(members=members, default_weights=third, label_weights={"left_ventricle": {"a": 0.1, "b": 0.9}}),
+        tmp_path / "plan.yaml",
+    )
     back = read_plan(tmp_path / "plan.yaml")
     assert back.default_weights == third
     assert back.label_weights == {"left_ventricle": {"a": 0.1, "b": 0.9}}
@@ -132,7 +137,7 @@ def test_other_folders_may_be_given_for_a_plans_members(tmp_path):
     path = write(tmp_path)
     (tmp_path / "a").rmdir()  # those it names need not be there any more
     plan = read_plan(path, {"2d": [tmp_path / "new"]})
-    assert plan.members[0] == Member("2d", (tmp_path / "new",), (1.0,))
+    assert plan.members[0] == Member(name="2d", folders=(tmp_path / "new",), folder_weights=(1.0,))
     assert plan.members[1].folder_weights == (2.0, 2.0)
     with pytest.raises(PlanError, match=r"no members \['4d'\]; its members are \['2d', '3d_fullres'\]"):
         read_plan(path, {"4d": [tmp_path]})
@@ -158,21 +163,29 @@ def test_a_plan_of_trained_models_that_is_written_reads_back_the_same(tmp_path):
 def test_a_member_can_be_folders_and_the_model_that_predicts_new_cases(tmp_path):
     model = TrainedModel("Dataset001_Heart", "2d", folds=("0", "1", "3"))
     validation = tuple(tmp_path / f"fold_{fold}" for fold in (0, 1))
-    member = Member("2d", validation, (1.0, 1.0), model)
+    member = Member(name="2d", folders=validation, folder_weights=(1.0, 1.0), model=model)
     path = write(tmp_path)
-    write_plan(Plan((member,)), path)
+    write_plan(Plan(members=(member,)), path)
     assert read_plan(path).members == (member,)
     assert member.fold_weights == (1.0, 1.0, 1.0)
     validation[1].rmdir()  # as on another machine, where only the model was taken
-    assert read_plan(path).members == (Member("2d", (), (1.0, 1.0, 1.0), model),)
+    assert read_plan(path).members == (
+        Member(name="2d", folders=(), folder_weights=(1.0, 1.0, 1.0), model=model),
+    )
 
 
 def test_what_members_begin_with_is_needed_as_well():
     stages = {"2d": None, "low": None, "middle": "low", "high": "middle"}
-    members = [Member(name, (), (), previous_stage=stage) for name, stage in stages.items()]
+    members = [
+        Member(name=name, folders=(), folder_weights=(), previous_stage=stage)
+        for name, stage in stages.items()
+    ]
     assert with_stages(members, ["high"]) == {"low", "middle", "high"}
     assert with_stages(members, ["2d", "middle"]) == {"2d", "low", "middle"}
-    circle = [Member("a", (), (), previous_stage="b"), Member("b", (), (), previous_stage="a")]
+    circle = [
+        Member(name="a", folders=(), folder_weights=(), previous_stage="b"),
+        Member(name="b", folders=(), folder_weights=(), previous_stage="a"),
+    ]
     assert with_stages(circle, ["a"]) == {"a", "b"}
 
 

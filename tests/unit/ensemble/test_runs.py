@@ -24,6 +24,7 @@ from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.nnunet.model_folder import TrainedModel
 from nnunet_ext.postprocess.run import run_postprocess
 
@@ -47,7 +48,9 @@ def written(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("n_processes", [0, 2])
 def test_cases_are_fused_and_written_with_their_geometry(tmp_path, n_processes):
-    report = run_ensemble(equal_plan(members(tmp_path)), tmp_path / "out", n_processes=n_processes)
+    report = run_ensemble(
+        equal_plan(members(tmp_path)), tmp_path / "out", execution=Execution(n_processes=n_processes)
+    )
     assert report.ok
     assert written(tmp_path / "out") == ["a.nii.gz", "b.nii.gz", "ensemble_report.json"]
     for c, case in enumerate("ab"):
@@ -61,17 +64,17 @@ def test_members_of_weight_0_are_not_read(tmp_path):
     folders = members(tmp_path, n_members=3)
     (tmp_path / "m1" / "a.npz").write_bytes(b"damaged")
     (tmp_path / "m1" / "b.npz").unlink()
-    model = Member("model", (), (), TrainedModel("7", "3d_lowres"))
+    model = Member(name="model", folders=(), folder_weights=(), model=TrainedModel("7", "3d_lowres"))
     weights = {"m0": 1.0, "m1": 0.0, "m2": 1.0, "model": 0.0}
-    plan = Plan((*equal_plan(folders).members, model), weights)
-    assert run_ensemble(plan, tmp_path / "out", n_processes=0).ok
+    plan = Plan(members=(*equal_plan(folders).members, model), default_weights=weights)
+    assert run_ensemble(plan, tmp_path / "out", execution=IN_THIS_PROCESS).ok
     array, _ = read_segmentation(tmp_path / "out" / "a.nii.gz")
     np.testing.assert_array_equal(array, ((softmax(0) + softmax(20)) / 2).argmax(axis=0))
 
 
 def test_regions_are_painted(tmp_path):
     folders = members(tmp_path, make=sigmoid, entries=REGIONS, order=REGION_ORDER)
-    assert run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).ok
+    assert run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS).ok
     mean = (sigmoid(0) + sigmoid(10)) / 2
     expected = np.zeros(mean.shape[1:], int)
     for channel in range(3):
@@ -82,12 +85,12 @@ def test_regions_are_painted(tmp_path):
 def test_weights_by_label_and_steps_are_applied_and_recorded(tmp_path):
     folders = members(tmp_path)
     plan = Plan(
-        equal_plan(folders).members,
-        {"m0": 1, "m1": 0},
-        {"right_ventricle": {"m0": 0, "m1": 1}},
-        ({"keep_largest": {"labels": [3]}},),
+        members=equal_plan(folders).members,
+        default_weights={"m0": 1, "m1": 0},
+        label_weights={"right_ventricle": {"m0": 0, "m1": 1}},
+        postprocess=({"keep_largest": {"labels": [3]}},),
     )
-    run_ensemble(plan, tmp_path / "out", n_processes=0)
+    run_ensemble(plan, tmp_path / "out", execution=IN_THIS_PROCESS)
     report = json.loads((tmp_path / "out" / "ensemble_report.json").read_text(encoding="utf-8"))
     assert report["weights"]["right_ventricle"] == {"m0": 0.0, "m1": 1.0}
     assert report["weights"]["background"] == {"m0": 1.0, "m1": 0.0}
@@ -116,7 +119,10 @@ def test_each_bad_case_is_named_and_the_good_ones_are_written(tmp_path, n_proces
     folders = members(tmp_path, cases=("good", "truncated", "shape", "nan", "missing", "also_good"))
     damage(folders["m1"][0])
     report = run_ensemble(
-        equal_plan(folders), tmp_path / "out", n_processes=n_processes, zip_path=tmp_path / "s.zip"
+        equal_plan(folders),
+        tmp_path / "out",
+        execution=Execution(n_processes=n_processes),
+        zip_path=tmp_path / "s.zip",
     )
     assert not report.ok
     reasons = {case.case_id: case.reason for case in report.failed}
@@ -134,7 +140,7 @@ def test_each_bad_case_is_named_and_the_good_ones_are_written(tmp_path, n_proces
 def test_a_name_too_long_for_a_segmentation_costs_its_case_alone(tmp_path):
     long = "y" * 251
     folders = members(tmp_path, cases=("good", long), n_members=1)
-    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS)
     (failed,) = report.failed
     assert failed.case_id == long and "File name too long" in failed.reason
     assert (tmp_path / "out" / "good.nii.gz").is_file()
@@ -143,7 +149,7 @@ def test_a_name_too_long_for_a_segmentation_costs_its_case_alone(tmp_path):
 def test_another_number_of_labels_is_told_with_both(tmp_path):
     folders = members(tmp_path)
     write_prediction(folders["m1"][0], "a", softmax(0, n_labels=3))
-    (failed,) = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).failed
+    (failed,) = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS).failed
     assert "has 3 labels, the dataset.json 4" in failed.reason
 
 
@@ -155,10 +161,10 @@ def test_geometry_falls_back_to_the_segmentation_and_then_to_the_scan(tmp_path):
     write_image(member / "a.nii.gz", np.zeros((5, 7, 9), np.uint8))
     for case in "ab":
         write_image(tmp_path / "scans" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
-    (failed,) = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).failed
+    (failed,) = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS).failed
     assert failed.case_id == "b" and "with -r" in failed.reason
     assert run_ensemble(
-        equal_plan(folders), tmp_path / "out", references=tmp_path / "scans", n_processes=0
+        equal_plan(folders), tmp_path / "out", references=tmp_path / "scans", execution=IN_THIS_PROCESS
     ).ok
     assert read_segmentation(tmp_path / "out" / "b.nii.gz")[1].differences(geometry()) == []
 
@@ -172,7 +178,7 @@ def test_a_pickle_that_would_run_code_is_passed_over_with_a_note(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     folders = members(tmp_path, cases=("a",))
     (folders["m0"][0] / "a.pkl").write_bytes(pickle.dumps(Evil()))
-    (case,) = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0).cases
+    (case,) = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS).cases
     assert case.reason is None and "exec" in case.notes[0]
     assert not Path("executed").exists()
 
@@ -181,7 +187,10 @@ def test_cases_of_the_scans_that_no_member_has_fail_by_name(tmp_path):
     for case in "abc":
         write_image(tmp_path / "scans" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
     report = run_ensemble(
-        equal_plan(members(tmp_path)), tmp_path / "out", references=tmp_path / "scans", n_processes=0
+        equal_plan(members(tmp_path)),
+        tmp_path / "out",
+        references=tmp_path / "scans",
+        execution=IN_THIS_PROCESS,
     )
     assert [case.case_id for case in report.failed] == ["c"]
 
@@ -194,7 +203,7 @@ def test_the_zip_is_verified_and_written(tmp_path):
         tmp_path / "out",
         references=tmp_path / "scans",
         zip_path=tmp_path / "s.zip",
-        n_processes=0,
+        execution=IN_THIS_PROCESS,
     )
     assert report.ok and report.zip_path == tmp_path / "s.zip"
     assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["a.nii.gz", "b.nii.gz"]
@@ -208,7 +217,7 @@ def test_a_zip_whose_geometry_is_not_the_scans_is_not_written(tmp_path):
         tmp_path / "out",
         references=tmp_path / "scans",
         zip_path=tmp_path / "s.zip",
-        n_processes=0,
+        execution=IN_THIS_PROCESS,
     )
     assert not report.ok and "shape (5, 7, 9) and (5, 7, 8)" in report.zip_fault
     assert not list(tmp_path.glob("*.zip"))
@@ -218,9 +227,11 @@ def test_a_zip_whose_geometry_is_not_the_scans_is_not_written(tmp_path):
     ("default", "by_label"), [({"m0": 1, "m1": -1}, {}), ({"m0": 1, "gone": 1}, {}), ({}, {"liver": {}})]
 )
 def test_a_bad_plan_is_refused_before_anything_is_written(tmp_path, default, by_label):
-    plan = Plan(equal_plan(members(tmp_path)).members, default, by_label)
+    plan = Plan(
+        members=equal_plan(members(tmp_path)).members, default_weights=default, label_weights=by_label
+    )
     with pytest.raises(PlanError):
-        run_ensemble(plan, tmp_path / "out", n_processes=0)
+        run_ensemble(plan, tmp_path / "out", execution=IN_THIS_PROCESS)
     assert not (tmp_path / "out").exists()
 
 
@@ -249,7 +260,7 @@ def test_a_folder_is_post_processed_and_a_bad_file_takes_no_other_down(tmp_path)
     write_image(tmp_path / "in" / "good.nii.gz", good.astype(np.float64) * 1.00000002)
     write_image(tmp_path / "in" / "soft.nii.gz", good * 0.4)
     report = run_postprocess(
-        tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0
+        tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, execution=IN_THIS_PROCESS
     )
     assert [case.case_id for case in report.failed] == ["soft"]
     array, _ = read_segmentation(tmp_path / "out" / "good.nii.gz")
@@ -271,7 +282,7 @@ def test_post_processing_refuses_to_write_over_its_input_or_to_do_nothing(tmp_pa
 def test_a_name_that_is_not_utf8_costs_its_case_alone(tmp_path, n_processes):
     odd = os.fsdecode(b"M\xfcller")
     folders = members(tmp_path, cases=("a", odd))
-    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=n_processes)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", execution=Execution(n_processes=n_processes))
     assert [case.case_id for case in report.failed] == [odd]
     assert "M\\xfcller.nii.gz has a name that is not UTF-8: rename it" in report.failed[0].reason
     assert written(tmp_path / "out") == ["a.nii.gz", "ensemble_report.json"]
@@ -285,7 +296,7 @@ def test_a_pipe_in_place_of_probabilities_costs_its_case_alone(tmp_path, name):
     folders = members(tmp_path)
     (tmp_path / "m1" / "a.npz").unlink()
     os.mkfifo(tmp_path / "m1" / name)
-    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS)
     assert [case.case_id for case in report.failed] == ["a"]
     assert "is a named pipe, where a file is wanted" in report.failed[0].reason
 
@@ -295,7 +306,7 @@ def test_a_pipe_in_place_of_properties_is_passed_over(tmp_path):
     folders = members(tmp_path)
     (tmp_path / "m0" / "a.pkl").unlink()
     os.mkfifo(tmp_path / "m0" / "a.pkl")
-    report = run_ensemble(equal_plan(folders), tmp_path / "out", n_processes=0)
+    report = run_ensemble(equal_plan(folders), tmp_path / "out", execution=IN_THIS_PROCESS)
     assert report.ok and "is a named pipe" in report.cases[0].notes[0]
 
 
@@ -305,10 +316,17 @@ def test_results_do_not_get_under_a_dataset_json_of_other_labels(tmp_path):
     write_dataset_json(tmp_path / "out", {"background": 0, "tumour": 1})
     before = (tmp_path / "out" / "dataset.json").read_bytes()
     with pytest.raises(UsageError, match=r"has the labels .* --overwrite"):
-        run_postprocess(tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0)
+        run_postprocess(
+            tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, execution=IN_THIS_PROCESS
+        )
     assert (tmp_path / "out" / "dataset.json").read_bytes() == before
     assert not list((tmp_path / "out").glob("*report*"))
     run_postprocess(
-        tmp_path / "in", tmp_path / "out", ["keep_largest"], dataset=dataset, n_processes=0, overwrite=True
+        tmp_path / "in",
+        tmp_path / "out",
+        ["keep_largest"],
+        dataset=dataset,
+        execution=IN_THIS_PROCESS,
+        overwrite=True,
     )
     assert (tmp_path / "out" / "dataset.json").read_bytes() == dataset.read_bytes()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from factories import labels, softmax
 
-from nnunet_ext.ensemble.members import Case, Source
-from nnunet_ext.ensemble.run import COMMAND_BYTES, WORKER_BYTES, Share, fusing_bytes, share_out
+from nnunet_ext.ensemble.members import Case, MemberFile
+from nnunet_ext.ensemble.run import COMMAND_BYTES, WORKER_BYTES, Workers, fusing_bytes, share_out
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.store import write_array
 
@@ -25,18 +25,20 @@ def cases_of(folder: Path, n_cases=4, n_members=3, n_labels=4, shape=(4, 5, 6), 
                 np.savez_compressed(path, probabilities=array)
             else:
                 write_array(path, array, About(labels(), None, {}, None))
-        cases.append(Case(f"case_{c}", tuple(Source(m, path, 1.0) for m, path in enumerate(paths))))
+        cases.append(
+            Case(f"case_{c}", tuple(MemberFile(m, f"m{m}", path, 1.0) for m, path in enumerate(paths)))
+        )
     return cases
 
 
 @pytest.mark.parametrize(
     ("n_processes", "share"),
     [
-        (0, Share(0, 1)),
-        (1, Share(1, 1, True)),
-        (2, Share(2, 1, True)),
-        (4, Share(4, 1, True)),
-        (8, Share(4, 2, True)),
+        (0, Workers(0, 1)),
+        (1, Workers(1, 1, True)),
+        (2, Workers(2, 1, True)),
+        (4, Workers(4, 1, True)),
+        (8, Workers(4, 2, True)),
     ],
 )
 def test_npz_are_fused_on_threads_of_this_process(tmp_path, n_processes, share):
@@ -44,7 +46,7 @@ def test_npz_are_fused_on_threads_of_this_process(tmp_path, n_processes, share):
 
 
 @pytest.mark.parametrize(
-    ("n_processes", "share"), [(0, Share(0, 1)), (2, Share(2, 1)), (4, Share(4, 1)), (8, Share(4, 2))]
+    ("n_processes", "share"), [(0, Workers(0, 1)), (2, Workers(2, 1)), (4, Workers(4, 1)), (8, Workers(4, 2))]
 )
 def test_cases_of_the_store_go_to_one_process_each(tmp_path, n_processes, share):
     assert share_out(n_processes, cases_of(tmp_path, ending=".b2nd"), PLENTY) == share
@@ -79,8 +81,8 @@ def test_the_estimate_grows_with_voxels_and_not_with_labels(tmp_path):
 
 def test_a_damaged_file_is_left_to_the_run(tmp_path):
     cases = cases_of(tmp_path, n_cases=1)
-    cases[0].sources[0].path.write_bytes(b"not a zip")
-    assert share_out(2, cases, PLENTY) == Share(1, 2, True)
+    cases[0].files[0].path.write_bytes(b"not a zip")
+    assert share_out(2, cases, PLENTY) == Workers(1, 2, True)
 
 
 def test_cases_that_cannot_be_fused_need_nothing(tmp_path):

@@ -11,6 +11,7 @@ from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import SegmentationError, UsageError
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.metrics.evaluate import run_evaluation
 from nnunet_ext.nnunet.subjects import Subjects, write_subjects
 
@@ -32,7 +33,7 @@ def folders(tmp_path):
 def evaluate(folders, **options):
     root, dataset = folders
     return run_evaluation(
-        root / "pred", root / "ref", root / "out", dataset=dataset, n_processes=0, **options
+        root / "pred", root / "ref", root / "out", dataset=dataset, execution=IN_THIS_PROCESS, **options
     )
 
 
@@ -172,7 +173,7 @@ def test_a_case_whose_values_are_no_labels_fails_where_all_values_count(folders)
     reference = np.zeros(SHAPE, np.int16)
     reference[0, 0, :2] = -1, 43
     write_image(root / "ref" / "c.nii.gz", reference)
-    found = run_evaluation(root / "pred", root / "ref", root / "out", n_processes=0)
+    found = run_evaluation(root / "pred", root / "ref", root / "out", execution=IN_THIS_PROCESS)
     assert [case.case_id for case in found.cases] == ["a", "b"]
     assert "c.nii.gz holds -1" in found.failed["c"]
 

@@ -10,6 +10,7 @@ from nnunet_ext.ensemble.plan import equal_plan
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.images.image import read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.nnunet.properties import read_properties
 from nnunet_ext.probabilities import convert as convert_module
 from nnunet_ext.probabilities.convert_folder import convert_folder
@@ -42,7 +43,7 @@ def flip(path, position=-200):
 @pytest.mark.parametrize("n_processes", [0, 2])
 def test_a_folder_is_converted_and_its_sources_stay(tmp_path, predictions, n_processes):
     before = names(predictions)
-    records = convert_folder(predictions, tmp_path / "store", n_processes=n_processes)
+    records = convert_folder(predictions, tmp_path / "store", execution=Execution(n_processes=n_processes))
     assert [(record.case_id, record.reason) for record in records] == [("a", None), ("b", None)]
     assert names(tmp_path / "store") == ["a.b2nd", "b.b2nd", "dataset.json"]
     assert names(predictions) == before
@@ -53,7 +54,7 @@ def test_a_folder_is_converted_and_its_sources_stay(tmp_path, predictions, n_pro
 
 def test_sources_are_removed_only_when_told_and_only_where_the_result_is_right(tmp_path, predictions):
     flip(predictions / "b.nii.gz.npz")
-    records = convert_folder(predictions, predictions, remove_source=True, n_processes=0)
+    records = convert_folder(predictions, predictions, remove_source=True, execution=IN_THIS_PROCESS)
     assert [record.case_id for record in records if record.reason] == ["b"]
     assert names(predictions) == ["._a.npz", "a.b2nd", "b.nii.gz.npz", "b.nii.gz.pkl", "dataset.json"]
 
@@ -65,14 +66,14 @@ def test_a_result_that_differs_from_its_source_gets_no_name_and_the_source_stays
     monkeypatch.setattr(
         "nnunet_ext.probabilities.store.quantise", lambda block, out: out.fill(7), raising=True
     )
-    records = convert_folder(predictions, predictions, remove_source=True, n_processes=0)
+    records = convert_folder(predictions, predictions, remove_source=True, execution=IN_THIS_PROCESS)
     assert all("differs by" in record.reason for record in records)
     assert names(predictions) == before
 
 
 def test_the_way_back_gives_the_stored_numbers_and_nnunets_properties(tmp_path, predictions):
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
-    records = convert_folder(tmp_path / "store", tmp_path / "back", to="npz", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
+    records = convert_folder(tmp_path / "store", tmp_path / "back", to="npz", execution=IN_THIS_PROCESS)
     assert not any(record.reason for record in records)
     assert names(tmp_path / "back") == ["a.npz", "a.pkl", "b.npz", "b.pkl", "dataset.json"]
     back = np.load(tmp_path / "back" / "a.npz")["probabilities"]
@@ -87,9 +88,9 @@ def test_the_way_back_gives_the_stored_numbers_and_nnunets_properties(tmp_path, 
 
 
 def test_going_there_and_back_twice_changes_nothing_more(tmp_path, predictions):
-    convert_folder(predictions, tmp_path / "1", n_processes=0)
-    convert_folder(tmp_path / "1", tmp_path / "2", to="npz", n_processes=0)
-    convert_folder(tmp_path / "2", tmp_path / "3", n_processes=0)
+    convert_folder(predictions, tmp_path / "1", execution=IN_THIS_PROCESS)
+    convert_folder(tmp_path / "1", tmp_path / "2", to="npz", execution=IN_THIS_PROCESS)
+    convert_folder(tmp_path / "2", tmp_path / "3", execution=IN_THIS_PROCESS)
     assert (tmp_path / "1" / "a.b2nd").read_bytes() == (tmp_path / "3" / "a.b2nd").read_bytes()
 
 
@@ -111,12 +112,14 @@ def test_wrong_uses_are_refused_before_anything_is_written(tmp_path, predictions
 
 def test_another_number_of_labels_fails_by_name(tmp_path, predictions):
     write_prediction(predictions, "a", softmax(1, n_labels=3))
-    (failed,) = [r for r in convert_folder(predictions, tmp_path / "out", n_processes=0) if r.reason]
+    (failed,) = [
+        r for r in convert_folder(predictions, tmp_path / "out", execution=IN_THIS_PROCESS) if r.reason
+    ]
     assert failed.case_id == "a" and "3 labels" in failed.reason
 
 
 def fuse(folders, out):
-    report = run_ensemble(equal_plan({f.name: [f] for f in folders}), out, n_processes=0)
+    report = run_ensemble(equal_plan({f.name: [f] for f in folders}), out, execution=IN_THIS_PROCESS)
     return report, {
         case.case_id: read_segmentation(out / case.output) for case in report.cases if case.output
     }
@@ -129,8 +132,8 @@ def test_an_ensemble_that_mixes_both_kinds_gives_the_same_masks(tmp_path):
         for c, case in enumerate("ab"):
             write_prediction(folder, case, softmax(10 * m + c))
     _, expected = fuse(folders, tmp_path / "npz_only")
-    convert_folder(folders[1], tmp_path / "s1", n_processes=0)
-    convert_folder(folders[2], tmp_path / "s2", n_processes=0)
+    convert_folder(folders[1], tmp_path / "s1", execution=IN_THIS_PROCESS)
+    convert_folder(folders[2], tmp_path / "s2", execution=IN_THIS_PROCESS)
     shutil.copy(tmp_path / "s2" / "a.b2nd", folders[2])
     (folders[2] / "a.npz").unlink()  # one case of a folder in each kind
     report, mixed = fuse([folders[0], tmp_path / "s1", folders[2]], tmp_path / "mixed")
@@ -141,7 +144,7 @@ def test_an_ensemble_that_mixes_both_kinds_gives_the_same_masks(tmp_path):
 
 
 def test_a_case_with_a_flipped_byte_is_named_and_the_others_go_on(tmp_path, predictions, capsys):
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     flip(tmp_path / "store" / "a.b2nd", 700)
     report, written = fuse([tmp_path / "store", predictions], tmp_path / "out")
     (failed,) = report.failed
@@ -155,7 +158,7 @@ def test_a_case_with_a_flipped_byte_is_named_and_the_others_go_on(tmp_path, pred
 
 
 def test_members_of_other_labels_are_refused_with_both(tmp_path, predictions):
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     other = {"background": 0, "liver": 1, "spleen": 2, "tumour": 3}
     write_dataset_json(tmp_path / "store", other)
     report, _ = fuse([tmp_path / "store"], tmp_path / "out")
@@ -177,19 +180,19 @@ def test_info_tells_what_a_file_holds(tmp_path, predictions, capsys):
 
 def test_a_pickle_whose_npz_was_converted_and_removed_is_removed_by_the_next_run(tmp_path, predictions):
     store = tmp_path / "store"
-    convert_folder(predictions, store, n_processes=0)
+    convert_folder(predictions, store, execution=IN_THIS_PROCESS)
     (predictions / "a.npz").unlink()  # as a kill between the two removals leaves it
     (predictions / "b.nii.gz.npz").unlink()
     (predictions / "other.pkl").write_bytes(pickle.dumps({"spacing": [1, 1, 1]}))
     (predictions / "b.nii.gz.pkl").write_bytes(pickle.dumps({"spacing": [7, 7, 7]}))  # of another prediction
-    assert convert_folder(predictions, store, remove_source=True, n_processes=0) == ()
+    assert convert_folder(predictions, store, remove_source=True, execution=IN_THIS_PROCESS) == ()
     assert names(predictions) == ["._a.npz", "b.nii.gz.pkl", "dataset.json", "other.pkl"]
 
 
 def test_a_pickle_stays_without_being_told_to_remove_sources(tmp_path, predictions):
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     (predictions / "a.npz").unlink()
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     assert (predictions / "a.pkl").exists()
 
 
@@ -210,7 +213,7 @@ def test_results_are_on_the_disk_before_a_source_goes(tmp_path, predictions, mon
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(type(tmp_path), "unlink", removed)
-    convert_folder(predictions, tmp_path / "store", remove_source=True, n_processes=0)
+    convert_folder(predictions, tmp_path / "store", remove_source=True, execution=IN_THIS_PROCESS)
     removals = [name for name in done if name in ("removed a.npz", "removed a.pkl")]
     assert removals == ["removed a.npz", "removed a.pkl"]
     before = done[: done.index("removed a.npz")]
@@ -225,30 +228,32 @@ def test_no_part_of_a_part_is_written(tmp_path, predictions, monkeypatch):
         "_compare",
         lambda *given: (seen.append(names(tmp_path / "store")), compare(*given))[1],
     )
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     assert seen and not [name for found in seen for name in found if name.count(".part-") > 1]
 
 
 def test_probabilities_of_others_are_not_replaced(tmp_path, predictions):
     store, theirs = tmp_path / "store", tmp_path / "theirs"
-    convert_folder(predictions, store, n_processes=0)
-    assert not any(one.reason for one in convert_folder(predictions, store, n_processes=0))  # its own
+    convert_folder(predictions, store, execution=IN_THIS_PROCESS)
+    assert not any(
+        one.reason for one in convert_folder(predictions, store, execution=IN_THIS_PROCESS)
+    )  # its own
     write_dataset_json(theirs)
     write_prediction(theirs, "a", softmax(3))
     before = (theirs / "a.npz").read_bytes()
-    a, b = convert_folder(store, theirs, to="npz", n_processes=0)
+    a, b = convert_folder(store, theirs, to="npz", execution=IN_THIS_PROCESS)
     assert "holds other probabilities" in a.reason
     assert b.reason is None
     assert (theirs / "a.npz").read_bytes() == before
-    a, _ = convert_folder(theirs, store, n_processes=0)
+    a, _ = convert_folder(theirs, store, execution=IN_THIS_PROCESS)
     assert "holds other probabilities" in a.reason
-    done = convert_folder(store, theirs, to="npz", overwrite=True, n_processes=0)
+    done = convert_folder(store, theirs, to="npz", overwrite=True, execution=IN_THIS_PROCESS)
     assert not any(one.reason for one in done)
 
 
 def test_the_way_back_does_not_replace_an_npz_that_is_exacter(tmp_path, predictions):
-    convert_folder(predictions, tmp_path / "store", n_processes=0)
+    convert_folder(predictions, tmp_path / "store", execution=IN_THIS_PROCESS)
     before = (predictions / "a.npz").read_bytes()
-    a, _ = convert_folder(tmp_path / "store", predictions, to="npz", n_processes=0)
+    a, _ = convert_folder(tmp_path / "store", predictions, to="npz", execution=IN_THIS_PROCESS)
     assert "holds other probabilities" in a.reason
     assert (predictions / "a.npz").read_bytes() == before

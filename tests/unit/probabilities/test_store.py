@@ -153,7 +153,12 @@ def test_what_is_known_of_them_comes_back(tmp_path):
         "none": None,
     }
     model = Model(
-        "nnUNetTrainer", "nnUNetPlans", "3d_fullres", ("0", "1"), "checkpoint_final.pth", ("ab", "cd")
+        trainer="nnUNetTrainer",
+        plans="nnUNetPlans",
+        configuration="3d_fullres",
+        folds=("0", "1"),
+        checkpoint="checkpoint_final.pth",
+        checkpoint_sha256=("ab", "cd"),
     )
     about = About(labels(), geometry(), properties, model)
     back = StoredProbabilities(write(tmp_path, softmax(1), about)).about

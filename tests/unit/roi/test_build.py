@@ -11,6 +11,7 @@ from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.images.image import read_geometry, read_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.roi.build import run_roi_build
 from nnunet_ext.roi.coarse import find_coarse
@@ -43,7 +44,12 @@ def source(tmp_path):
 def build(source, name="out", margin_mm=0.0, jitter_mm=0.0, roi_labels=(), **options):
     settings = BoxSettings(margin_mm, roi_labels)
     return run_roi_build(
-        source, source.parent / name, settings=settings, jitter_mm=jitter_mm, n_processes=0, **options
+        source,
+        source.parent / name,
+        settings=settings,
+        jitter_mm=jitter_mm,
+        execution=IN_THIS_PROCESS,
+        **options,
     )
 
 
@@ -321,7 +327,7 @@ def test_workers_crop_as_this_process_does(source):
             source.parent / name,
             settings=BoxSettings(3.0),
             jitter_mm=2.0,
-            n_processes=n_processes,
+            execution=Execution(n_processes=n_processes),
         )
     for case in CASES:
         one, other = (source.parent / name / "labelsTr" / f"{case}.nii.gz" for name in ("here", "there"))

@@ -9,6 +9,7 @@ from factories import geometry, write_dataset_json, write_image
 
 from nnunet_ext.errors import PlanError, SegmentationError, UsageError
 from nnunet_ext.images.image import read_geometry, read_segmentation, write_segmentation
+from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.jobs.report import CaseRecord, Report
 from nnunet_ext.nnunet.raw import find_channels
 from nnunet_ext.roi import stages as roi_stages
@@ -57,7 +58,7 @@ class Models:
         records = []
         for case, (path,) in channels.items():
             if case in self.failing.get(stage, ()):
-                records.append(CaseRecord(case, "it broke"))
+                records.append(CaseRecord(case_id=case, reason="it broke"))
                 continue
             array, grid = read_segmentation(path)
             if stage == "coarse":
@@ -66,10 +67,10 @@ class Models:
                 array = kept
             write_segmentation(array, grid, output / f"{case}.nii.gz")
             records.append(
-                CaseRecord(case, output=f"{case}.nii.gz", inputs={str(path): "0" * 64}, elapsed_s=1.0)
+                CaseRecord(case_id=case, output=f"{case}.nii.gz", inputs={str(path): "0" * 64}, elapsed_s=1.0)
             )
         cost = {"elapsed_s": 1.0, "peak_memory_bytes": 1, "peak_gpu_bytes": None, "n_cases": len(records)}
-        return Report(output / "predict_report.json", {"cost": cost}, tuple(records))
+        return Report(path=output / "predict_report.json", settings={"cost": cost}, cases=tuple(records))
 
     def run(self, **options):
         coarse, fine = (plan_of_model(str(model), "--coarse") for model in (self.coarse, self.fine))
@@ -315,7 +316,7 @@ def test_one_stage_and_two_are_compared_in_dice_time_and_memory(models, tmp_path
         tmp_path / "labelsTs",
         tmp_path / "compared",
         dataset=models.fine / "dataset.json",
-        n_processes=0,
+        execution=IN_THIS_PROCESS,
     )
     organ_of_both = evaluation.comparison.labels["organ"]
     assert organ_of_both.mean_b == 1.0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from factories import labels
@@ -19,7 +21,14 @@ def case(right_about_a, right_about_b, n_voxels=6):
         values[label, right, voxel] = 0.8
         values[0, 1 - right, voxel] = 0.9
     values[0] += 0.01
-    return ScoredCase("x", (0, 1), (1.0, 1.0), values, reference, np.zeros((3, 3), np.int64))
+    return ScoredCase(
+        case_id="x",
+        members=(0, 1),
+        shares=(1.0, 1.0),
+        values=values,
+        reference=reference,
+        settled=np.zeros((3, 3), np.int64),
+    )
 
 
 def test_all_weight_goes_to_a_member_that_is_right_about_everything():
@@ -65,13 +74,12 @@ def test_a_thinned_case_counts_each_voxel_for_those_left_out():
 
 
 def test_cases_with_other_sources_are_scored_together():
-    folds = ScoredCase("y", (0, 0, 1), (0.5, 0.5, 1.0), *_with_two_folds(case(1, 1)))
+    one = case(1, 1)
+    folds = replace(
+        one, case_id="y", members=(0, 0, 1), shares=(0.5, 0.5, 1.0), values=one.values[:, [0, 0, 1]]
+    )
     scorer = Scorer([case(1, 1), folds], KNOWN)
     weights = np.array([[0.2, 0.2, 0.2], [0.8, 0.8, 0.8]])
     counts = scorer.counts(weights)
     np.testing.assert_array_equal(counts[0], counts[1])
     np.testing.assert_array_equal(scorer.decided(1, weights), scorer.decided(0, weights))
-
-
-def _with_two_folds(one):
-    return one.values[:, [0, 0, 1]], one.reference, one.settled

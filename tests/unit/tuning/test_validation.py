@@ -40,7 +40,7 @@ def test_cases_are_matched_by_name_and_belong_to_their_fold(models):
     assert [case.case_id for case in found.cases] == list("abcdef")
     assert found.folds == ("fold 0", "fold 1") * 3
     assert found.notes == ()
-    assert all(source.share == 1 for case in found.cases for source in case.sources)
+    assert all(file.share == 1 for case in found.cases for file in case.files)
 
 
 def test_members_may_have_other_splits(models):
