@@ -156,7 +156,10 @@ def dice_of_folder(
         known = [case for case in images if case in references]
         if not known:
             faults.append(f"{name}: no case of {folder} has a reference in labelsTr; is nnUNet_raw set?")
-        jobs = [Pair(case, images[case], references[case], dataset) for case in known]
+        jobs = [
+            Pair(case_id=case, prediction=images[case], reference=references[case], dataset=dataset)
+            for case in known
+        ]
         for outcome in run_jobs(_compare, jobs, min(n_processes, len(jobs))):
             if outcome.result is None:
                 faults.append(f"{name}, case {outcome.job.case_id}: {outcome.reason}")
