@@ -135,7 +135,7 @@ def test_tuning_compares_probabilities_and_reference_where_they_lie(tmp_path, re
             (folder / "theirs.nii.gz").unlink(missing_ok=True)
         folders[name] = [tmp_path / name / "fold_0" / "validation", tmp_path / name / "fold_1" / "validation"]
     data = read_dataset(folders["m"][0] / "dataset.json")
-    cases, failed = read_cases(find_validation(folders, ".nii.gz"), references, data, 0)
+    cases, failed = read_cases(find_validation(folders, ".nii.gz"), references, data, IN_THIS_PROCESS)
     assert failed == {} and len(cases) == 2
     for case in cases:
         volume = case.volume

@@ -151,7 +151,7 @@ def test_a_penalty_counts_for_missed_labels_and_false_alarms_alone(tmp_path):
     pairs = {"hit": (box, box), "missed": (none, box), "alarm": (box, none), "neither": (none, none)}
     folders = write_pairs(tmp_path, pairs)
     dataset = write_dataset_json(tmp_path, {"background": 0, "lesion": 1})
-    asked = {"dataset": dataset, "tolerance_mm": 1.0, "n_processes": 0}
+    asked = {"dataset": dataset, "tolerance_mm": 1.0, "execution": IN_THIS_PROCESS}
     told = run_evaluation(*folders, tmp_path / "told", **asked)
     assert [told.overall[name].mean for name in ("hd95_mm", "surface_dice")] == [0.0, 0.5]
     with_penalty = run_evaluation(*folders, tmp_path / "penalty", missed_hd95_mm=90.0, **asked)
