@@ -68,7 +68,9 @@ def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.en
         )
     # The folder of the results in the place of a number: then the model may lie anywhere.
     model = TrainedModel(str(folder.parent), name.configuration, name.trainer, name.plans, folds)
-    return Plan((Member(folder.name, (), (1.0,) * len(folds), model),))
+    return Plan(
+        members=(Member(name=folder.name, folders=(), folder_weights=(1.0,) * len(folds), model=model),)
+    )
 
 
 def _trained_folds(folder: Path) -> tuple[str, ...]:

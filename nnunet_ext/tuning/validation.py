@@ -217,11 +217,11 @@ def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: 
     return notes
 
 
-def fold_of_files(sources: Sequence[Source]) -> str | None:
+def fold_of_files(files: Sequence[MemberFile]) -> str | None:
     """The fold whose validation folder the first of some files lies in; None in other folders."""
-    for source in sources:
-        fold = parse_fold(source.path.parent.parent.name)
-        if fold and fold.isdecimal() and source.path.parent.name == "validation":
+    for file in files:
+        fold = parse_fold(file.path.parent.parent.name)
+        if fold and fold.isdecimal() and file.path.parent.name == "validation":
             return fold
     return None
 
