@@ -17,8 +17,9 @@ from nnunet_ext.check.rules.results import check_results
 from nnunet_ext.check.rules.safety import check_elsewhere, check_refusals, without_unsafe_repairs
 from nnunet_ext.check.rules.whole_set import check_whole_set
 from nnunet_ext.check.survey import Survey, survey
+from nnunet_ext.errors import UsageError
 from nnunet_ext.jobs.pool import Outcome, default_processes, run_jobs
-from nnunet_ext.nnunet.folders import DatasetFolders
+from nnunet_ext.nnunet.folders import DatasetFolders, find_dataset
 from nnunet_ext.nnunet.raw import RawDataset, n_channels_of
 
 OnFile = Callable[[FileJob, int, int], None]
@@ -157,3 +158,41 @@ def _unread(outcome: Outcome[FileJob, FileFacts]) -> FileFacts:
     """A file that took its reader down."""
     reason = ((outcome.reason or "").strip().splitlines() or ["nobody knows why"])[-1]
     return FileFacts(outcome.job.path, _size(outcome.job.path), 0, refusal=Refusal.of_reader(reason))
+
+
+def run_check(
+    dataset: str | int | Path,
+    *,
+    n_processes: int | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+    on_file: OnFile = _say_nothing,
+) -> CheckReport:
+    """Check a data set: read every byte that nnU-Net will read, and list what is wrong; nothing is changed.
+
+    Args:
+        dataset: number or name of a data set, whose raw, preprocessed and results folders are checked, or
+            the folder of a raw data set anywhere.
+        n_processes: processes to read with; 0 reads in this one, None takes one for each processor.
+        tolerance_mm: how far the corners of a label's grid may lie from its image's; never taken for more
+            than a tenth of the finest voxel.
+        on_file: called after each file with the file, the bytes read so far, and the bytes of all files.
+
+    Raises:
+        UsageError: there is no such data set or folder.
+        DatasetError: a folder cannot be listed.
+    """
+    folders = find_checked_folders(dataset)
+    return Check(folders, n_processes=n_processes, tolerance_mm=tolerance_mm, on_file=on_file).run()
+
+
+def find_checked_folders(dataset: str | int | Path) -> DatasetFolders:
+    """The folders of a data set to check, by its number or name, or as the folder of a raw data set.
+
+    Raises:
+        UsageError: there is no such data set or folder.
+    """
+    if not isinstance(dataset, Path):
+        return find_dataset(dataset)
+    if not dataset.is_dir():
+        raise UsageError(f"{dataset} is no folder. Name that of a raw data set.")
+    return DatasetFolders(dataset.name, dataset, None, None)

@@ -110,16 +110,11 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _data_sets(args: argparse.Namespace) -> list[tuple[DatasetFolders, str]]:
-    from nnunet_ext.nnunet.folders import DatasetFolders, find_dataset
+    from nnunet_ext.check.run import find_checked_folders
 
     if args.d:
-        return [(find_dataset(dataset), f"-d {dataset}") for dataset in args.d]
-    missing = [str(folder) for folder in args.i if not folder.is_dir()]
-    if missing:
-        raise UsageError(f"{', '.join(missing)} is no folder. Name that of a raw data set.")
-    return [
-        (DatasetFolders(folder.name, folder, None, None), f"-i {shell_quoted(folder)}") for folder in args.i
-    ]
+        return [(find_checked_folders(dataset), f"-d {dataset}") for dataset in args.d]
+    return [(find_checked_folders(folder), f"-i {shell_quoted(folder)}") for folder in args.i]
 
 
 def _check(folders: DatasetFolders, scope: str, args: argparse.Namespace) -> tuple[str, CheckReport, bool]:

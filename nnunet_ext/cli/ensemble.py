@@ -15,7 +15,6 @@ from nnunet_ext.cli.options import (
     print_report,
 )
 from nnunet_ext.ensemble.plan import Plan, equal_plan
-from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import UsageError
 
 
@@ -49,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    from nnunet_ext.ensemble.run import run_ensemble
+
     plan = _plan_of(args)
     with execution_of(args, "ensemble") as execution:
         report = run_ensemble(

@@ -1,4 +1,4 @@
-"""`nnunet_ext overlay`."""
+"""`nnunet_ext overlay`: draws contours of segmentations on their scans."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i", type=Path, required=True, metavar="SCAN", help="the scan, or the folder of scans"
     )
     parser.add_argument(
-        "-s", type=Path, required=True, metavar="SEG", help="the segmentation, or the folder of them"
+        "-s", type=Path, required=True, metavar="SEG", help="the segmentation, or the folder of segmentations"
     )
     parser.add_argument(
         "-r",
         type=Path,
         metavar="REF",
-        help="the reference to compare with, or the folder; planes then go through the largest error",
+        help="the reference or the folder of references; planes go through the largest error",
     )
     parser.add_argument(
-        "-o", type=Path, required=True, metavar="PNG", help="the picture, or the folder of them"
+        "-o", type=Path, required=True, metavar="PNG", help="the picture to write, or the folder for pictures"
     )
     parser.add_argument(
         "-d",
@@ -33,24 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="dataset.json that names the labels (default: that of the segmentations or their model)",
     )
-    add_overwrite(parser, "files of these names that are no pictures of ours")
+    add_overwrite(parser, "files of these names that nnunet_ext did not draw")
     add_processes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    from nnunet_ext.jobs.pool import default_processes
-    from nnunet_ext.report.case_overlays import draw_jobs, overlay_jobs
+    """Run the verb; exit code 1 where a picture could not be drawn."""
+    from nnunet_ext.report.case_overlays import run_overlay
 
-    jobs = overlay_jobs(args.i, args.s, args.r, args.o, args.d, overwrite=args.overwrite)
-    n_processes = default_processes() if args.np is None else args.np
-    failed = []
     with steps_told("overlay") as on_step:
-        for i, outcome in enumerate(draw_jobs(jobs, n_processes if len(jobs) > 1 else 0)):
-            on_step(outcome.job.files.title, i + 1, len(jobs))
-            if outcome.result is None:
-                failed.append(f"FAILED {outcome.job.files.title}: {outcome.reason}")
-    for line in failed:
-        say(line, file=sys.stderr)
-    say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures written: {args.o}")
-    return 1 if failed else 0
+        done = run_overlay(
+            args.i,
+            args.s,
+            args.o,
+            references=args.r,
+            dataset=args.d,
+            n_processes=args.np,
+            overwrite=args.overwrite,
+            on_step=on_step,
+        )
+    for case, reason in done.failed.items():
+        say(f"FAILED {case}: {reason}", file=sys.stderr)
+    n_drawn = len(done.pictures)
+    say(f"{n_drawn} of {n_drawn + len(done.failed)} pictures written: {args.o}")
+    return 1 if done.failed else 0

@@ -16,7 +16,6 @@ from nnunet_ext.cli.options import (
     print_report,
 )
 from nnunet_ext.errors import PlanError
-from nnunet_ext.postprocess.run import run_postprocess
 
 
 class _AddStep(argparse.Action):
@@ -76,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    from nnunet_ext.postprocess.run import run_postprocess
+
     steps = list(args.steps or [])
     if args.plan:
         steps = _steps_of(args.plan) + steps

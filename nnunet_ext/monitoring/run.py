@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.files.documents import read_json
-from nnunet_ext.metrics.summary import Validation, read_validation
 from nnunet_ext.monitoring.fold_logs import LogFiles, LogFollower
 from nnunet_ext.monitoring.hiding import hidden_for
 from nnunet_ext.monitoring.history_sources import (
@@ -36,6 +35,9 @@ from nnunet_ext.nnunet.model_folder import (
 )
 from nnunet_ext.nnunet.training_log import Log, parse_log
 from nnunet_ext.trainers.record.process import PROCESS, RecordedProcess, read_process
+
+if TYPE_CHECKING:
+    from nnunet_ext.metrics.summary import Validation
 
 CHECKPOINTS = (FINAL_CHECKPOINT, LATEST_CHECKPOINT, BEST_CHECKPOINT)
 RECENT_EPOCHS = 5
@@ -167,7 +169,7 @@ class RunReader:
         source = self._source(log)
         history, notes = merge_sources(log, source, labels)
         summary = self.folder.path / "validation" / "summary.json"
-        validation = self._from(summary, lambda path: read_validation(path, labels), None)
+        validation = self._validation(summary, labels)
         known, host = self._debug()
         writer = self._writer(files)
         planned = log.planned or source.planned or known or _planned_by_name(self.folder.trainer)
@@ -234,6 +236,14 @@ class RunReader:
             return otherwise
         content: T = self._cache[path][1]
         return content
+
+    def _validation(self, summary: Path, labels: Labels | None) -> Validation | None:
+        def read(path: Path) -> Validation:
+            from nnunet_ext.metrics.summary import read_validation  # numpy, not needed by --help
+
+            return read_validation(path, labels)
+
+        return self._from(summary, read, None)
 
     def _labels(self) -> tuple[Labels | None, tuple[str, ...]]:
         """The data set's labels, or why they cannot be read."""

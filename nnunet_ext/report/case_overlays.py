@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from nnunet_ext.errors import DatasetError, GeometryMismatch, UsageError
 from nnunet_ext.files.outputs import PNG_AUTHOR, check_file, contains
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import as_labels, read_segmentation, read_voxels
-from nnunet_ext.jobs.pool import Outcome, run_jobs
+from nnunet_ext.jobs.pool import default_processes, run_jobs
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
 from nnunet_ext.nnunet.raw import case_of_file, find_ending, find_images, scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
@@ -153,12 +153,56 @@ def _check_targets(jobs: list[OverlayJob], overwrite: bool) -> list[OverlayJob]:
     return jobs
 
 
-def draw_jobs(jobs: list[OverlayJob], n_processes: int) -> Iterator[Outcome[OverlayJob, Path]]:
-    """Draw pictures and yield the outcome of each; 0 processes draw in this one."""
-    return run_jobs(draw_job, jobs, n_processes)
+@dataclass(frozen=True)
+class OverlaysDone:
+    """The pictures that were drawn, and the reasons of those that were not, by case."""
+
+    pictures: tuple[Path, ...]
+    failed: dict[str, str]
 
 
-def draw_job(job: OverlayJob) -> Path:
+def run_overlay(
+    scans: Path,
+    segmentations: Path,
+    output: Path,
+    *,
+    references: Path | None = None,
+    dataset: Path | None = None,
+    n_processes: int | None = None,
+    overwrite: bool = False,
+    on_step: Callable[[str, int, int], None] = lambda name, n_done, n: None,
+) -> OverlaysDone:
+    """Draw contours of segmentations on their scans, for one case or every case of a folder.
+
+    Args:
+        scans: as for `overlay_jobs`, like the other paths.
+        segmentations: the segmentation, or the folder of segmentations.
+        output: the PNG, or the folder for the PNG files.
+        references: the reference, or the folder of references; None for none.
+        dataset: the dataset.json that names the labels.
+        n_processes: processes to draw with; 0 draws in this one, None takes one for each processor.
+        overwrite: replace files that nnunet_ext did not draw.
+        on_step: called after each picture with the case, the number of pictures done, and of all.
+
+    Raises:
+        UsageError: files and folders are mixed, a folder is empty, or no case has a scan.
+        DatasetError: the dataset.json that was named cannot be read.
+    """
+    jobs = overlay_jobs(scans, segmentations, references, output, dataset, overwrite=overwrite)
+    n = default_processes() if n_processes is None else n_processes
+    drawn: list[Path] = []
+    failed: dict[str, str] = {}
+    for i, outcome in enumerate(run_jobs(draw_overlay, jobs, n if len(jobs) > 1 else 0)):
+        case = outcome.job.files.title
+        on_step(case, i + 1, len(jobs))
+        if outcome.result is None:
+            failed[case] = outcome.reason or ""
+        else:
+            drawn.append(outcome.result)
+    return OverlaysDone(tuple(drawn), failed)
+
+
+def draw_overlay(job: OverlayJob) -> Path:
     """Draw one picture and return its path.
 
     Raises:

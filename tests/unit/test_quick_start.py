@@ -1,11 +1,10 @@
-"""Quick things stay quick: help texts and names for notebooks import nothing heavy before they need it."""
+"""The help text of a verb imports no heavy package."""
 
 import subprocess
 import sys
 
 import pytest
 
-import nnunet_ext
 from nnunet_ext.cli.main import VERBS
 
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}
@@ -28,10 +27,3 @@ def test_help_imports_nothing_heavy(verb):
     done = subprocess.run([sys.executable, "-c", code, verb], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: " in done.stdout
-
-
-def test_the_names_for_notebooks_are_loaded_when_they_are_asked_for():
-    for name in nnunet_ext.__all__:
-        assert getattr(nnunet_ext, name) is not None
-    with pytest.raises(AttributeError, match="no_such_name"):
-        nnunet_ext.no_such_name  # noqa: B018

@@ -1,0 +1,152 @@
+"""The splits verb: makes folds by subject and balanced for a data set, or audits those that it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ext.errors import UsageError
+from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, DatasetFolders, find_dataset
+from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
+from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, find_subjects
+from nnunet_ext.splits.audit import Audit, audit, draw_audit
+from nnunet_ext.splits.contents import foreground_of, read_contents
+from nnunet_ext.splits.files import find_cases, remember_subjects, trained_folds, write_splits
+from nnunet_ext.splits.making import SEED, k_folds, leave_one_site_out
+from nnunet_ext.splits.origins import SHOWN, subjects_by_pattern, subjects_by_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsResult:
+    """The splits of a data set, their audit, and what was written.
+
+    Attributes:
+        path: the splits file, whether it was written or only read.
+        splits: the folds.
+        audit: the faults of the folds, and what each fold holds.
+        subjects: the subjects by which cases were kept together.
+        n_subjects: the number of subjects of the data set's cases.
+        picture: the picture that was drawn; None for none.
+        is_written: whether `path` was written.
+        kept_splits: the copy of splits that were replaced; None where there were none or the same.
+        trained: folders of folds that were trained on the splits that were replaced.
+        subjects_file: the file in which new subjects were remembered; None where none were given.
+        kept_subjects: the copy of subjects that were replaced; None where there were none or the same.
+    """
+
+    path: Path
+    splits: tuple[Split, ...]
+    audit: Audit
+    subjects: Subjects
+    n_subjects: int
+    picture: Path | None = None
+    is_written: bool = False
+    kept_splits: Path | None = None
+    trained: tuple[Path, ...] = ()
+    subjects_file: Path | None = None
+    kept_subjects: Path | None = None
+
+
+def run_splits(
+    dataset: str | int,
+    *,
+    only_audit: bool = False,
+    n_folds: int = 5,
+    n_repeats: int = 1,
+    by_site: bool = False,
+    subject_pattern: str | None = None,
+    subject_table: Path | None = None,
+    seed: int = SEED,
+    path: Path | None = None,
+    picture: Path | None = None,
+    dry_run: bool = False,
+    n_processes: int | None = None,
+) -> SplitsResult:
+    """Make the splits of a data set, or audit those that it has.
+
+    Args:
+        dataset: number or name of the data set.
+        only_audit: judge the splits in `path`, and write none.
+        n_folds: folds of one repeat.
+        n_repeats: how often all cases are split anew.
+        by_site: make one fold for each site, validated on its cases, in place of `n_folds`.
+        subject_pattern: regular expression whose first group is the subject in a case's name.
+        subject_table: CSV with the columns case, subject and, if any, site. Without pattern and table, the
+            subjects that an earlier call remembered are taken.
+        seed: seed of the folds.
+        path: the splits file; by default the one that nnU-Net reads.
+        picture: draw label by fold to this file; its ending chooses the format.
+        dry_run: write neither splits nor subjects.
+        n_processes: processes to read the labels with; None takes one for each processor, 8 at most.
+
+    Raises:
+        UsageError: the data set is not there, or such folds cannot be made of its subjects and sites.
+        DatasetError: labels, splits or subjects cannot be read or written.
+    """
+    folders = find_dataset(dataset)
+    target = path or _usual_path(folders)
+    there = read_splits(target) if only_audit else []
+    files, data_labels = find_cases(folders, with_images=True)
+    cases = [one.case_id for one in files]
+    is_told = bool(subject_pattern or subject_table)
+    if subject_pattern:
+        subjects = subjects_by_pattern(cases, subject_pattern)
+    elif subject_table:
+        subjects = subjects_by_table(cases, subject_table)
+    else:
+        subjects = _remembered_subjects(cases, target, folders, may_lack_cases=only_audit)
+    origins = subjects.origins(cases)
+    labels, contents = foreground_of(data_labels), read_contents(files, n_processes)
+    if only_audit:
+        splits = there
+    elif by_site:
+        splits = leave_one_site_out(origins)
+    else:
+        splits = k_folds(origins, contents, labels, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
+    judged = audit(splits, origins, contents, labels, subjects.unknown(cases))
+    if picture:
+        draw_audit(judged, picture)
+    writes = not only_audit and not dry_run
+    trained = trained_folds(folders.results) if writes else []
+    kept_splits = write_splits(splits, target) if writes else None
+    subjects_file = target.with_name(SUBJECTS) if is_told and not dry_run else None
+    return SplitsResult(
+        path=target,
+        splits=tuple(splits),
+        audit=judged,
+        subjects=subjects,
+        n_subjects=len({origin.subject for origin in origins}),
+        picture=picture,
+        is_written=writes,
+        kept_splits=kept_splits,
+        trained=tuple(trained) if kept_splits else (),
+        subjects_file=subjects_file,
+        kept_subjects=remember_subjects(subjects, subjects_file) if subjects_file else None,
+    )
+
+
+def _usual_path(folders: DatasetFolders) -> Path:
+    if folders.preprocessed:
+        return folders.preprocessed / SPLITS
+    base = os.environ.get(PREPROCESSED_VARIABLE)
+    if not base:
+        raise UsageError(
+            f"{PREPROCESSED_VARIABLE} is not set, where nnU-Net reads splits. Set it, or name a file with -s."
+        )
+    return Path(base) / folders.name / SPLITS
+
+
+def _remembered_subjects(
+    cases: Sequence[str], path: Path, folders: DatasetFolders, *, may_lack_cases: bool
+) -> Subjects:
+    found = find_subjects((path, folders.preprocessed))
+    if found is None:
+        return Subjects()
+    if not may_lack_cases and (unknown := found.unknown(cases)):
+        raise UsageError(
+            f"{found.path} says nothing of {len(unknown)} of {len(cases)} cases, such as "
+            f"{', '.join(unknown[:SHOWN])}. Give --subject_pattern or --subjects anew."
+        )
+    return found
