@@ -12,7 +12,6 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.files.documents import read_text
-from nnunet_ext.nnunet.checkpoint import read_plain_checkpoint
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.nnunet.history import Epoch, History, differences, joined
 from nnunet_ext.nnunet.training_log import Log
@@ -117,6 +116,8 @@ def read_checkpoint_history(path: Path) -> HistorySource:
 
     A file that cannot be read gives no epochs and a note.
     """
+    from nnunet_ext.nnunet.checkpoint import read_plain_checkpoint  # numpy, not needed by --help
+
     try:
         content = read_plain_checkpoint(path)
         logging = content["logging"]
