@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_ext.check.repairs import Repair, describe
+from nnunet_ext.check.repairs.base import Repair
 
 Severity = Literal["error", "warning", "note"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
@@ -43,7 +43,7 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain = asdict(self) | {"path": str(self.path)}
-        return plain | {"repair": describe(self.repair) if self.repair else None}
+        return plain | {"repair": self.repair.description if self.repair else None}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nnunet_ext.check.facts import FileJob, Role
@@ -27,6 +28,14 @@ class Survey:
     def jobs(self) -> list[FileJob]:
         """Every file that nnU-Net reads, once each."""
         return list(dict.fromkeys(self._jobs()))
+
+    @cached_property
+    def raw_files(self) -> Mapping[tuple[str, str], list[Path]]:
+        """The raw files of each case, by the case's name and part."""
+        files: dict[tuple[str, str], list[Path]] = {}
+        for case in self.raw.cases if self.raw else ():
+            files.setdefault((case.case_id, case.part), []).extend(case.files)
+        return files
 
     def made_of(self, case_id: str) -> Iterator[Path]:
         """What was made of a training case: its preprocessed files, and the copy of its label."""

@@ -17,7 +17,7 @@ from nnunet_ext.files.escaping import printable, say, shell_quoted
 if TYPE_CHECKING:
     from nnunet_ext.check.facts import FileJob
     from nnunet_ext.check.findings import CheckReport, Finding
-    from nnunet_ext.check.repair.run import RepairReport
+    from nnunet_ext.check.repair import RepairReport
     from nnunet_ext.check.run import Check
     from nnunet_ext.nnunet.folders import DatasetFolders
 
@@ -177,12 +177,11 @@ def _repair(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
 ) -> tuple[CheckReport, bool]:
     """Repair, or tell what would be: the findings in the end, and whether no repair failed."""
-    from nnunet_ext.check.repair.run import planned, repair_dataset
-    from nnunet_ext.check.repairs import describe
+    from nnunet_ext.check.repair import planned, repair_dataset
 
     if args.dry_run:
         for repair in planned(report, raw=args.fix_raw):
-            say(f"would {describe(repair)}")
+            say(f"would {repair.description}")
         return report, True
     repaired = repair_dataset(
         check, report, raw=args.fix_raw, yes=args.yes, on_repair=say, on_journal=_tell_journal
@@ -194,8 +193,7 @@ def _set_spacing(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
 ) -> tuple[CheckReport, bool]:
     """Give cases another spacing, or tell what would be done."""
-    from nnunet_ext.check.repair.run import repair_as_told
-    from nnunet_ext.check.repairs import describe
+    from nnunet_ext.check.repair import repair_as_told
     from nnunet_ext.check.rules.spacing import spacing_repairs
     from nnunet_ext.check.survey import survey
 
@@ -210,7 +208,7 @@ def _set_spacing(
         return report, True
     if args.dry_run:
         for repair in repairs:
-            say(f"would {describe(repair)}")
+            say(f"would {repair.description}")
         return report, True
     repaired = repair_as_told(check, repairs, on_repair=say, on_journal=_tell_journal)
     if folders.preprocessed is not None and repaired.done:

@@ -9,7 +9,8 @@ from typing import Literal
 
 from nnunet_ext.check.facts import FileFacts
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import CopyGrid, SetAside, SetCaseAside
+from nnunet_ext.check.repairs.moving import SetAside, SetCaseAside
+from nnunet_ext.check.repairs.rewriting import CopyGrid
 from nnunet_ext.check.rules.grids import (
     describe_difference,
     rounding_mm,

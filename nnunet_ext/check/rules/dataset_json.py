@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import CountCases, SetAside
+from nnunet_ext.check.repairs.moving import CountCases, SetAside
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.nnunet.forms import check_dataset_form

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import RoundLabels, SetCaseAside
+from nnunet_ext.check.repairs.moving import SetCaseAside
+from nnunet_ext.check.repairs.rewriting import RoundLabels
 from nnunet_ext.images.content import MAX_VALUES, Content
 from nnunet_ext.images.image import INTEGER_TOLERANCE
 from nnunet_ext.nnunet.raw import RawCase

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nnunet_ext.check.findings import Finding, Severity
 from nnunet_ext.check.preprocessed import Preprocessed, PreprocessedDataset
-from nnunet_ext.check.repairs import CopyFile, ForgetCase, Preprocess, SetAside
+from nnunet_ext.check.repairs.moving import ForgetCase, SetAside
+from nnunet_ext.check.repairs.preprocessing import Preprocess
+from nnunet_ext.check.repairs.rewriting import CopyFile
 from nnunet_ext.check.rules.case import Expected, Facts
 from nnunet_ext.images.content import Content
 from nnunet_ext.nnunet.folders import REFERENCE_COPIES
@@ -69,7 +71,17 @@ def _configuration_faults(
             )
             continue
         old = tuple(files.values())
-        repair = Preprocess(found.plans, found.configuration, found.folder, case_id, old) if raw else None
+        repair = (
+            Preprocess(
+                plans=found.plans,
+                configuration=found.configuration,
+                folder=found.folder,
+                case_id=case_id,
+                files=old,
+            )
+            if raw
+            else None
+        )
         advice = "" if raw else "Preprocess it again where its raw files are."
         for severity, kind, path, seen in _case_faults(found, case_id, files, raw, facts, expected):
             yield Finding(severity, kind, path, seen, advice, repair, case_id)

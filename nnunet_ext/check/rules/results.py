@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nnunet_ext.check.facts import FileFacts
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import SetAside
+from nnunet_ext.check.repairs.moving import SetAside
 from nnunet_ext.check.rules.case import Facts
 from nnunet_ext.check.survey import Results
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from nnunet_ext.check.findings import Finding
 from nnunet_ext.check.quarantine.own_folders import OwnFolders
-from nnunet_ext.check.repairs import ForgetCase, Preprocess, Repair, SetCaseAside
 from nnunet_ext.check.rules.case import Facts
 from nnunet_ext.check.survey import Survey
 
@@ -36,7 +34,7 @@ def check_elsewhere(found: Survey) -> Iterator[Finding]:
 
 def without_unsafe_repairs(findings: Iterable[Finding], found: Survey, facts: Facts) -> Iterator[Finding]:
     """The findings, those without a repair whose repair would act on what is not known or not its own."""
-    touched, case_of = _Touched(found), _case_of(found)
+    own, case_of = OwnFolders.of(found.folders), _case_of(found)
     unread = {case_of[path] for path, one in facts.items() if one.refusal and path in case_of}
     is_unknown = found.raw is not None and found.raw.json_fault is not None
     for finding in findings:
@@ -47,7 +45,7 @@ def without_unsafe_repairs(findings: Iterable[Finding], found: Survey, facts: Fa
         elif finding.case_id in unread:
             advice = f"No repair is done until every file of {finding.case_id} can be read."
             yield _without_repair(finding, advice)
-        elif outside := touched.outside(finding.repair):
+        elif outside := next((p for p in finding.repair.touched(found) if own.part_of(p) is None), None):
             advice = (
                 f"{outside} lies outside of the data set's folders, where no repair moves anything: mend it "
                 "there, or take it out of dataset.json."
@@ -70,29 +68,3 @@ def _case_of(found: Survey) -> dict[Path, str]:
         for configuration in found.preprocessed.configurations:
             case_of |= {p: case for case, files in configuration.cases.items() for p in files.values()}
     return case_of
-
-
-class _Touched:
-    """The files that repairs would move."""
-
-    def __init__(self, found: Survey) -> None:
-        self._found, self._own = found, OwnFolders.of(found.folders)
-        self._raw: dict[tuple[str, str], list[Path]] = defaultdict(list)
-        for case in found.raw.cases if found.raw else ():
-            self._raw[case.case_id, case.part] += case.files
-
-    def outside(self, repair: Repair) -> Path | None:
-        """A file that a repair would move and that is not the data set's own; None where there is none."""
-        return next((path for path in self._of(repair) if self._own.part_of(path) is None), None)
-
-    def _of(self, repair: Repair) -> Iterator[Path]:
-        if isinstance(repair, ForgetCase):
-            yield from self._found.made_of(repair.case_id)
-        elif isinstance(repair, SetCaseAside):
-            yield from self._raw[repair.case_id, repair.part]
-            yield from self._found.made_of(repair.case_id) if repair.part == "Tr" else ()
-        elif isinstance(repair, Preprocess):
-            yield from repair.files
-            yield repair.folder / repair.case_id
-        else:
-            yield repair.path

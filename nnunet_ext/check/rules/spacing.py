@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import SetSpacing
+from nnunet_ext.check.repairs.rewriting import SetSpacing
 from nnunet_ext.check.rules.case import Facts
 from nnunet_ext.errors import UsageError
 from nnunet_ext.images.facts import OF_SEVERAL_FILES

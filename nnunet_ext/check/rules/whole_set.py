@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from nnunet_ext.check.findings import Finding
-from nnunet_ext.check.repairs import SetCaseAside
+from nnunet_ext.check.repairs.moving import SetCaseAside
 from nnunet_ext.check.rules.case import Facts
 from nnunet_ext.check.rules.dataset_json import allowed_values
 from nnunet_ext.check.rules.grids import has_unusual_axes, is_oblique

@@ -9,8 +9,8 @@ from damage import CASES, DAMAGES, image, label, preprocessed, truncate, write_d
 
 from nnunet_ext.check.findings import ORDER
 from nnunet_ext.check.quarantine.quarantine import undo
-from nnunet_ext.check.repair.run import planned, repair_dataset
-from nnunet_ext.check.repairs import Preprocess
+from nnunet_ext.check.repair import planned, repair_dataset
+from nnunet_ext.check.repairs.preprocessing import Preprocess
 from nnunet_ext.check.run import Check
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import UsageError

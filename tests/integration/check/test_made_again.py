@@ -8,7 +8,7 @@ from damage import NAME, grid, scan_of, truncate, write_raw
 from factories import write_image
 
 from nnunet_ext.check.quarantine.quarantine import undo
-from nnunet_ext.check.repair.run import repair_dataset
+from nnunet_ext.check.repair import repair_dataset
 from nnunet_ext.check.run import Check
 from nnunet_ext.cli.main import main
 from nnunet_ext.nnunet.folders import find_dataset

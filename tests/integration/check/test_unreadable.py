@@ -13,9 +13,9 @@ from damage import CASES, DAMAGES, edit_json, fold, image, label, preprocessed, 
 from nnunet_ext.check import facts as facts_module
 from nnunet_ext.check import run as checks
 from nnunet_ext.check.facts import FileJob, read_facts
-from nnunet_ext.check.repair import making
-from nnunet_ext.check.repair.run import planned, repair_dataset
-from nnunet_ext.check.repairs import CountCases, SetAside
+from nnunet_ext.check.repair import planned, repair_dataset
+from nnunet_ext.check.repairs import rewriting
+from nnunet_ext.check.repairs.moving import CountCases, SetAside
 from nnunet_ext.check.run import Check
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import CannotReadNow, DamagedFile, DatasetError, RepairError
@@ -396,13 +396,13 @@ def test_a_damaged_checkpoint_is_still_set_aside(folders):
 def test_a_new_file_that_is_not_whole_replaces_nothing(folders, monkeypatch, share):
     DAMAGES["a_label_of_whole_floats"].apply(folders)
     before = everything(folders.raw)
-    write = making.write_segmentation
+    write = rewriting.write_segmentation
 
     def full_disk(labels, geometry, path, *, wide):
         write(labels, geometry, path, wide=wide)
         truncate(path, share)
 
-    monkeypatch.setattr(making, "write_segmentation", full_disk)
+    monkeypatch.setattr(rewriting, "write_segmentation", full_disk)
     check = Check(folders, n_processes=0)
     repaired = repair_dataset(check, check.run(), raw=False)
     assert len(repaired.failed) == 1 and repaired.done == () and repaired.journal is None

@@ -1,1 +1,0 @@
-"""Repairs of what a check found, each of which can be undone."""
