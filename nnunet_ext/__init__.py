@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the same names as in _HOMES, for editors and type checkers;
     from nnunet_ext.ensemble.run import run_ensemble as run_ensemble
     from nnunet_ext.images.geometry import Geometry as Geometry
     from nnunet_ext.installation.doctor import examine as examine
-    from nnunet_ext.metrics.evaluate import run_comparison as run_comparison
+    from nnunet_ext.metrics.compare import run_comparison as run_comparison
     from nnunet_ext.metrics.evaluate import run_evaluation as run_evaluation
     from nnunet_ext.monitoring.run import read_runs as read_runs
     from nnunet_ext.nnunet.dataset_json import Labels as Labels
@@ -68,7 +68,7 @@ _HOMES = {
     "read_runs": "nnunet_ext.monitoring.run",
     "remove_small": "nnunet_ext.postprocess.components",
     "run_check": "nnunet_ext.check.run",
-    "run_comparison": "nnunet_ext.metrics.evaluate",
+    "run_comparison": "nnunet_ext.metrics.compare",
     "run_demo": "nnunet_ext.demo.pipeline",
     "run_ensemble": "nnunet_ext.ensemble.run",
     "run_evaluation": "nnunet_ext.metrics.evaluate",

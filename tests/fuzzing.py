@@ -45,7 +45,7 @@ from nnunet_ext.check.quarantine.journal import read_journal
 from nnunet_ext.ensemble.plan_file import read_plan
 from nnunet_ext.errors import DatasetError, NnunetExtError
 from nnunet_ext.images.image import read_geometry, read_segmentation
-from nnunet_ext.metrics.summary import read_summary, read_validation
+from nnunet_ext.metrics.summary import read_summary_scores, read_validation_scores
 from nnunet_ext.monitoring.hiding import hidden_for
 from nnunet_ext.monitoring.history_sources import read_checkpoint_history, read_history_csv
 from nnunet_ext.monitoring.processes import Processes
@@ -283,7 +283,7 @@ def _fingerprint(path: Path) -> None:
 
 
 def _scores(path: Path) -> None:
-    for read in (lambda one: read_summary(one).cases, lambda one: read_validation(one).cases):
+    for read in (lambda one: read_summary_scores(one).cases, lambda one: read_validation_scores(one).cases):
         for labels in read(path).values():
             for one in labels.values():
                 assert one.dice is None or 0 <= one.dice <= 1, one

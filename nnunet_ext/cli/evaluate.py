@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
 
 if TYPE_CHECKING:
     from nnunet_ext.display.tables import Table
@@ -88,7 +89,8 @@ def _millimetres(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.display.tables import print_table
-    from nnunet_ext.metrics.evaluate import run_comparison, run_evaluation
+    from nnunet_ext.metrics.compare import run_comparison
+    from nnunet_ext.metrics.evaluate import run_evaluation
 
     if args.compare:
         if args.i or args.r:
@@ -157,9 +159,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         )
         for label in evaluation.labels
     ]
-    overall = ("mean of labels", "", "", "", "", *(_shown(evaluation.overall[m]) for m in measures))
+    overall = (MEAN_OF_LABELS, "", "", "", "", *(_shown(evaluation.overall[m]) for m in measures))
     title = (
-        f"Means over the cases that hold the label, with 95 % intervals by resampling {evaluation.resampled}"
+        "Means over the cases that hold the label, with 95 % intervals by resampling "
+        f"{evaluation.resampled}; {MEAN_OF_LABELS_DEFINED}"
     )
     if evaluation.missed_hd95_mm is not None:
         title += f"; HD95 of a missed label or false alarm is {evaluation.missed_hd95_mm:g} mm"
@@ -187,10 +190,10 @@ def comparison_table(comparison: Comparison, a: str, b: str) -> Table:
         )
         for name, one in comparison.labels.items()
     ]
-    overall = ("mean of labels", "", "", "", _shown(comparison.overall, signed=True), "", "", "")
+    overall = (MEAN_OF_LABELS, "", "", "", _shown(comparison.overall, signed=True), "", "", "")
     title = (
         f"A {a}, B {b}: {comparison.n_cases} cases of both, paired, with 95 % intervals by resampling "
-        f"{comparison.resampled}"
+        f"{comparison.resampled}; {MEAN_OF_LABELS_DEFINED}"
     )
     return Table(header, (*rows, overall), title)
 

@@ -114,7 +114,7 @@ def _table(comparison: BranchComparison, title: str) -> Table:
     dice = dice_table({one.branch.name: one.dice for one in comparison.results}, title, N_DIGITS)
     header = (*dice.header, "GFLOP a patch", "parameters (M)", "s a case", "memory (MiB)")
     rows = zip(dice.rows, comparison.results, strict=True)
-    return Table(header, tuple((*cells, *_cost(one)) for cells, one in rows), title)
+    return Table(header, tuple((*cells, *_cost(one)) for cells, one in rows), dice.title)
 
 
 def _cost(one: BranchResult) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rich.table import Table as DrawnTable
 from rich.text import Text
 
 from nnunet_ext.files.escaping import printable
-from nnunet_ext.metrics.dice import DiceSummary, mean_over_labels
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED, DiceSummary, mean_over_labels
 
 NOTHING = "-"
 ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
@@ -48,11 +48,11 @@ def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "", n
 
     Args:
         rows: by the row's name, one summary a label; all of the same labels and cases.
-        title: what was compared.
+        title: what was compared; the definition of the mean of labels is added.
         n_digits: after the point.
     """
     labels = next(iter(rows.values()), {})
-    header = ("", *(_heading(name, summary) for name, summary in labels.items()), "mean of labels")
+    header = ("", *(_heading(name, summary) for name, summary in labels.items()), MEAN_OF_LABELS)
     body = [
         (
             name,
@@ -61,7 +61,9 @@ def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "", n
         )
         for name, summaries in rows.items()
     ]
-    return Table(header, tuple(body), title)
+    return Table(
+        header, tuple(body), f"{title}; {MEAN_OF_LABELS_DEFINED}" if title else MEAN_OF_LABELS_DEFINED
+    )
 
 
 def _heading(name: str, summary: DiceSummary) -> str:

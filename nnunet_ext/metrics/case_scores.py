@@ -27,7 +27,7 @@ from nnunet_ext.nnunet.dataset_json import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class EvaluationJob:
     """One comparison to make.
 
     Attributes:
@@ -49,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairScores:
+class CaseScores:
     """What a comparison found.
 
     Attributes:
@@ -69,35 +69,35 @@ class PairScores:
     surfaces: tuple[Surface, ...] = ()
 
 
-def evaluate_pair(pair: Pair) -> PairScores:
+def evaluate_case(job: EvaluationJob) -> CaseScores:
     """Compare one prediction with its reference, reading each file once.
 
     Raises:
         SegmentationError: a file cannot be read or holds values that are no label.
         GeometryMismatch: the grids differ: voxels of one place would be compared with those of another.
     """
-    predicted, grid = _read(pair.prediction)
-    expected, expected_grid = _read(pair.reference)
+    predicted, grid = _read(job.prediction)
+    expected, expected_grid = _read(job.reference)
     if differences := grid.differences(expected_grid):
         raise GeometryMismatch(
-            f"{pair.prediction} and {pair.reference} lie on different grids, in {' and '.join(differences)}: "
+            f"{job.prediction} and {job.reference} lie on different grids, in {' and '.join(differences)}: "
             "bring the prediction onto the reference's grid first."
         )
-    if pair.values is not None:
-        predicted, expected = _numbered(predicted, pair.values), _numbered(expected, pair.values)
+    if job.values is not None:
+        predicted, expected = _numbered(predicted, job.values), _numbered(expected, job.values)
     try:
-        joint = joint_histogram(predicted, expected, n_values_of(pair.dataset.labels))
+        joint = joint_histogram(predicted, expected, n_values_of(job.dataset.labels))
     except SegmentationError as error:
-        raise SegmentationError(f"{pair.prediction} and {pair.reference}: {error}") from None
-    _check_values(pair, joint)
-    joint = without_ignored(joint, pair.dataset.ignore)
-    return PairScores(
-        case_id=pair.case_id,
-        prediction=pair.prediction,
-        reference=pair.reference,
-        overlaps=overlaps(label_counts(joint, pair.dataset.labels)),
+        raise SegmentationError(f"{job.prediction} and {job.reference}: {error}") from None
+    _check_values(job, joint)
+    joint = without_ignored(joint, job.dataset.ignore)
+    return CaseScores(
+        case_id=job.case_id,
+        prediction=job.prediction,
+        reference=job.reference,
+        overlaps=overlaps(label_counts(joint, job.dataset.labels)),
         n_voxels=int(joint.sum()),
-        surfaces=_surfaces(pair, predicted, expected, expected_grid),
+        surfaces=_surfaces(job, predicted, expected, expected_grid),
     )
 
 
@@ -120,10 +120,10 @@ def values_of(path: Path) -> tuple[int, ...]:
     return tuple(found.tolist())
 
 
-def _check_values(pair: Pair, joint: Joint) -> None:
-    for path, axis, also in ((pair.prediction, 1, None), (pair.reference, 0, pair.dataset.ignore)):
+def _check_values(job: EvaluationJob, joint: Joint) -> None:
+    for path, axis, also in ((job.prediction, 1, None), (job.reference, 0, job.dataset.ignore)):
         try:
-            check_values(joint.sum(axis=axis), pair.dataset.labels, also)
+            check_values(joint.sum(axis=axis), job.dataset.labels, also)
         except SegmentationError as error:
             raise SegmentationError(f"{path}: {error}") from None
 
@@ -134,18 +134,18 @@ def _read(path: Path) -> tuple[Segmentation, Geometry]:
 
 
 def _surfaces(
-    pair: Pair, predicted: Segmentation, expected: Segmentation, grid: Geometry
+    job: EvaluationJob, predicted: Segmentation, expected: Segmentation, grid: Geometry
 ) -> tuple[Surface, ...]:
-    if pair.tolerance_mm is None:
+    if job.tolerance_mm is None:
         return ()
-    labels, ignore = pair.dataset.labels, pair.dataset.ignore
+    labels, ignore = job.dataset.labels, job.dataset.ignore
     counts = True if ignore is None else expected != ignore
     return tuple(
         compare_surfaces(
             np.isin(predicted, labels.covered[channel]) & counts,
             np.isin(expected, labels.covered[channel]),
             grid.spacing,
-            pair.tolerance_mm,
+            job.tolerance_mm,
         )
         for channel in labels.foreground
     )

@@ -1,33 +1,143 @@
-"""Two sets of predictions of the same cases, compared case by case."""
+"""Paired comparison of two methods by Dice, case by case, and of two evaluations by their summary.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnunet_ext.errors import UsageError
-from nnunet_ext.metrics.dice import Overlap
-from nnunet_ext.metrics.intervals import Interval, bootstrap
-from nnunet_ext.nnunet.subjects import Subjects, units_of
+from nnunet_ext.files.outputs import check_file, has_keys
+from nnunet_ext.files.whole import write_json
+from nnunet_ext.metrics.dice import DiceSummary, Overlap, case_mean, summarize
+from nnunet_ext.metrics.intervals import Interval, bootstrap_intervals
+from nnunet_ext.metrics.summary import read_summary_scores
+from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.subjects import Subjects, Units, find_subjects, units_of
+from nnunet_ext.nnunet.summary import summary_key
 
-Scored = Mapping[str, Mapping[str, Overlap]]
+COMPARISON = "comparison.json"
+SAME_DICE = 1e-6  # smaller differences are rounding
+SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
+
+ScoredCases = Mapping[str, Mapping[str, Overlap]]  # overlaps by case and label
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """Difference in Dice of method B less method A, on the cases that have a Dice under both.
+
+    Attributes:
+        units: the subjects of these cases where they are known, else the cases themselves.
+        difference: mean over the cases of a label; of the mean of labels, the mean of the labels' means.
+        of_units: the mean difference of each unit, in no particular order. For the mean of labels, a case
+            counts with the mean over the labels that it holds.
+        n_better: cases in which B is better than A.
+        n_worse: cases in which B is worse than A.
+    """
+
+    units: Units
+    difference: Interval
+    of_units: tuple[float, ...]
+    n_better: int
+    n_worse: int
+
+    @property
+    def n_cases(self) -> int:
+        """The number of cases that have a Dice under both methods."""
+        return len(self.units.of_cases)
+
+    def p_value(self) -> float | None:
+        """Compute p of Wilcoxon's signed-rank test on the units; None for fewer than 6, or all equal."""
+        from scipy.stats import wilcoxon
+
+        differences = np.array(self.of_units)
+        if len(differences) < SMALLEST_SAMPLE or not (np.abs(differences) > SAME_DICE).any():
+            return None
+        return float(wilcoxon(differences, zero_method="pratt").pvalue)
+
+
+def paired_differences(
+    a: ScoredCases, b: ScoredCases, cases: Sequence[str], labels: Sequence[str], subjects: Subjects | None
+) -> tuple[dict[str, PairedDifference], PairedDifference]:
+    """Compare two methods case by case, for each label and for the mean of labels.
+
+    Args:
+        a: the first method.
+        b: the second method.
+        cases: those that both hold.
+        labels: by name; a label that a case lacks under one method has no difference there.
+        subjects: whose scans the cases are; intervals then resample subjects, and tests are on them.
+    """
+    differences = np.array([[_difference(a[case], b[case], label) for label in labels] for case in cases])
+    differences = differences.reshape(len(cases), len(labels))
+    each, overall = bootstrap_intervals(differences, units_of(cases, subjects).of_cases)
+    of_cases = np.array([_case_difference(a[case], b[case], labels) for case in cases])
+    by_label = {label: _paired(cases, differences[:, k], each[k], subjects) for k, label in enumerate(labels)}
+    return by_label, _paired(cases, of_cases, overall, subjects)
+
+
+def _difference(a: Mapping[str, Overlap], b: Mapping[str, Overlap], label: str) -> float:
+    """Return B less A of one label in one case; NaN where one of them has no Dice."""
+    first, second = (of_case[label].dice if label in of_case else None for of_case in (a, b))
+    return np.nan if first is None or second is None else second - first
+
+
+def _case_difference(a: Mapping[str, Overlap], b: Mapping[str, Overlap], labels: Sequence[str]) -> float:
+    """Return B less A of one case's mean over the labels that have a Dice under both; NaN without any."""
+    shared = [label for label in labels if np.isfinite(_difference(a, b, label))]
+    first, second = (case_mean({label: of_case[label] for label in shared}) for of_case in (a, b))
+    return np.nan if first is None or second is None else second - first
+
+
+def _paired(
+    cases: Sequence[str], differences: NDArray[np.float64], interval: Interval, subjects: Subjects | None
+) -> PairedDifference:
+    is_known = np.isfinite(differences)
+    units = units_of([case for case, known in zip(cases, is_known, strict=True) if known], subjects)
+    differences = differences[is_known]
+    unit_of = np.unique(units.of_cases, return_inverse=True)[1]
+    of_units = np.bincount(unit_of, differences) / np.bincount(unit_of)
+    return PairedDifference(
+        units=units,
+        difference=interval,
+        of_units=tuple(of_units.tolist()),
+        n_better=int((differences > SAME_DICE).sum()),
+        n_worse=int((differences < -SAME_DICE).sum()),
+    )
+
+
+def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p values for their number; None stays None and does not count.
+
+    The smallest p is multiplied by the number of tests, the next by one less, and so on, never falling.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure (1979).
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected, highest = list(p_values), 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[place] = highest
+    return corrected
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelDifference:
-    """One label under two methods, A and B.
+    """Dice of one label under two methods, A and B.
 
     Attributes:
         n_holding: cases that hold the label in the reference; only they have a Dice.
         mean_a: mean Dice of A over them; None without any.
-        mean_b: the same of B.
-        difference: B less A, case by case, with its interval.
+        mean_b: mean Dice of B over them.
+        difference: paired difference, B less A, with its interval.
         n_better: cases in which B is better than A.
-        n_worse: cases in which it is worse.
+        n_worse: cases in which B is worse than A.
         false_alarms_a: cases without the label in which A predicts it.
-        false_alarms_b: the same of B.
+        false_alarms_b: cases without the label in which B predicts it.
     """
 
     n_holding: int
@@ -42,12 +152,12 @@ class LabelDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two methods on the cases that both predicted.
+    """Two methods, A and B, compared on the cases that both predicted.
 
     Attributes:
-        n_cases: that both hold.
+        n_cases: number of these cases.
         labels: by the label's key.
-        overall: the mean over labels of their differences.
+        overall: paired difference of the mean of labels, B less A.
         left_out: cases that only one of the two holds.
         resampled: what the intervals resample, in words.
     """
@@ -59,16 +169,16 @@ class Comparison:
     resampled: str
 
 
-def compare_scores(a: Scored, b: Scored, subjects: Subjects | None = None) -> Comparison:
+def compare_scores(a: ScoredCases, b: ScoredCases, subjects: Subjects | None = None) -> Comparison:
     """Compare two methods by Dice on the cases that both predicted.
 
     Args:
-        a: overlaps by case and label.
-        b: the same; its references must be the same ones.
-        subjects: whose scans the cases are, intervals then resample subjects.
+        a: the first method.
+        b: the second method; compared with the same references.
+        subjects: whose scans the cases are; intervals then resample subjects.
 
     Raises:
-        UsageError: no case is in both, they are of other labels, or their references differ.
+        UsageError: no case is in both, they have different labels, or their references differ.
     """
     cases = sorted(a.keys() & b.keys())
     if not cases:
@@ -80,33 +190,71 @@ def compare_scores(a: Scored, b: Scored, subjects: Subjects | None = None) -> Co
         differing = [k for k in keys if a[case][k].n_reference != b[case][k].n_reference]
         if differing:
             raise UsageError(f"{case}: A and B were compared with other references of {differing}.")
-    ours = {key: [(a[case][key], b[case][key]) for case in cases] for key in keys}
-    differences = np.array([[_difference(*pair) for pair in ours[key]] for key in keys]).T
-    units = units_of(cases, subjects)
-    intervals, overall = bootstrap(differences, units.of_cases)
-    labels = {key: _label(ours[key], one) for key, one in zip(keys, intervals, strict=True)}
+    by_label, overall = paired_differences(a, b, cases, keys, subjects)
+    of_a, of_b = (summarize({key: s[case][key] for key in keys} for case in cases) for s in (a, b))
     return Comparison(
         n_cases=len(cases),
-        labels=labels,
-        overall=overall,
+        labels={key: _label_difference(by_label[key], of_a[key], of_b[key]) for key in keys},
+        overall=overall.difference,
         left_out=tuple(sorted(a.keys() ^ b.keys())),
-        resampled=units.words,
+        resampled=units_of(cases, subjects).words,
     )
 
 
-def _difference(a: Overlap, b: Overlap) -> float:
-    return np.nan if a.dice is None or b.dice is None else b.dice - a.dice
-
-
-def _label(pairs: Sequence[tuple[Overlap, Overlap]], difference: Interval) -> LabelDifference:
-    held = [(a.dice, b.dice) for a, b in pairs if a.dice is not None and b.dice is not None]
+def _label_difference(paired: PairedDifference, a: DiceSummary, b: DiceSummary) -> LabelDifference:
     return LabelDifference(
-        n_holding=len(held),
-        mean_a=sum(a for a, _ in held) / len(held) if held else None,
-        mean_b=sum(b for _, b in held) / len(held) if held else None,
-        difference=difference,
-        n_better=sum(b > a for a, b in held),
-        n_worse=sum(b < a for a, b in held),
-        false_alarms_a=sum(a.is_false_alarm for a, _ in pairs),
-        false_alarms_b=sum(b.is_false_alarm for _, b in pairs),
+        n_holding=paired.n_cases,
+        mean_a=a.mean,
+        mean_b=b.mean,
+        difference=paired.difference,
+        n_better=paired.n_better,
+        n_worse=paired.n_worse,
+        false_alarms_a=a.n_false_alarms,
+        false_alarms_b=b.n_false_alarms,
     )
+
+
+def run_comparison(
+    a: Path,
+    b: Path,
+    *,
+    dataset: Path | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> Comparison:
+    """Compare two evaluations of the same cases by their `summary.json`, nnU-Net's own included.
+
+    Args:
+        a: a summary.json, or the folder that holds it.
+        b: the same of the other method.
+        dataset: the dataset.json, for the labels' names instead of nnU-Net's keys; None takes the one
+            beside a summary or of its model, if there is one.
+        output: folder for `comparison.json`; None writes no file.
+        overwrite: replace a file of that name that is no comparison.
+
+    Raises:
+        UsageError: a summary is missing, or they are not of the same cases, labels and references.
+        DatasetError: the dataset.json cannot be read.
+    """
+    if output is not None:
+        check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
+    summaries = read_summary_scores(a), read_summary_scores(b)
+    subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
+    dataset = dataset or _dataset_json_beside(a, b)
+    names: dict[str, str] = {}
+    if dataset is not None:
+        labels = read_dataset(dataset).labels
+        names = {summary_key(labels.covered[c]): labels.names[c] for c in labels.foreground}
+    comparison = compare_scores(summaries[0].renamed(names), summaries[1].renamed(names), subjects)
+    if output is not None:
+        write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
+    return comparison
+
+
+def _dataset_json_beside(*places: Path) -> Path | None:
+    """Return the dataset.json beside a summary, or of the model whose validation of a fold it is."""
+    for folder in (path if path.is_dir() else path.parent for path in places):
+        for home in (folder, folder.resolve().parent.parent):
+            if (home / "dataset.json").is_file():
+                return home / "dataset.json"
+    return None

@@ -13,12 +13,11 @@ from nnunet_ext.files.escaping import csv_cell
 from nnunet_ext.files.outputs import check_file, has_keys, make_folder
 from nnunet_ext.files.whole import write_json, written_whole
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
-from nnunet_ext.metrics.case_scores import Pair, PairScores, evaluate_pair, values_of
-from nnunet_ext.metrics.compare import Comparison, compare_scores
+from nnunet_ext.metrics.case_scores import EvaluationJob, CaseScores, evaluate_case, values_of
 from nnunet_ext.metrics.intervals import Interval
 from nnunet_ext.metrics.label_scores import LabelScores, measures_of, score_labels
 from nnunet_ext.metrics.overlap import foreground_names
-from nnunet_ext.metrics.summary import read_summary, write_summary
+from nnunet_ext.metrics.summary import write_summary
 from nnunet_ext.nnunet.dataset_json import (
     BACKGROUND,
     Dataset,
@@ -29,11 +28,10 @@ from nnunet_ext.nnunet.dataset_json import (
 )
 from nnunet_ext.nnunet.raw import find_ending, find_images
 from nnunet_ext.nnunet.subjects import find_subjects, units_of
-from nnunet_ext.nnunet.summary import SUMMARY, summary_key
+from nnunet_ext.nnunet.summary import SUMMARY
 
 CASES = "cases.csv"
 EVALUATION = "evaluation.json"
-COMPARISON = "comparison.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ class Evaluation:
     """
 
     folder: Path
-    cases: tuple[PairScores, ...]
+    cases: tuple[CaseScores, ...]
     labels: tuple[LabelScores, ...]
     overall: dict[str, Interval]
     failed: dict[str, str]
@@ -122,7 +120,7 @@ def run_evaluation(
         values = data.labels.values[1:]
         compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
     pairs = [
-        Pair(
+        EvaluationJob(
             case_id=case,
             prediction=prediction,
             reference=reference,
@@ -133,7 +131,7 @@ def run_evaluation(
         for case, (prediction, reference) in both.items()
     ]
     scores = []
-    for outcome in execution.run_cases(evaluate_pair, pairs):
+    for outcome in execution.run_cases(evaluate_case, pairs):
         if outcome.result is None:
             failed[outcome.job.case_id] = outcome.reason or "no reason"
         else:
@@ -207,56 +205,6 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             )
 
 
-def run_comparison(
-    a: Path,
-    b: Path,
-    *,
-    dataset: Path | None = None,
-    output: Path | None = None,
-    overwrite: bool = False,
-) -> Comparison:
-    """Compare two evaluations of the same cases by their `summary.json`, nnU-Net's own included.
-
-    Args:
-        a: a summary.json, or the folder that holds it.
-        b: the same of the other method.
-        dataset: the dataset.json, for the labels' names instead of nnU-Net's keys; None takes the one
-            beside a summary or of its model, if there is one.
-        output: folder for `comparison.json`; None writes none.
-        overwrite: replace a file of that name that is no comparison.
-
-    Raises:
-        UsageError: a summary is missing, or they are not of the same cases, labels and references.
-        DatasetError: the dataset.json cannot be read.
-    """
-    if output is not None:
-        check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
-    summaries = read_summary(a), read_summary(b)
-    subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
-    ours, theirs = (one.cases for one in summaries)
-    dataset = dataset or _dataset_json_beside(a, b)
-    if dataset is not None:
-        labels = read_dataset(dataset).labels
-        names = {summary_key(labels.covered[c]): labels.names[c] for c in labels.foreground}
-        ours, theirs = (
-            {case: {names.get(key, key): one for key, one in of_case.items()} for case, of_case in s.items()}
-            for s in (ours, theirs)
-        )
-    comparison = compare_scores(ours, theirs, subjects)
-    if output is not None:
-        write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
-    return comparison
-
-
-def _dataset_json_beside(*places: Path) -> Path | None:
-    """The dataset.json beside a summary, or of the model whose fold's validation it is."""
-    for folder in (path if path.is_dir() else path.parent for path in places):
-        for home in (folder, folder.resolve().parent.parent):
-            if (home / "dataset.json").is_file():
-                return home / "dataset.json"
-    return None
-
-
 def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     names = foreground_names(dataset.labels)
     content = {
@@ -275,7 +223,7 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
     write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
 
 
-def _rows(case: PairScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:
+def _rows(case: CaseScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row a label; what has no value is None."""
     measures = measures_of([case], evaluation.missed_hd95_mm)
     return [

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.metrics.case_scores import PairScores
-from nnunet_ext.metrics.intervals import Interval, bootstrap
+from nnunet_ext.metrics.case_scores import CaseScores
+from nnunet_ext.metrics.intervals import Interval, bootstrap_intervals
 
-Measure = Callable[[PairScores, int], float | None]
+Measure = Callable[[CaseScores, int], float | None]
 MEASURES: dict[str, Measure] = {
     "dice": lambda case, label: case.overlaps[label].dice,
     "iou": lambda case, label: case.overlaps[label].iou,
@@ -46,7 +46,7 @@ class LabelScores:
     means: dict[str, Interval]
 
 
-def measures_of(scores: Sequence[PairScores], missed_hd95_mm: float | None = None) -> dict[str, Measure]:
+def measures_of(scores: Sequence[CaseScores], missed_hd95_mm: float | None = None) -> dict[str, Measure]:
     """The measures that these comparisons took.
 
     Args:
@@ -65,7 +65,7 @@ def measures_of(scores: Sequence[PairScores], missed_hd95_mm: float | None = Non
 
 
 def _with_penalty(measure: Measure, penalty: float) -> Measure:
-    def penalized(case: PairScores, label: int) -> float | None:
+    def penalized(case: CaseScores, label: int) -> float | None:
         one = case.overlaps[label]
         return penalty if (one.n_reference > 0) != (one.n_predicted > 0) else measure(case, label)
 
@@ -73,7 +73,7 @@ def _with_penalty(measure: Measure, penalty: float) -> Measure:
 
 
 def score_labels(
-    scores: Sequence[PairScores],
+    scores: Sequence[CaseScores],
     names: Sequence[str],
     units: Sequence[str] | None = None,
     missed_hd95_mm: float | None = None,
@@ -90,7 +90,7 @@ def score_labels(
         Each label's scores, and by measure the mean of the labels' means.
     """
     intervals = {
-        name: bootstrap(_table(scores, names, one), units)
+        name: bootstrap_intervals(_table(scores, names, one), units)
         for name, one in measures_of(scores, missed_hd95_mm).items()
     }
     each = tuple(
@@ -100,12 +100,12 @@ def score_labels(
     return each, {measure: found[1] for measure, found in intervals.items()}
 
 
-def _table(scores: Sequence[PairScores], names: Sequence[str], measure: Measure) -> NDArray[np.float64]:
+def _table(scores: Sequence[CaseScores], names: Sequence[str], measure: Measure) -> NDArray[np.float64]:
     rows = [[measure(case, label) for label in range(len(names))] for case in scores]
     return np.array(rows, dtype=np.float64).reshape(len(scores), len(names))  # None becomes NaN
 
 
-def _label(scores: Sequence[PairScores], label: int, name: str, means: dict[str, Interval]) -> LabelScores:
+def _label(scores: Sequence[CaseScores], label: int, name: str, means: dict[str, Interval]) -> LabelScores:
     found = [case.overlaps[label] for case in scores]
     return LabelScores(
         name=name,

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nnunet_ext.metrics.overlap import Counts
+from nnunet_ext.metrics.intervals import Values, mean_of_means, means_over_cases
+from nnunet_ext.metrics.overlap import Counts, dice_of_counts
 
 Over = Literal["mean", "pooled", "worst"]
 Absent = Literal["nnunet", "one", "zero", "left_out"]
 OVER: tuple[str, ...] = get_args(Over)
 ABSENT: tuple[str, ...] = get_args(Absent)
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,30 +34,26 @@ class Objective:
 
     def dice(self, counts: Counts) -> Values:
         """Dice of each case and label, `(cases, labels)` from `(cases, labels, 3)`; NaN does not count."""
-        reference, predicted, common = (counts[..., k].astype(np.float64) for k in range(3))
-        either = reference + predicted
-        dice = 2 * common / np.maximum(either, 1)
+        dice = dice_of_counts(counts)
         if self.absent == "left_out":
-            dice[reference == 0] = np.nan
-        elif self.absent != "zero":
-            dice[either == 0] = 1.0 if self.absent == "one" else np.nan
+            dice[counts[..., 0] == 0] = np.nan
+        elif self.absent != "nnunet":
+            dice[np.isnan(dice)] = 1.0 if self.absent == "one" else 0.0
         return dice
 
     def by_label(self, counts: Counts) -> Values:
         """Each label's score; NaN where no case counts for it."""
         if self.over == "pooled":
-            reference, predicted, common = (counts[..., k].sum(axis=0, dtype=np.float64) for k in range(3))
-            either = reference + predicted
-            return np.where(either > 0, 2 * common / np.maximum(either, 1), np.nan)
-        return _mean(self.dice(counts))
+            return dice_of_counts(counts.sum(axis=0))
+        return means_over_cases(self.dice(counts))
 
     def score(self, counts: Counts) -> float:
         """The score of some cases; NaN where no case counts for any label."""
         scores = self.by_label(counts)
-        known = scores[np.isfinite(scores)]
-        if len(known) == 0:
-            return float("nan")
-        return float(known.min() if self.over == "worst" else known.mean())
+        if self.over == "worst":
+            known = scores[np.isfinite(scores)]
+            return float(known.min()) if len(known) else float("nan")
+        return float(mean_of_means(scores))
 
     def without_each(self, counts: Counts, units: Sequence[str] | None = None) -> Values:
         """The score without each unit in turn: the cases of one subject, or single cases without units."""
@@ -82,10 +77,3 @@ def standard_error(without_each: Values) -> float:
     known = without_each[np.isfinite(without_each)]
     n = len(known)
     return float(np.sqrt((n - 1) / n * np.sum((known - known.mean()) ** 2))) if n > 1 else 0.0
-
-
-def _mean(values: Values) -> Values:
-    """Mean over cases of what counts; NaN where nothing does."""
-    known = np.isfinite(values)
-    number = known.sum(axis=0)
-    return np.where(number > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(number, 1), np.nan)

@@ -117,29 +117,19 @@ def check_values(n_voxels: NDArray[np.int64], labels: Labels, also: int | None =
         )
 
 
+def dice_of_counts(counts: Counts) -> NDArray[np.float64]:
+    """Compute Dice as nnU-Net counts it, `(...)` from `(..., 3)`: 0 for a false alarm, NaN without a voxel.
+
+    `Overlap.nnunet_dice` is the same number of one label.
+    """
+    reference, predicted, common = (counts[..., k].astype(np.float64) for k in range(N_COUNTS))
+    either = reference + predicted
+    return np.where(either > 0, 2 * common / np.maximum(either, 1), np.nan)
+
+
 def overlaps(counts: Counts) -> tuple[Overlap, ...]:
     """One case's counts `(foreground labels, 3)` as overlaps."""
     return tuple(Overlap(*map(int, row)) for row in counts)
-
-
-def compare(
-    prediction: Segmentation, reference: Segmentation, labels: Labels, ignore: int | None = None
-) -> tuple[Overlap, ...]:
-    """Compare one prediction with its reference, for every label or region but the background.
-
-    Args:
-        prediction: labels in any shape.
-        reference: labels in the same shape.
-        labels: those of the data set.
-        ignore: value of voxels in the reference that do not count.
-
-    Raises:
-        GeometryMismatch, SegmentationError: as `joint_histogram`, and where a value is no label.
-    """
-    joint = joint_histogram(prediction, reference, n_values_of(labels))
-    check_values(joint.sum(axis=1), labels)
-    check_values(joint.sum(axis=0), labels, ignore)
-    return overlaps(label_counts(without_ignored(joint, ignore), labels))
 
 
 def foreground_names(labels: Labels) -> list[str]:
@@ -162,7 +152,10 @@ def case_dice(
         By label name, in the data set's order.
 
     Raises:
-        GeometryMismatch: the shapes differ.
+        GeometryMismatch, SegmentationError: as `joint_histogram`, and where a value is no label.
     """
-
-    return dict(zip(foreground_names(labels), compare(prediction, reference, labels, ignore), strict=True))
+    joint = joint_histogram(prediction, reference, n_values_of(labels))
+    check_values(joint.sum(axis=1), labels)
+    check_values(joint.sum(axis=0), labels, ignore)
+    found = overlaps(label_counts(without_ignored(joint, ignore), labels))
+    return dict(zip(foreground_names(labels), found, strict=True))

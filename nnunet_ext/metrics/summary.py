@@ -1,4 +1,4 @@
-"""nnU-Net's `summary.json`, written and read."""
+"""Scores in the form of nnU-Net's `summary.json`, written with nnU-Net's numbers, and read as overlaps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.metrics.case_scores import PairScores
+from nnunet_ext.metrics.case_scores import CaseScores
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.nnunet.summary import SUMMARY, label_name, read_summary_file, summary_key
 
 
-def write_summary(scores: Sequence[PairScores], labels: Labels, target: Path) -> None:
+def write_summary(scores: Sequence[CaseScores], labels: Labels, target: Path) -> None:
     """Write scores in the form of nnU-Net's `summary.json`, with its numbers.
 
     Dice and IoU are NaN there where neither prediction nor reference holds a label, and 0 for a false
@@ -49,13 +49,12 @@ def write_summary(scores: Sequence[PairScores], labels: Labels, target: Path) ->
 
 def _metrics(one: Overlap, n_voxels: int) -> dict[str, float]:
     tp, fp, fn = one.n_common, one.n_predicted - one.n_common, one.n_reference - one.n_common
-    either = tp + fp + fn
     return {
-        "Dice": 2 * tp / (2 * tp + fp + fn) if either else math.nan,
+        "Dice": math.nan if one.nnunet_dice is None else one.nnunet_dice,
         "FN": fn,
         "FP": fp,
-        "IoU": tp / either if either else math.nan,
-        "TN": n_voxels - either,
+        "IoU": math.nan if one.nnunet_iou is None else one.nnunet_iou,
+        "TN": n_voxels - tp - fp - fn,
         "TP": tp,
         "n_pred": one.n_predicted,
         "n_ref": one.n_reference,
@@ -73,30 +72,46 @@ def _mean_of_means(means: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a summary.json says.
+class SummaryScores:
+    """The overlaps of cases and labels that a summary.json holds.
 
     Attributes:
-        cases: overlaps by case and key of the label.
-        references: the folder of the reference segmentations, as it was where they were compared.
+        cases: by case, the overlap of each label; empty where the file could not be read.
+        references: folder of the reference segmentations on the machine that compared them.
+        nnunet_mean: nnU-Net's own mean over labels, in which a false alarm counts as a Dice of 0.
+        notes: why the file could not be read.
     """
 
-    cases: Mapping[str, Mapping[str, Overlap]]
-    references: Path | None
+    cases: Mapping[str, Mapping[str, Overlap]] = field(default_factory=dict)
+    references: Path | None = None
+    nnunet_mean: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def labels(self) -> dict[str, DiceSummary]:
+        """The summary of each label over all cases."""
+        return summarize(self.cases.values())
+
+    def renamed(self, names: Mapping[str, str]) -> dict[str, dict[str, Overlap]]:
+        """Return the cases with labels called by other names; a label without one keeps its own."""
+        return {
+            case: {names.get(key, key): overlap for key, overlap in labels.items()}
+            for case, labels in self.cases.items()
+        }
 
 
-def read_summary(path: Path) -> Summary:
-    """Read a summary.json of nnU-Net or of this package.
+def read_summary_scores(path: Path) -> SummaryScores:
+    """Read a summary.json of nnU-Net or of this package; labels are called by nnU-Net's keys, such as `1`.
 
     Args:
         path: the file, or the folder that holds it.
 
     Raises:
-        UsageError: there is none, or it is none.
+        UsageError: there is no such file, or it is no summary.json.
     """
     file = path / SUMMARY if path.is_dir() else path
     try:
-        content = read_summary_file(file)
+        return _scores_of(file)
     except FileNotFoundError:
         raise UsageError(
             f"{file} does not exist. Evaluate the predictions first: "
@@ -104,48 +119,27 @@ def read_summary(path: Path) -> Summary:
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read as a summary.json of nnU-Net: {error}.") from error
+
+
+def read_validation_scores(path: Path, labels: Labels | None = None) -> SummaryScores:
+    """Read the summary.json of a validation; where that fails, the scores have no cases and a note.
+
+    Args:
+        path: the file.
+        labels: the data set's, to name labels by; without them they keep nnU-Net's keys, such as `1`.
+    """
+    try:
+        scores = _scores_of(path)
+    except (OSError, ValueError) as error:
+        return SummaryScores(notes=(f"{path.name} cannot be read: {error}",))
+    keys = dict.fromkeys(key for overlaps in scores.cases.values() for key in overlaps)
+    return replace(scores, cases=scores.renamed({key: label_name(key, labels) for key in keys}))
+
+
+def _scores_of(file: Path) -> SummaryScores:
+    content = read_summary_file(file)
     cases = {
         case: {key: Overlap(*counts) for key, counts in labels.items()}
         for case, labels in content.cases.items()
     }
-    return Summary(cases, content.references)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a summary.json says.
-
-    Attributes:
-        cases: by case, one comparison a label; empty where the file could not be read.
-        nnunet_mean: nnU-Net's own mean over labels, in which a false alarm counts as a Dice of 0.
-        notes: what could not be read.
-    """
-
-    cases: dict[str, dict[str, Overlap]] = field(default_factory=dict)
-    nnunet_mean: float | None = None
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def labels(self) -> dict[str, DiceSummary]:
-        """Each label over all cases."""
-        return summarize(self.cases.values())
-
-
-def read_validation(path: Path, labels: Labels | None = None) -> Validation:
-    """Read a summary.json of nnU-Net v2.
-
-    Args:
-        path: the file; NaN may stand in it, which is no JSON.
-        labels: the data set's, to name labels by; without them they keep their values, as `1`.
-    """
-    try:
-        content = read_summary_file(path)
-    except (OSError, ValueError) as error:
-        return Validation(notes=(f"{path.name} cannot be read: {error}",))
-    keys = dict.fromkeys(key for counts in content.cases.values() for key in counts)
-    names = {key: label_name(key, labels) for key in keys}
-    cases = {
-        case: {names[key]: Overlap(*counts) for key, counts in of_case.items()}
-        for case, of_case in content.cases.items()
-    }
-    return Validation(cases, content.foreground_dice)
+    return SummaryScores(cases, content.references, content.foreground_dice)

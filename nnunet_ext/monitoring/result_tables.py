@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nnunet_ext.display.tables import NOTHING, Table
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
 from nnunet_ext.monitoring.results import (
     LabelResult,
     Spread,
@@ -142,8 +143,11 @@ def _validation_table(title: str, group: _Group) -> Table:
         each = [group.results[run.folder] for run in some]
         spreads = [_spread(spread_over_folds(validation_means(each, name))) for name in group.names]
         rows.append((*key, *spreads, _spread(spread_over_folds(map(validation_mean, some)))))
-    about = f"{title}: Dice in validation, the number of cases that hold the label, and of false alarms"
-    return Table((*group.keys, *group.names, "mean of labels"), tuple(rows), about)
+    about = (
+        f"{title}: Dice in validation, the number of cases that hold the label, and of false alarms; "
+        f"{MEAN_OF_LABELS_DEFINED}"
+    )
+    return Table((*group.keys, *group.names, MEAN_OF_LABELS), tuple(rows), about)
 
 
 def _validation_cell(result: LabelResult | None) -> str:

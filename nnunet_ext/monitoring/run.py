@@ -37,7 +37,7 @@ from nnunet_ext.nnunet.training_log import Log, parse_log
 from nnunet_ext.trainers.record.process import PROCESS, RecordedProcess, read_process
 
 if TYPE_CHECKING:
-    from nnunet_ext.metrics.summary import Validation
+    from nnunet_ext.metrics.summary import SummaryScores
 
 CHECKPOINTS = (FINAL_CHECKPOINT, LATEST_CHECKPOINT, BEST_CHECKPOINT)
 RECENT_EPOCHS = 5
@@ -66,7 +66,7 @@ class Run:
     standing: Standing
     log: Log
     planned: int | None = None
-    validation: Validation | None = None
+    validation: SummaryScores | None = None
     modified: float | None = None
     log_begun: float | None = None
     notes: tuple[str, ...] = ()
@@ -237,11 +237,11 @@ class RunReader:
         content: T = self._cache[path][1]
         return content
 
-    def _validation(self, summary: Path, labels: Labels | None) -> Validation | None:
-        def read(path: Path) -> Validation:
-            from nnunet_ext.metrics.summary import read_validation  # numpy, not needed by --help
+    def _validation(self, summary: Path, labels: Labels | None) -> SummaryScores | None:
+        def read(path: Path) -> SummaryScores:
+            from nnunet_ext.metrics.summary import read_validation_scores  # numpy, not needed by --help
 
-            return read_validation(path, labels)
+            return read_validation_scores(path, labels)
 
         return self._from(summary, read, None)
 

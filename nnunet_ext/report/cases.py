@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.display.themes import DPI
 from nnunet_ext.errors import NnunetExtError
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
 from nnunet_ext.monitoring.result_tables import number_cell
 from nnunet_ext.report.blocks import (
     NO_VALIDATION,
@@ -22,7 +23,7 @@ from nnunet_ext.report.blocks import (
 from nnunet_ext.report.case_overlays import OverlayFiles, read_overlay
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.model_dice import ModelDice, best_model, label_names
-from nnunet_ext.report.model_pairs import MEAN, Pair, compare
+from nnunet_ext.report.model_pairs import ModelPair, compare_models
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 from nnunet_ext.report.pictures import draw_case_points
 
@@ -89,22 +90,22 @@ def pair_blocks(material: Material) -> list[Block]:
         return [
             MissingBlock(f"There is one model with validated cases, and nothing to compare it with; {hint}.")
         ]
-    pairs = compare(material.model_dice, best, label_names(material.model_dice), material.subjects)
+    pairs = compare_models(material.model_dice, best, label_names(material.model_dice), material.subjects)
     if not pairs:
         return [
             MissingBlock(f"No model has cases in common with {best.name}; validate them on the same folds.")
         ]
-    words = ListBlock(tuple(_pair_sentence(pair) for pair in pairs if pair.label == MEAN))
+    words = ListBlock(tuple(_pair_sentence(pair) for pair in pairs if pair.label == MEAN_OF_LABELS))
     note = (
-        f"Every model against {best.name}, on the cases that both have. {MEAN.capitalize()}: the mean over "
-        f"labels of each label's mean over the cases that hold it. {_units_note(pairs)} p is "
+        f"Every model against {best.name}, on the cases that both have. "
+        f"{MEAN_OF_LABELS_DEFINED.capitalize()}. {_units_note(pairs)} p is "
         "corrected by Holm's method for all tests of this table. Cases of cross-validation share training "
         "cases, so p is rather too small."
     )
     return [TextBlock(note), words, TableBlock(_pair_table(pairs))]
 
 
-def _units_note(pairs: Sequence[Pair]) -> str:
+def _units_note(pairs: Sequence[ModelPair]) -> str:
     """Explains whether subjects or cases were resampled and tested."""
     if any(pair.units.are_subjects for pair in pairs):
         return (
@@ -117,7 +118,7 @@ def _units_note(pairs: Sequence[Pair]) -> str:
     )
 
 
-def _pair_sentence(pair: Pair) -> str:
+def _pair_sentence(pair: ModelPair) -> str:
     if pair.p is None:
         verdict = "with too few cases to say whether this is chance"
     else:
@@ -125,11 +126,11 @@ def _pair_sentence(pair: Pair) -> str:
     relation = "below" if pair.difference < 0 else "above"
     return (
         f"{pair.name} is {abs(pair.difference):.3f} {relation} {pair.baseline} over {pair.n} cases, "
-        f"{verdict}: better in {pair.n_better}, worse in {pair.n_worse}."
+        f"{verdict}: better in {pair.paired.n_better}, worse in {pair.paired.n_worse}."
     )
 
 
-def _pair_table(pairs: Sequence[Pair]) -> Table:
+def _pair_table(pairs: Sequence[ModelPair]) -> Table:
     header = ("model", "label", "cases", "subjects", "difference", "95 % interval", "better", "worse", "p")
     rows = tuple(
         (
@@ -139,8 +140,8 @@ def _pair_table(pairs: Sequence[Pair]) -> Table:
             str(pair.units.n) if pair.units.are_subjects else NOTHING,
             f"{pair.difference:+.3f}",
             f"[{pair.interval[0]:+.3f}, {pair.interval[1]:+.3f}]",
-            str(pair.n_better),
-            str(pair.n_worse),
+            str(pair.paired.n_better),
+            str(pair.paired.n_worse),
             NOTHING if pair.p is None else f"{pair.p:.2g}",
         )
         for pair in pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from nnunet_ext.display.tables import RECOMMENDED, Table, dice_table
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS
 from nnunet_ext.monitoring.result_tables import number_cell
 from nnunet_ext.report.blocks import (
     Block,
@@ -17,7 +18,7 @@ from nnunet_ext.report.blocks import (
 )
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.model_dice import best_model, label_names
-from nnunet_ext.report.model_pairs import MEAN, Pair, compare
+from nnunet_ext.report.model_pairs import ModelPair, compare_models
 from nnunet_ext.tuning.pictures import Bar, WeightMatrix, draw_candidates, draw_weights
 from nnunet_ext.tuning.read_report import TunedCandidate, TuningReport
 
@@ -102,7 +103,7 @@ def _mark(one: TunedCandidate, tuning: TuningReport) -> str:
     return "" if one.is_eligible else "not accepted"
 
 
-def _units_words(pair: Pair) -> str:
+def _units_words(pair: ModelPair) -> str:
     return f"{pair.units.n} subjects" if pair.units.are_subjects else "cases"
 
 
@@ -117,6 +118,6 @@ def gains(material: Material) -> list[str]:
         f"{best.name}, the best single model "
         f"({pair.label}, {pair.n} cases; 95 % interval {pair.interval[0]:+.4f} to {pair.interval[1]:+.4f}, "
         f"by resampling {_units_words(pair)})."
-        for pair in compare(ensembles, best, label_names(material.model_dice), material.subjects)
-        if pair.label == MEAN
+        for pair in compare_models(ensembles, best, label_names(material.model_dice), material.subjects)
+        if pair.label == MEAN_OF_LABELS
     ]

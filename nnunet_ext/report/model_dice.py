@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 
 from nnunet_ext.jobs.pool import run_jobs
-from nnunet_ext.metrics.case_scores import Pair, evaluate_pair
-from nnunet_ext.metrics.dice import DiceSummary, Overlap, mean_over_labels, summarize
+from nnunet_ext.metrics.case_scores import EvaluationJob, evaluate_case
+from nnunet_ext.metrics.dice import DiceSummary, Overlap, case_mean, mean_over_labels, summarize
 from nnunet_ext.metrics.overlap import foreground_names
-from nnunet_ext.metrics.summary import read_validation
+from nnunet_ext.metrics.summary import read_validation_scores
 from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset
@@ -57,9 +56,7 @@ class ModelDice:
 
     def case_mean(self, case_id: str) -> float | None:
         """Mean Dice of one case over the labels that it holds; None where it holds none."""
-        overlaps = self.cases.get(case_id, {}).values()
-        known = [overlap.dice for overlap in overlaps if overlap.dice is not None]
-        return fmean(known) if known else None
+        return case_mean(self.cases.get(case_id, {}))
 
     def only(self, case_ids: Set[str]) -> ModelDice:
         """A copy that holds only the given cases."""
@@ -149,7 +146,7 @@ def dice_of_folder(
     cases: dict[str, Mapping[str, Overlap]] = {}
     faults: list[str] = []
     if (folder / SUMMARY).is_file():
-        validation = read_validation(folder / SUMMARY, dataset.labels)
+        validation = read_validation_scores(folder / SUMMARY, dataset.labels)
         cases = dict(validation.cases)
         faults += [f"{folder}: {note}" for note in validation.notes]
     if not cases:
@@ -157,7 +154,7 @@ def dice_of_folder(
         if not known:
             faults.append(f"{name}: no case of {folder} has a reference in labelsTr; is nnUNet_raw set?")
         jobs = [
-            Pair(case_id=case, prediction=images[case], reference=references[case], dataset=dataset)
+            EvaluationJob(case_id=case, prediction=images[case], reference=references[case], dataset=dataset)
             for case in known
         ]
         for outcome in run_jobs(_compare, jobs, min(n_processes, len(jobs))):
@@ -169,5 +166,5 @@ def dice_of_folder(
     return ModelDice(name=name, cases=found, folders=dict.fromkeys(cases, folder), is_single=False), faults
 
 
-def _compare(pair: Pair) -> dict[str, Overlap]:
-    return dict(zip(foreground_names(pair.dataset.labels), evaluate_pair(pair).overlaps, strict=True))
+def _compare(job: EvaluationJob) -> dict[str, Overlap]:
+    return dict(zip(foreground_names(job.dataset.labels), evaluate_case(job).overlaps, strict=True))

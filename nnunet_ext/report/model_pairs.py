@@ -1,52 +1,56 @@
-"""Models compared case by case: which is better, by how much, and whether that may be chance."""
+"""Pairs of models, each compared with a baseline by the paired differences of `metrics.compare`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nnunet_ext.metrics.intervals import bootstrap
-from nnunet_ext.nnunet.subjects import Subjects, Units, units_of
+from nnunet_ext.metrics.compare import PairedDifference, holm_correction, paired_differences
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS
+from nnunet_ext.nnunet.subjects import Subjects, Units
 from nnunet_ext.report.model_dice import ModelDice
 
-MEAN = "mean of labels"
-SMALLEST_SAMPLE = 6  # of fewer units Wilcoxon's test cannot reach 0.05
-SAME_DICE = 1e-6
 CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models on the cases that both have.
+class ModelPair:
+    """The comparison of a model with a baseline, in one label or in the mean of labels.
 
     Attributes:
-        label: what is compared, or `mean of labels`.
-        name, baseline: the models.
-        n: cases.
-        units: their subjects where these are known, else the cases themselves.
-        difference: mean over cases of the model's Dice minus the baseline's; `mean of labels` is the mean
-            over labels of those, as everywhere.
-        interval: 95 % of what resampled units give.
-        n_better, n_worse: cases in which the model is the better or the worse one; for the mean of labels by
-            the mean of the labels that a case holds.
-        p: of Wilcoxon's signed-rank test on the means of the units, corrected for the number of tests by
-            Holm's method; None where there are fewer than 6 units or no differences. For the mean of labels
-            it is that of the cases' own means.
+        label: name of the label, or `mean of labels`.
+        name: name of the model.
+        baseline: name of the baseline.
+        paired: the model's Dice less the baseline's, on the cases that both have.
+        p: p of Wilcoxon's signed-rank test, corrected for the number of tests by Holm's method; None where
+            there are fewer than 6 units or no differences.
     """
 
     label: str
     name: str
     baseline: str
-    n: int
-    units: Units
-    difference: float
-    interval: tuple[float, float]
-    n_better: int
-    n_worse: int
+    paired: PairedDifference
     p: float | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of cases compared."""
+        return self.paired.n_cases
+
+    @property
+    def units(self) -> Units:
+        """The subjects of these cases where they are known, else the cases."""
+        return self.paired.units
+
+    @property
+    def difference(self) -> float:
+        """The mean difference."""
+        return self.paired.difference.mean or 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean difference."""
+        return self.paired.difference.low or 0.0, self.paired.difference.high or 0.0
 
     @property
     def is_beyond_chance(self) -> bool:
@@ -54,82 +58,40 @@ class Pair:
         return self.p is not None and self.p < CHANCE
 
 
-def compare(
+def compare_models(
     models: Sequence[ModelDice], baseline: ModelDice, labels: Sequence[str], subjects: Subjects | None = None
-) -> list[Pair]:
-    """Compare models with one of them, label by label and in their mean, on the cases both have.
+) -> list[ModelPair]:
+    """Compare models with a baseline, label by label and in the mean of labels, on the cases both have.
 
     Args:
-        models: those to compare; the baseline itself is passed over.
-        baseline: the one to compare with.
-        labels: by name.
-        subjects: whose scans the cases are; those of one subject are one observation then.
+        models: the models to compare; the baseline itself is left out.
+        baseline: the model to compare with.
+        labels: names of the labels.
+        subjects: whose scans the cases are; the cases of one subject are then one observation.
 
     Returns:
-        A pair for each model and label of which there are common cases, the mean last.
+        A pair for each model and label of which there are common cases, the mean of labels last.
     """
-    pairs = [
-        pair for one in models if one is not baseline for pair in _pairs(one, baseline, labels, subjects)
+    found = [
+        (label, one.name, paired)
+        for one in models
+        if one is not baseline
+        for label, paired in _differences(one, baseline, labels, subjects)
     ]
-    return _corrected(pairs)
+    corrected = holm_correction([paired.p_value() for _, _, paired in found])
+    return [
+        ModelPair(label, name, baseline.name, paired, p)
+        for (label, name, paired), p in zip(found, corrected, strict=True)
+    ]
 
 
-def _pairs(
+def _differences(
     one: ModelDice, baseline: ModelDice, labels: Sequence[str], subjects: Subjects | None
-) -> Iterator[Pair]:
-    """The comparison of each label, where there are several, and of their mean."""
+) -> Iterator[tuple[str, PairedDifference]]:
+    """Yield the difference of each label, where there are several, and of the mean of labels."""
     common = [case for case in one.cases if case in baseline.cases]
-    values = np.array([[_difference(one, baseline, case, label) for label in labels] for case in common])
-    if not np.isfinite(values).any():
-        return
-    units = units_of(common, subjects)
-    each, overall = bootstrap(values, units.of_cases)
-    columns = [*zip(labels, each, values.T, strict=True)] if len(labels) > 1 else []
-    with np.errstate(invalid="ignore"):
-        of_cases = np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)  # NaN where a case has none
-    for label, interval, differences in (*columns, (MEAN, overall, of_cases)):
-        known = np.isfinite(differences)
-        if interval.mean is None or interval.low is None or interval.high is None:
-            continue
-        cases = [case for case, is_known in zip(common, known, strict=True) if is_known]
-        yield Pair(
-            label,
-            one.name,
-            baseline.name,
-            len(cases),
-            units_of(cases, subjects),
-            interval.mean,
-            (interval.low, interval.high),
-            int((differences[known] > SAME_DICE).sum()),
-            int((differences[known] < -SAME_DICE).sum()),
-            _p(_unit_means(differences[known], units_of(cases, subjects))),
-        )
-
-
-def _difference(one: ModelDice, baseline: ModelDice, case_id: str, label: str) -> float:
-    mine, its = one.dice(case_id, label), baseline.dice(case_id, label)
-    return np.nan if mine is None or its is None else mine - its
-
-
-def _unit_means(differences: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    unit_of = np.unique(units.of_cases, return_inverse=True)[1]
-    means: NDArray[np.float64] = np.bincount(unit_of, differences) / np.bincount(unit_of)
-    return means
-
-
-def _p(differences: NDArray[np.float64]) -> float | None:
-    from scipy.stats import wilcoxon
-
-    if len(differences) < SMALLEST_SAMPLE or not (np.abs(differences) > SAME_DICE).any():
-        return None
-    return float(wilcoxon(differences, zero_method="pratt").pvalue)
-
-
-def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
-    """Holm's method: the smallest p times the number of tests, the next times one less, never falling."""
-    order = sorted((i for i, pair in enumerate(pairs) if pair.p is not None), key=lambda i: pairs[i].p or 0.0)
-    corrected, highest = list(pairs), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (pairs[i].p or 0.0) * (len(order) - rank)))
-        corrected[i] = replace(pairs[i], p=highest)
-    return corrected
+    by_label, overall = paired_differences(baseline.cases, one.cases, common, labels, subjects)
+    each = by_label if len(labels) > 1 else {}
+    for label, paired in {**each, MEAN_OF_LABELS: overall}.items():
+        if paired.n_cases:
+            yield label, paired

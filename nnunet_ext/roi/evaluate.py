@@ -10,8 +10,8 @@ from typing import Any
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
-from nnunet_ext.metrics.compare import Comparison
-from nnunet_ext.metrics.evaluate import Evaluation, run_comparison, run_evaluation
+from nnunet_ext.metrics.compare import Comparison, run_comparison
+from nnunet_ext.metrics.evaluate import Evaluation, run_evaluation
 from nnunet_ext.prediction.run import PREDICT_REPORT
 from nnunet_ext.roi.predict import ROI_REPORT
 

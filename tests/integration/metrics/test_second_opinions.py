@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.metrics.evaluate import run_evaluation
-from nnunet_ext.metrics.overlap import compare
+from nnunet_ext.metrics.overlap import case_dice
 from nnunet_ext.metrics.surface import compare_surfaces
 
 SHAPE = (6, 20, 23)
@@ -83,7 +83,7 @@ def test_overlaps_are_those_of_simpleitk(seed):
     prediction = np.where(np.random.default_rng(seed).random(SHAPE) < 0.7, reference, blobs(seed + 10))
     measures = sitk.LabelOverlapMeasuresImageFilter()
     measures.Execute(sitk.GetImageFromArray(reference), sitk.GetImageFromArray(prediction.astype(np.uint8)))
-    for value, one in enumerate(compare(prediction, reference, labels()), start=1):
+    for value, one in enumerate(case_dice(prediction, reference, labels()).values(), start=1):
         assert one.dice == pytest.approx(measures.GetDiceCoefficient(value))
         assert one.iou == pytest.approx(measures.GetJaccardCoefficient(value))
         signed = measures.GetVolumeSimilarity(value)  # 2 (a - b) / (a + b)

@@ -4,7 +4,7 @@ from factories import labels, region_labels
 
 from nnunet_ext.errors import GeometryMismatch, SegmentationError
 from nnunet_ext.metrics.dice import Overlap
-from nnunet_ext.metrics.overlap import check_values, compare, joint_histogram, label_counts, without_ignored
+from nnunet_ext.metrics.overlap import case_dice, check_values, joint_histogram, label_counts, without_ignored
 
 PREDICTION = np.array([[0, 1, 1, 2], [3, 3, 0, 1]], np.uint8)
 REFERENCE = np.array([[0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)
@@ -40,12 +40,12 @@ def test_shapes_must_agree():
 
 
 def test_counts_are_of_reference_prediction_and_both():
-    found = compare(PREDICTION, REFERENCE, labels())
-    assert found == (Overlap(1, 3, 1), Overlap(2, 1, 1), Overlap(1, 2, 1))
+    found = case_dice(PREDICTION, REFERENCE, labels())
+    assert tuple(found.values()) == (Overlap(1, 3, 1), Overlap(2, 1, 1), Overlap(1, 2, 1))
 
 
 def test_a_region_counts_all_its_parts():
-    whole, core, enhancing = compare(PREDICTION, REFERENCE, region_labels())
+    whole, core, enhancing = case_dice(PREDICTION, REFERENCE, region_labels()).values()
     assert whole == Overlap(4, 6, 4)
     assert core == Overlap(3, 3, 2)
     assert enhancing == Overlap(1, 2, 1)

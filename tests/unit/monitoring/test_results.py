@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.metrics.dice import Overlap
-from nnunet_ext.metrics.summary import Validation
+from nnunet_ext.metrics.summary import SummaryScores
 from nnunet_ext.monitoring.result_tables import evolution_table, result_tables
 from nnunet_ext.monitoring.results import (
     model_record,
@@ -35,7 +35,7 @@ def folder(fold, configuration="2d", dataset="Dataset004_Hippocampus"):
 
 def run(fold, dice=((0.5, 0.5), (0.7, 0.9), (0.6, 0.1)), validation=None, standing=FINISHED, **more):
     made = tuple(Epoch(i, 0.5, 0.4, one, 0.01, 10.0 + i) for i, one in enumerate(dice))
-    found = None if validation is None else Validation({"case": dict(validation)}, 0.5)
+    found = None if validation is None else SummaryScores({"case": dict(validation)}, nnunet_mean=0.5)
     history = History(("Anterior", "Posterior"), made)
     return Run(
         folder=folder(fold, **more),
