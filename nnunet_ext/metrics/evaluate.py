@@ -13,7 +13,7 @@ from nnunet_ext.files.escaping import csv_cell
 from nnunet_ext.files.outputs import check_file, has_keys, make_folder
 from nnunet_ext.files.whole import write_json, written_whole
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
-from nnunet_ext.metrics.case_scores import EvaluationJob, CaseScores, evaluate_case, values_of
+from nnunet_ext.metrics.case_scores import CaseScores, EvaluationJob, evaluate_case, values_of
 from nnunet_ext.metrics.intervals import Interval
 from nnunet_ext.metrics.label_scores import LabelScores, measures_of, score_labels
 from nnunet_ext.metrics.overlap import foreground_names
