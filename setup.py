@@ -22,6 +22,7 @@ setup(
         "numpy>=1.24",
         "scipy",
         "SimpleITK>=2.2",
+        "nibabel>=5",
         "isal>=1.6.1",
         "blosc2>=3.3.2",
         "connected-components-3d>=3.12",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_ext.errors import DamagedFile, is_of_the_system
+from nnunet_ext.errors import DamagedFile, is_system_error
 from nnunet_ext.files.names import check_name
 from nnunet_ext.images.content import Content, ContentReader
-from nnunet_ext.images.streams import Bytes, entry_blocks, zip_entries
+from nnunet_ext.images.streams import ByteStream, entry_blocks, zip_entries
 
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -32,7 +32,7 @@ def read_npz(path: Path) -> dict[str, Content]:
     with path.open("rb") as file:
         for entry in zip_entries(path):
             name = entry.filename.removesuffix(".npy")
-            stream = Bytes(entry_blocks(file, entry, path))
+            stream = ByteStream(entry_blocks(file, entry, path))
             found[name] = _read_stream(stream, f"{path}: {entry.filename}", with_counts=name == "seg")
     return found
 
@@ -45,7 +45,7 @@ def read_npy(path: Path) -> Content:
     """
     with path.open("rb") as file:
         blocks = iter(lambda: file.read(READ_BYTES), b"")
-        return _read_stream(Bytes(blocks), str(path), with_counts=path.stem.endswith("_seg"))
+        return _read_stream(ByteStream(blocks), str(path), with_counts=path.stem.endswith("_seg"))
 
 
 def read_b2nd(path: Path) -> Content:
@@ -71,7 +71,7 @@ def read_b2nd(path: Path) -> Content:
         for start, stop in _slabs(array.shape, array.chunks):
             reader.add(array[start:stop] if len(array.shape) < 2 else array[:, start:stop])
     except Exception as error:  # damaged frames raise almost anything
-        if is_of_the_system(error):
+        if is_system_error(error):
             raise
         raise DamagedFile(f"{path} ({size} bytes) is damaged: {error or type(error).__name__}.") from error
     return reader.finish()
@@ -96,7 +96,7 @@ def _slabs(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[in
         yield start, min(start + step, shape[axis])
 
 
-def _read_stream(stream: Bytes, what: str, *, with_counts: bool) -> Content:
+def _read_stream(stream: ByteStream, what: str, *, with_counts: bool) -> Content:
     try:
         version = np.lib.format.read_magic(stream)
         shape, _, dtype = HEADER_READERS[version](stream)

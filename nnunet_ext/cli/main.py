@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError, in_words, is_of_the_system
+from nnunet_ext.errors import NnunetExtError, describe_error, is_system_error
 from nnunet_ext.files.escaping import printable_lines, say
 
 VERBS = {
@@ -110,11 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_no_more()  # whoever read, as `| head` does, has seen enough
         return 1
     except (OSError, MemoryError, UnicodeError, RecursionError, csv.Error) as error:
-        if verb in SHOW_TRACEBACKS and not is_of_the_system(error):
+        if verb in SHOW_TRACEBACKS and not is_system_error(error):
             raise
         if getattr(error, "filename", None) is None:
             _write_no_more()  # it may be standard output that is full
-        say(f"{in_words(error)}. What was finished before is kept.", file=sys.stderr)
+        say(f"{describe_error(error)}. What was finished before is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         say("Interrupted; what was finished is kept.", file=sys.stderr)

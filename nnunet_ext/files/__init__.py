@@ -1,1 +1,1 @@
-"""Files: whole or not at all, read within bounds, looked at before they are replaced."""
+"""Files: written whole or not at all, read within bounds, and checked before they are replaced."""

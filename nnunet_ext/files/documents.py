@@ -1,7 +1,7 @@
 """JSON, YAML and CSV files that anybody may have written: read within bounds, and checked before use.
 
-A fault of the file is a `ValueError` of one line or a few; what the system does not let be read is the
-`OSError` that it raises.
+A fault of a file's content is a `ValueError` with a short message; where the system does not let the file be
+read, its `OSError` is passed on.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SHOWN_FAULTS, SHOWN_LETTERS = 8, 80
 
 
 def check_is_file(path: Path) -> int:
-    """Refuse what is no file before it is opened: a pipe would be waited for, a device has no end.
+    """Refuse a path that is no regular file before it is opened: reading a pipe or device may never end.
 
     Returns:
-        The file's size in bytes.
+        The size of the file in bytes.
 
     Raises:
-        ValueError: it is a pipe, socket or device.
-        OSError: it does not exist, cannot be looked at, or is a folder.
+        ValueError: the path is a pipe, socket or device.
+        OSError: it does not exist, cannot be looked up, or is a folder.
     """
     if kind := other_kind(path):
         raise ValueError(f"it is {kind}, not a file")
@@ -42,10 +42,10 @@ def check_is_file(path: Path) -> int:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, or of UTF-16 where a byte order mark says so; without the mark.
+    """Read a text file in UTF-8, or in UTF-16 where it begins with that byte order mark.
 
     Raises:
-        ValueError: it is no file, holds more than 256 MiB, or is no UTF-8.
+        ValueError: it is no regular file, has more than 256 MiB, or is no UTF-8.
         OSError: it does not exist, or cannot be opened now.
     """
     size = check_is_file(path)
@@ -61,17 +61,17 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; NaN and Infinity are read, as Python and nnU-Net write them.
+    """Read a JSON file; NaN and Infinity are allowed, as Python and nnU-Net write them.
 
     Raises:
-        ValueError: it is damaged, no UTF-8, nested more than 64 levels deep, or has a key twice.
+        ValueError: it is damaged, is no UTF-8, nested more than 64 levels deep, or has a key twice.
         OSError: it does not exist, or cannot be opened now.
     """
     return parse_json(read_text(path))
 
 
 def parse_json(text: str) -> Any:
-    """The content of JSON text.
+    """Parse JSON text.
 
     Raises:
         ValueError: as `read_json`.
@@ -96,7 +96,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_depth(content: Any) -> None:
-    """Refuse deep nesting: what walks through the content later need not think of it."""
+    """Refuse deep nesting, so that later code may walk through the content recursively."""
     level = [content]
     for _ in range(MAX_DEPTH):
         inner = [one for one in level if isinstance(one, (dict, list)) and one]
@@ -107,7 +107,7 @@ def _check_depth(content: Any) -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, of plain values only.
+    """Read a YAML file of plain values.
 
     Raises:
         ValueError: as `compose_yaml`.
@@ -117,7 +117,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """The content of YAML text, of plain values only.
+    """Parse YAML text of plain values.
 
     Raises:
         ValueError: as `compose_yaml`.
@@ -135,15 +135,15 @@ def parse_yaml(text: str) -> Any:
 
 
 def compose_yaml(text: str, *, with_twins: bool = False) -> yaml.Node | None:
-    """The nodes of YAML text; None where it is empty.
+    """Parse YAML text into nodes, which keep their line numbers; None where the text is empty.
 
     Args:
         text: the YAML.
-        with_twins: keep a key that is given twice for the caller to tell.
+        with_twins: whether to allow a key that is given twice, for the caller to report.
 
     Raises:
-        ValueError: it is no YAML, nested more than 64 levels deep, has a key twice, an alias within what
-            it stands for, or with what its aliases stand for more than 100,000 values.
+        ValueError: the text is no YAML, is nested more than 64 levels deep, has a key twice, has an alias
+            within the value that it stands for, or has more than 100,000 values, those of aliases included.
     """
     import yaml
 
@@ -159,7 +159,7 @@ def compose_yaml(text: str, *, with_twins: bool = False) -> yaml.Node | None:
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int], depth: int, with_twins: bool) -> int:
-    """Values in a node, those that its aliases stand for each time again."""
+    """Number of values in a node, where the values of an alias count each time it is used."""
     import yaml
 
     if depth > MAX_DEPTH:
@@ -203,12 +203,13 @@ def _on_one_line(error: Exception) -> str:
 
 
 def read_table(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """The header and rows of a CSV file, separated by commas, semicolons or tabs.
+    """Read the header and rows of a CSV file, separated by commas, semicolons or tabs.
 
-    Empty lines are passed over, and missing cells are empty.
+    Empty lines are skipped, and missing cells are empty texts.
 
     Raises:
-        ValueError: it is no UTF-8 text, a row has more cells than the header, or csv cannot part it.
+        ValueError: the file is no UTF-8 text, a row has more cells than the header, or a
+            line cannot be parsed.
         OSError: it does not exist, or cannot be opened now.
     """
     text = read_text(path)
@@ -230,28 +231,28 @@ def read_table(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
 
 
 def check_content(form: TypeAdapter[Any], content: Any) -> Any:
-    """What a form makes of a content.
+    """Check a content by a pydantic form, and return the value that the form makes of it.
 
     Raises:
-        ValueError: the content is not of that form; says of each fault where it is and what was found.
+        ValueError: the content is not of that form; the message names each fault with its place and value.
     """
     from pydantic import ValidationError
 
     try:
         return form.validate_python(content)
     except ValidationError as error:
-        raise ValueError(in_words(error)) from None
+        raise ValueError(describe_faults(error)) from None
 
 
-def in_words(error: ValidationError) -> str:
-    """The faults of a content, parted by semicolons: `labels.liver: Input should be … (found 'a')`."""
+def describe_faults(error: ValidationError) -> str:
+    """The faults of a content, separated by semicolons: `labels.liver: Input should be …; found 'a'`."""
     faults = list(dict.fromkeys(faults_of(error)))
     more = [f"{len(faults) - SHOWN_FAULTS} more faults"] if len(faults) > SHOWN_FAULTS else []
     return "; ".join([*faults[:SHOWN_FAULTS], *more])
 
 
 def faults_of(error: ValidationError) -> list[str]:
-    """Each fault of a content: where it is, what is allowed, and what was found."""
+    """Each fault of a content: its place, what is allowed there, and the value found."""
     return [
         f"{'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}; "
         f"found {shortened(fault['input'])}"
@@ -260,7 +261,7 @@ def faults_of(error: ValidationError) -> list[str]:
 
 
 def shortened(value: Any) -> str:
-    """A value for a message, on one line and of at most 80 letters."""
+    """A value for a message, on one line and with at most 80 letters."""
     if isinstance(value, (Mapping, list)) and len(value) > SHOWN_FAULTS:
         return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)} entries"
     text = repr(value)

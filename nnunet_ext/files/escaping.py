@@ -1,7 +1,7 @@
-"""Text that came from files, made harmless where it is shown: on terminals, in CSV cells, in shell lines.
+"""Text from files, escaped where it is shown: on terminals, in CSV cells and in shell commands.
 
-File names, labels and lines of logs are data. A terminal obeys control characters in them, a spreadsheet
-runs cells that begin a formula, and a line end begins what looks like a message of ours.
+File names, labels and log lines are data. Without escaping, a terminal obeys control characters in them, a
+spreadsheet runs cells that begin like a formula, and text after a line end looks like a message of ours.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    """A text on one line, with `\\x1b` and the like in the place of what a terminal would obey."""
+    """A text on one line, with escapes such as `\\x1b` for characters that a terminal would obey."""
     return UNSAFE.sub(_escaped, text)
 
 
 def printable_lines(text: str) -> str:
-    """The same, but with its line ends and tabs."""
+    """A text as `printable` gives it, but with its line ends and tabs."""
     return UNSAFE_IN_LINES.sub(_escaped, text)
 
 
@@ -34,12 +34,12 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def say(*values: Any, file: TextIO | None = None, flush: bool = False) -> None:
-    """Print values as `print` does, without what a terminal would obey."""
+    """Print values as `print` does, with escapes for characters that a terminal would obey."""
     print(printable_lines(" ".join(map(str, values))), file=file or sys.stdout, flush=flush)
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell of a table that no spreadsheet takes for a formula: a text that begins as one is quoted."""
+    """A cell of a CSV file; text that begins like a formula gets a quote, so that no spreadsheet runs it."""
     is_formula = isinstance(value, str) and value.startswith(FORMULA_MARKS) and not _is_number(value)
     return f"'{value}" if is_formula else value
 
@@ -53,7 +53,7 @@ def _is_number(text: str) -> bool:
 
 
 def shell_quoted(text: object) -> str:
-    """A path or text as one word of a shell line, on Windows of cmd and PowerShell alike."""
+    """A path or text as one word of a shell command; on Windows for cmd and PowerShell alike."""
     words = str(text)
     if re.fullmatch(r"[\w@%+=:,./-]+", words) or (os.name == "nt" and re.fullmatch(r"[\w:.+\\/-]+", words)):
         return words

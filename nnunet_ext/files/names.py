@@ -1,4 +1,4 @@
-"""Names and kinds of files: what is no data, what cannot be written, what is no plain file."""
+"""Names and kinds of paths: junk of operating systems, names that libraries cannot open, special files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnunet_ext.errors import (
     CannotReadNow,
     DamagedFile,
     UsageError,
-    too_long,
+    long_path_advice,
 )
 
 JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
@@ -28,38 +28,38 @@ KINDS = {
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file name is one that macOS or Windows leaves beside data (`._case.npz`, `Thumbs.db`)."""
+    """Whether a name is of a file that macOS or Windows leaves beside data (`._case.npz`, `Thumbs.db`)."""
     return name.startswith("._") or name in JUNK_NAMES
 
 
 def at_home(path: Path) -> Path:
-    """A path whose `~` is the home folder.
+    """A path with its `~` replaced by the home folder.
 
     Raises:
-        UsageError: nothing tells where that is.
+        UsageError: the home folder is not known.
     """
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{path} begins with ~, and nothing tells where that is: {error}") from error
+        raise UsageError(f"{path} begins with ~, and the home folder is not known: {error}") from error
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no file, before it is opened: a pipe would wait for ever, a device may never end.
+    """Refuse a path that is no regular file before it is opened: reading a pipe or device may never end.
 
     Raises:
-        DamagedFile: it is a pipe, socket or device.
-        OSError: there is nothing of that name, it cannot be looked up, or is a folder.
+        DamagedFile: the path is a pipe, socket or device.
+        OSError: it does not exist, cannot be looked up, or is a folder.
     """
     if kind := other_kind(path):
         raise DamagedFile(f"{path} is {kind}, where a file is wanted: it was not opened.")
 
 
 def other_kind(path: Path) -> str | None:
-    """What something is that is no file, in words; None of a file.
+    """The kind of a path that is no regular file, in words; None of a regular file.
 
     Raises:
-        OSError: there is nothing of that name, it cannot be looked up, or is a folder.
+        OSError: the path does not exist, cannot be looked up, or is a folder.
     """
     kind = stat.S_IFMT(path.stat().st_mode)
     if kind == stat.S_IFDIR:
@@ -68,14 +68,16 @@ def other_kind(path: Path) -> str | None:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that libraries in C++ do not open, or end the whole process at.
+    """Refuse a name that libraries in C++ cannot open, or at which they end the whole process.
 
     Raises:
-        CannotReadNow: it is not UTF-8, such as those that old archives leave behind, or too long for Windows.
+        CannotReadNow: the name is not UTF-8, as in files from old archives, or is too long for Windows.
     """
     n_letters = len(os.path.abspath(path))  # noqa: PTH100, asks no disk
     if IS_WINDOWS and n_letters >= LONGEST_ON_WINDOWS:
-        raise CannotReadNow(f"{path} is not opened: {too_long(n_letters)}.", "Use shorter names of folders")
+        raise CannotReadNow(
+            f"{path} is not opened: {long_path_advice(n_letters)}.", "Use shorter names of folders"
+        )
     if IS_WINDOWS and path.name.lower().endswith(TIF_ENDINGS) and not os.path.abspath(path).isascii():  # noqa: PTH100
         raise CannotReadNow(
             f"{path} is not opened: on Windows the library for TIFF files takes plain letters alone.",
@@ -89,10 +91,10 @@ def check_name(path: Path) -> None:
 
 
 def check_fetched(path: Path) -> None:
-    """Refuse the lines that Git LFS leaves in the place of a file that was not fetched.
+    """Refuse a pointer of Git LFS, which lies in the place of a file that was not fetched.
 
     Raises:
-        CannotReadNow: the file holds them.
+        CannotReadNow: the file is such a pointer.
     """
     if 0 < path.stat().st_size < POINTER_BYTES and path.read_bytes().startswith(GIT_LFS):
         raise CannotReadNow(

@@ -1,6 +1,6 @@
-"""Where a run writes, looked at before its work begins: no work is lost, and no stranger's file replaced.
+"""Checks of the place that a run writes to, before its work begins: none is lost, and no other file replaced.
 
-A file of ours is replaced without a word, as a repeated command expects; any other one only with
+A file that this package wrote is replaced, as a repeated command expects; any other file only with
 `--overwrite`.
 """
 
@@ -16,7 +16,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.documents import read_json
 
 REPORTS = ("ensemble_report", "postprocess_report", "predict_report", "roi_report")
-SEGMENTATIONS = "segmentations"  # in a report: names of the files beside it that are ours
+SEGMENTATIONS = "segmentations"  # key in a report: names of the files beside it that runs wrote
 HEAD_BYTES = 4096
 N_SHOWN = 5
 PNG_AUTHOR = {"Software": "nnunet_ext"}  # by which a picture of ours is known
@@ -24,10 +24,10 @@ IsOurs = Callable[[Path], bool]
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder that a run writes to, and see that it takes files.
+    """Make the folder that a run writes to, and write a probe file to it.
 
     Raises:
-        UsageError: it is a file, may not be written, or its disk is full.
+        UsageError: the path is a file, the folder must not be written to, or its disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,18 +42,18 @@ def make_folder(folder: Path) -> None:
 
 
 def check_segmentations(folder: Path, names: Iterable[str], *, overwrite: bool) -> dict[str, list[str]]:
-    """Make the folder of a run's segmentations, and refuse to replace those that no run of ours wrote.
+    """Make the folder of a run's segmentations, and refuse to replace files that no run wrote.
 
     Args:
-        folder: for the segmentations; the reports of runs in it name those that are ours.
-        names: of the files that will be written.
-        overwrite: replace any.
+        folder: folder of the segmentations, whose reports name the files that runs wrote.
+        names: names of the files that the run will write.
+        overwrite: whether to replace any file.
 
     Returns:
-        What the run's report must hold, for later runs to know: the names of all segmentations that are ours.
+        The entry of the run's report that names all segmentations of runs, for later runs to read.
 
     Raises:
-        UsageError: nothing can be written there, or there are others' files of these names.
+        UsageError: nothing can be written there, or other files have these names.
     """
     make_folder(folder)
     names = list(names)
@@ -71,7 +71,7 @@ def check_segmentations(folder: Path, names: Iterable[str], *, overwrite: bool) 
 
 
 def _listed(report: Path) -> list[str] | None:
-    """The segmentations that a report names as ours; None for all, as in older versions' reports."""
+    """The segmentations that a report names; None for all files, as of reports of older versions."""
     try:
         content = read_json(report)
     except (OSError, ValueError):
@@ -81,16 +81,17 @@ def _listed(report: Path) -> list[str] | None:
 
 
 def check_file(target: Path, is_ours: IsOurs, kind: str, *, overwrite: bool = False) -> None:
-    """Make the folder of a file that a run writes, and refuse to replace another's.
+    """Make the folder of a file that a run writes, and refuse to replace a file of another kind.
 
     Args:
         target: the file.
-        is_ours: whether a file is one that this verb writes.
-        kind: what this verb writes, with its article.
-        overwrite: replace any file.
+        is_ours: whether an existing file is one that this verb writes.
+        kind: what this verb writes, with its article, such as `a submission`.
+        overwrite: whether to replace any file.
 
     Raises:
-        UsageError: nothing can be written there, it is a folder, or it is no file of ours.
+        UsageError: nothing can be written there, the target is a folder, or an existing file is of another
+            kind.
     """
     make_folder(target.parent)
     if target.is_dir():
@@ -109,7 +110,7 @@ def check_file(target: Path, is_ours: IsOurs, kind: str, *, overwrite: bool = Fa
 
 
 def has_keys(*keys: str) -> IsOurs:
-    """Whether a file is a JSON object, or a list of them, with these entries."""
+    """A test of whether a file is a JSON object, or a list of objects, with these keys."""
 
     def holds(path: Path) -> bool:
         content = read_json(path)
@@ -120,17 +121,17 @@ def has_keys(*keys: str) -> IsOurs:
 
 
 def begins_with(text: str) -> IsOurs:
-    """Whether a file begins with a text."""
+    """A test of whether a file begins with a text."""
     return lambda path: _head(path).startswith(text.encode("utf-8"))
 
 
 def contains(text: str) -> IsOurs:
-    """Whether a text stands among a file's first 4096 bytes."""
+    """A test of whether a text is among the first 4096 bytes of a file."""
     return lambda path: text.encode("utf-8") in _head(path)
 
 
 def is_zip_of(endings: Sequence[str]) -> IsOurs:
-    """Whether a file is a flat zip of nothing but segmentations."""
+    """A test of whether a file is a zip of files with these endings, without folders."""
 
     def holds(path: Path) -> bool:
         if not path.is_file():
@@ -153,7 +154,11 @@ def _head(path: Path) -> bytes:
 
 
 def check_apart(output: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to write where segmentations of the same names may lie already, as input."""
+    """Refuse an output folder that is an input folder, too.
+
+    Raises:
+        UsageError: a folder is both.
+    """
     for folder in inputs:
         if folder.resolve() == output.resolve():
             raise UsageError(

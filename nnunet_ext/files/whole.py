@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that get their name only once they are whole, and what killed processes leave of others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from nnunet_ext.errors import (
     IS_WINDOWS,
     NotReplaced,
-    why_not_written,
+    write_advice,
 )
 from nnunet_ext.files.names import check_regular
 
@@ -32,17 +32,16 @@ WINDOWS_WAIT_S = 0.05
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` to write to, and move it there when the block ends without an error.
+    """Give a path beside `target` to write to, and move it to `target` when the block ends without an error.
 
-    The part file keeps the target's endings, since writers choose their format by them, and starts
-    with `.part-`, so that no reader takes one that a killed process left for data; the next to write
-    the same target removes it.
+    The part file keeps the target's endings, since writers choose their format by them. Its name begins with
+    `.part-`, so that readers skip what a killed process left; the next writer of the target removes it.
 
     Args:
         target: the file to write; its folder is made.
 
     Yields:
-        The path to write to. After an error it is removed and an older `target` is untouched.
+        The path to write to. After an error the part file is removed and an older `target` is unchanged.
 
     Raises:
         NotReplaced: as `place`.
@@ -57,18 +56,18 @@ def written_whole(target: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(part), part):
-            raise type(error)(error.errno, error.strerror, str(target)) from error  # of a name that is known
+            raise type(error)(error.errno, error.strerror, str(target)) from error  # names the target
         raise
     finally:
-        with suppress(OSError):  # what ended the block is told, not that the part file is held open
+        with suppress(OSError):  # an error of the block is the one to report, not a part file held open
             part.unlink(missing_ok=True)
 
 
 @contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside a file that is to be written, and remove it with all that it holds.
+    """Give an empty folder beside a file that is to be written, and remove it at the end with its content.
 
-    The folder of a killed process is removed by the next that works on the same target.
+    The folder of a killed process is removed by the next process that works on the same target.
 
     Args:
         target: the file that the scratch files are for; its folder is made.
@@ -88,7 +87,7 @@ def _part_of(target: Path) -> Path:
 
 
 def _short_name(name: str) -> str:
-    """A name that leaves room for what a part's begins with: a long one as its digest and its end."""
+    """A name short enough to be part of another: a long name becomes its digest and its last letters."""
     encoded = name.encode("utf-8", "surrogateescape")
     if len(encoded) <= LONGEST_NAME_BYTES:
         return name
@@ -96,17 +95,17 @@ def _short_name(name: str) -> str:
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove the part files and scratch folders of killed writers, of one target or of all in a folder."""
+    """Remove part files and scratch folders of killed processes, of one target or of all in a folder."""
     for found in os.listdir(folder):  # noqa: PTH208, quicker than a path for each of many cases
         if not found.startswith(PART_MARK):
             continue
         writer, _, target = found.removeprefix(PART_MARK).partition("-")
-        while target.startswith(PART_MARK):  # the part of a part, as earlier versions wrote
+        while target.startswith(PART_MARK):  # part files of part files, as earlier versions wrote
             target = target.removeprefix(PART_MARK).partition("-")[2]
         asked = None if name is None else _short_name(name)
         if asked not in (None, target, target.removesuffix(SCRATCH_ENDING)) or not writer.isdecimal():
             continue
-        if runs(int(writer)):
+        if is_running(int(writer)):
             continue
         if (folder / found).is_dir():
             shutil.rmtree(folder / found, ignore_errors=True)
@@ -114,8 +113,8 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
             (folder / found).unlink(missing_ok=True)
 
 
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that was killed and that nobody has buried yet does not."""
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie, killed but not yet waited for by its parent, does not."""
     import psutil  # only where a process was killed
 
     try:
@@ -123,17 +122,17 @@ def runs(pid: int) -> bool:
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:
-        return True  # it is there, and says nothing of itself
+        return True  # it exists, and its status may not be read
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file or folder on its disk; a file at the target is replaced in the same instant.
+    """Rename a file or folder on its disk; an existing file at the target is replaced in the same step.
 
-    Windows refuses while another program holds one of the two open, often for a moment only: there
-    it is tried again for some seconds.
+    Windows refuses while another program holds one of the two open, often for a moment only; there the
+    renaming is tried again for about three seconds.
 
     Raises:
-        OSError: it cannot be renamed; both files are as they were.
+        OSError: the file cannot be renamed; both files are unchanged.
     """
     waits = [WINDOWS_WAIT_S * 2**n for n in range(WINDOWS_TRIES)] if IS_WINDOWS else []
     for wait_s in waits:
@@ -146,7 +145,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def place(part: Path, target: Path) -> None:
-    """Give a finished file its name; where an older one of that name cannot be replaced, keep it beside.
+    """Give a finished file its name, or keep it beside an older file that cannot be replaced.
 
     Raises:
         NotReplaced: another program holds the older file open, or it is read-only; the message names
@@ -160,7 +159,7 @@ def place(part: Path, target: Path) -> None:
             raise
         kept = kept_beside(target)
         move(part, kept)
-        advice = why_not_written([str(target)]) if IS_WINDOWS else error.strerror
+        advice = write_advice([str(target)]) if IS_WINDOWS else error.strerror
         raise NotReplaced(
             error.errno,
             f"it could not be replaced: {advice}. What was written is kept as {kept}",
@@ -169,15 +168,15 @@ def place(part: Path, target: Path) -> None:
 
 
 def kept_beside(target: Path) -> Path:
-    """Where a finished file is kept that could not be given its name."""
+    """The path at which a finished file is kept that could not replace an older one."""
     return target.with_name(target.name + KEPT_ENDING)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names where the system knows how, are on the disk.
+    """Wait until the bytes of a file, or the names in a folder, are on the disk.
 
     Raises:
-        OSError: the bytes of a file could not be written.
+        OSError: the bytes of a file could not be written; a folder that cannot be synced is no error.
     """
     if path.is_dir():
         with suppress(OSError):  # Windows opens no folder, and some network disks sync none
@@ -197,14 +196,14 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def not_written_whole(path: Path, reason: str) -> OSError:
-    """The error of a library that could not write a file and does not say why the system refused."""
+    """The error to raise where a library could not write a file and does not report the system's reason."""
     free = shutil.disk_usage(path.parent).free
     said = f"it was not written whole ({reason.rstrip('.')}); is the disk full? {free} bytes are free"
     return OSError(errno.EIO, said, str(path))
 
 
 def write_json(content: Any, target: Path) -> None:
-    """Write `content` as indented UTF-8 JSON, whole or not at all."""
+    """Write indented UTF-8 JSON, whole or not at all."""
     with written_whole(target) as part:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         part.write_text(text, encoding="utf-8", errors="backslashreplace")  # names that are not UTF-8
@@ -214,7 +213,7 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits.
 
     Raises:
-        DamagedFile: it is no file.
+        DamagedFile: the path is no regular file.
     """
     check_regular(path)
     digest = hashlib.sha256()

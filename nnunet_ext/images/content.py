@@ -1,4 +1,4 @@
-"""What an array holds, gathered block by block while a file is read."""
+"""Range, not finite values, counts and digest of an array, gathered block by block while a file is read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 MAX_VALUES = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Content:
-    """What an array holds.
+    """Summary of an array's values.
 
     Attributes:
-        shape: of the array; `(z, y, x)` where it is a volume.
-        dtype: numpy's name of the type on disk, in this machine's byte order.
-        minimum: of the finite values, after the file's own scaling; NaN where there are none.
-        maximum: likewise.
-        n_not_finite: values that are NaN or infinite.
-        digest: SHA-256 of shape, type and bytes: equal arrays have equal ones, whatever their headers.
-        counts: how often each finite value occurs; None where nobody asked, or where there are more
-            than 300 of them.
+        shape: shape of the array; `(z, y, x)` of a volume.
+        dtype: numpy's name of the type on disk, without its byte order.
+        minimum: lowest finite value, after the file's own scaling; NaN where there is none.
+        maximum: highest finite value, likewise.
+        n_not_finite: number of values that are NaN or infinite.
+        digest: SHA-256 of shape, type and bytes; equal arrays have equal digests, whatever their headers.
+        counts: number of voxels of each finite value; None where they were not asked for, or where there
+            are more than 300 values.
     """
 
     shape: tuple[int, ...]
@@ -37,31 +37,31 @@ class Content:
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return math.prod(self.shape)
 
     @property
     def is_constant(self) -> bool:
-        """Whether all values are one."""
+        """Whether all values are the same."""
         return self.minimum == self.maximum and not self.n_not_finite
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The factor and offset with which a file's numbers become values."""
+    """Factor and offset by which a file's numbers become values."""
 
     slope: float = 1.0
     offset: float = 0.0
 
     def __call__(self, number: float) -> float:
-        """The value of a number on disk; single precision where it is scaled, as ITK gives it."""
+        """The value of a number on disk; rounded to single precision where it is scaled, as ITK does."""
         if self.slope == 1.0 and self.offset == 0.0:
             return float(number)
         return float(np.float32(float(number) * self.slope + self.offset))
 
 
 class ContentReader:
-    """Gathers a `Content` from the blocks of an array, in the order of their bytes."""
+    """Gathers the `Content` of an array from its blocks, which come in the order of their bytes."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ContentReader:
         self._n_not_finite = 0
 
     def add(self, block: NDArray[np.generic]) -> None:
-        """Take one block of numbers as they are on disk, in any byte order, of any shape."""
+        """Add one block of numbers as they are on disk, in any byte order, of any shape."""
         if not block.size:
             return
         block = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1)
@@ -88,21 +88,23 @@ class ContentReader:
             return
         self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
         if self._counts is not None:
-            self._count(block)
+            self._count(block, self._counts)
 
     def finish(self) -> Content:
-        """What all the blocks held."""
+        """The content of all blocks."""
         has_values = self._low <= self._high
         ends = sorted((self._scale(self._low), self._scale(self._high))) if has_values else [math.nan] * 2
         counts = self._counts
+        if counts is not None:
+            counts = {self._scale(value): counts[value] for value in sorted(counts)}
         return Content(
-            self._shape,
-            self._dtype.name,
-            ends[0],
-            ends[1],
-            self._n_not_finite,
-            self._digest.hexdigest(),
-            None if counts is None else {self._scale(value): counts[value] for value in sorted(counts)},
+            shape=self._shape,
+            dtype=self._dtype.name,
+            minimum=ends[0],
+            maximum=ends[1],
+            n_not_finite=self._n_not_finite,
+            digest=self._digest.hexdigest(),
+            counts=counts,
         )
 
     def _finite(self, block: NDArray) -> NDArray:
@@ -115,21 +117,21 @@ class ContentReader:
         self._n_not_finite += int(block.size - np.count_nonzero(finite))
         return block[finite]
 
-    def _count(self, block: NDArray) -> None:
-        """Count value after value; most of a segmentation is background, which goes first."""
-        assert self._counts is not None
+    def _count(self, block: NDArray, counts: dict[float, int]) -> None:
+        """Count one value after the other; 0 comes first, since most of a segmentation is background."""
         rest = block
-        for value in [0, *self._counts]:
-            rest = self._taken(rest, value)
+        for value in [0, *counts]:
+            rest = _count_value(rest, value, counts)
         while rest.size:
-            if len(self._counts) >= MAX_VALUES:
+            if len(counts) >= MAX_VALUES:
                 self._counts = None
                 return
-            rest = self._taken(rest, rest[0].item())
+            rest = _count_value(rest, rest[0].item(), counts)
 
-    def _taken(self, rest: NDArray, value: float) -> NDArray:
-        assert self._counts is not None
-        left = rest[rest != value]
-        if len(left) < len(rest):
-            self._counts[value] = self._counts.get(value, 0) + len(rest) - len(left)
-        return left
+
+def _count_value(values: NDArray, value: float, counts: dict[float, int]) -> NDArray:
+    """Add the occurrences of a value to `counts`, and return the other values."""
+    others = values[values != value]
+    if len(others) < len(values):
+        counts[value] = counts.get(value, 0) + len(values) - len(others)
+    return others

@@ -1,4 +1,4 @@
-"""An image file, read wholly: its grid as nnU-Net's reader sees it, and what its voxels are."""
+"""Facts of an image file, all of whose bytes were read: voxels, and the grid as nnU-Net's readers see it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from nnunet_ext.errors import CannotReadNow, DamagedFile
 from nnunet_ext.files.names import check_fetched, check_name, check_regular
 from nnunet_ext.images.content import Content, ContentReader
 from nnunet_ext.images.geometry import Geometry
-from nnunet_ext.images.nifti import NIFTI_ENDINGS, read_content
+from nnunet_ext.images.nifti import NIFTI_ENDINGS, read_voxel_content
 from nnunet_ext.images.plain_images import is_plain, plain_grid
 
 CHUNK_VOXELS = 1 << 20
-OF_SEVERAL_FILES = (".mhd", ".nhdr", ".hdr")
+HEADER_ENDINGS = (".mhd", ".nhdr", ".hdr")  # of headers whose voxels are in another file
 NOT_OF_ITS_BYTES = ("unable to open", "could not open", "does not exist", "doesn't exist", "alloc", "memory")
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What there is to know of an image file.
+    """Voxels and grid of an image file.
 
     Attributes:
-        content: its voxels; components, such as colours, are the last axis.
-        geometry: its grid; None where it has more than three axes.
+        content: summary of the voxels; components, such as colours, are the last axis.
+        geometry: grid of the image; None where it has more than three axes.
         components: numbers a voxel; 3 in RGB.
-        n_axes: axes of the grid.
+        n_axes: number of axes of the grid.
     """
 
     content: Content
@@ -41,15 +41,17 @@ class ImageFacts:
 def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
     """Read every byte of an image.
 
-    NIfTI is streamed; other formats are read whole by SimpleITK, which checks what they allow.
+    NIfTI files are streamed; files of other formats are loaded by SimpleITK, which compares whatever check
+    sums they have.
 
     Args:
         path: the image.
-        is_label: count the voxels of each value.
+        is_label: whether to count the voxels of each value.
 
     Raises:
-        DamagedFile: it is empty, truncated, fails a check sum, or holds no image.
-        OSError: the system, or SimpleITK for a reason of its own, does not read it now.
+        DamagedFile: the file is empty, truncated, fails a check sum, or holds no image.
+        OSError: the system does not let the file be read now, or SimpleITK fails for a reason that tells
+            nothing of its bytes (`CannotReadNow`).
     """
     check_regular(path)
     check_fetched(path)
@@ -57,7 +59,7 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
     if path.stat().st_size == 0:
         raise DamagedFile(f"{path} is empty (0 bytes).")
     if path.name.endswith(NIFTI_ENDINGS):
-        content = read_content(path, with_counts=is_label)
+        content = read_voxel_content(path, with_counts=is_label)
         geometry, components, n_axes = _header_of(path)
         return ImageFacts(content, geometry, components, n_axes)
     return _read_by_itk(path, is_label)
@@ -112,14 +114,14 @@ def _grid(image: object, path: Path) -> Geometry | None:
 
 
 def _fault_of(path: Path, error: RuntimeError) -> DamagedFile | CannotReadNow:
-    """What an error of SimpleITK tells of a file: that its bytes are no image, or nothing.
+    """The error of ours for an error of SimpleITK, which has one exception for all reasons.
 
-    It has one exception for all. A file that it did not get hold of, whose data lie in another file, or
-    for which memory was lacking may be whole.
+    A file that SimpleITK could not open, whose voxels are in another file, or for which there was too little
+    memory may be whole: that is `CannotReadNow`. Otherwise its bytes are no image: `DamagedFile`.
     """
     reason = str(error).strip().splitlines()[-1]
     told = str(error).replace(str(path), "").lower()
-    if path.name.lower().endswith(OF_SEVERAL_FILES):
+    if path.name.lower().endswith(HEADER_ENDINGS):
         return CannotReadNow(
             f"SimpleITK does not read it, or the file of its voxels: {reason}", "Look at both files"
         )
@@ -130,10 +132,10 @@ def _fault_of(path: Path, error: RuntimeError) -> DamagedFile | CannotReadNow:
 
 
 def _is_name_for_itk(path: Path) -> bool:
-    """Whether ITK can open a file of that name: on Windows it may fail at letters outside ASCII."""
+    """Whether ITK can open a file of that name: on Windows letters outside ASCII may fail."""
     return sys.platform != "win32" or str(path).isascii() or _c_library_takes_utf8()
 
 
 def _c_library_takes_utf8() -> bool:
-    """Whether paths may hold all letters, as they may where this package could choose the locale."""
+    """Whether the C library takes paths as UTF-8, as it does where this package could choose the locale."""
     return locale.setlocale(locale.LC_CTYPE).lower().endswith((".utf8", ".utf-8"))

@@ -1,4 +1,4 @@
-"""Where a volume lies: its shape, spacing, origin and direction."""
+"""The grid of an image: shape, spacing, origin and direction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Geometry:
 
     @classmethod
     def of_array(cls, shape: Sequence[int], spacing: Sequence[float] | None = None) -> Geometry:
-        """A grid at the origin with axes along the scanner's; spacing 1 mm unless given."""
+        """A grid at the origin, whose axes are the scanner's; its spacing is 1 mm unless given."""
         n = len(shape)
         return cls(
             tuple(int(size) for size in shape),
@@ -38,16 +38,16 @@ class Geometry:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of one voxel in mm3; in 2D its area in mm2."""
+        """Volume of a voxel in mm3; of a 2D grid the area of a pixel in mm2."""
         return math.prod(self.spacing)
 
     def differences(self, other: Geometry, tolerance: float = TOLERANCE) -> list[str]:
-        """What differs between two grids, each with both values; empty where they agree.
+        """The properties in which two grids differ, each with both values; empty where they agree.
 
         Args:
             other: the grid to compare with.
-            tolerance: largest difference in mm (spacing, origin) or cosine (direction) that is none:
-                file formats round to single precision.
+            tolerance: largest difference of spacing and origin in mm, and of direction cosines, that counts
+                as equal, since file formats round to single precision.
         """
         found = []
         if self.shape != other.shape:
@@ -55,12 +55,12 @@ class Geometry:
         for name in ("spacing", "origin", "direction"):
             mine, its = getattr(self, name), getattr(other, name)
             if len(mine) != len(its) or any(abs(a - b) > tolerance for a, b in zip(mine, its, strict=True)):
-                found.append(f"{name} {' and '.join(_told_apart(mine, its))}")
+                found.append(f"{name} {' and '.join(_distinct_texts(mine, its))}")
         return found
 
 
-def _told_apart(mine: Sequence[float], its: Sequence[float]) -> tuple[str, str]:
-    """Both values with as few digits as show that they differ, six at least."""
+def _distinct_texts(mine: Sequence[float], its: Sequence[float]) -> tuple[str, str]:
+    """Both values with the fewest digits, at least six, with which the texts differ."""
     for n_digits in range(6, 17):
         texts = _with_digits(mine, n_digits), _with_digits(its, n_digits)
         if texts[0] != texts[1]:

@@ -1,4 +1,4 @@
-"""Segmentations and scans from and to image files, through SimpleITK."""
+"""Segmentations and scans, read from image files and written to them by SimpleITK."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ INTEGER_TOLERANCE = 1e-3
 
 
 def check_image_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8.
+    """Refuse a file name that ITK cannot open.
 
     Raises:
-        SegmentationError: it is not.
+        SegmentationError: the name is not UTF-8, or too long for Windows.
     """
     try:
         check_name(path)
@@ -34,15 +34,15 @@ def check_image_name(path: Path) -> None:
 
 
 def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None:
-    """Refuse a file that SimpleITK or nnU-Net's readers would not, and should: a half, a pipe, an odd name.
+    """Refuse an image file that SimpleITK and nnU-Net's readers misread or wait for without end.
 
     Args:
-        path: of an image.
-        whole: read a NIfTI file to its end.
-        finite: refuse one whose voxels are NaN or infinite, which SimpleITK takes for zeros.
+        path: the image.
+        whole: whether to read a NIfTI file to its end, to find that it is truncated.
+        finite: whether to refuse voxels that are NaN or infinite, which SimpleITK takes for zeros.
 
     Raises:
-        SegmentationError: it is missing, no file, truncated, or has a name that is not UTF-8.
+        SegmentationError: the file is missing, no regular file, truncated, or has a name that is not UTF-8.
         OSError: the system does not let it be read now.
     """
     check_image_name(path)
@@ -60,7 +60,7 @@ def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None
 
 
 def read_geometry(path: Path) -> Geometry:
-    """Grid of an image file, from its header alone.
+    """Read the grid of an image file, from its header alone.
 
     Raises:
         SegmentationError: the file is missing, damaged, or neither 2D nor 3D.
@@ -81,7 +81,7 @@ def read_segmentation(path: Path) -> tuple[NDArray[Any], Geometry]:
     """Read an image of labels as it is stored, whatever its type.
 
     Returns:
-        The array, `(Z, Y, X)` or `(Y, X)`, and its grid.
+        The array, `(Z, Y, X)` or `(Y, X)`, and the grid.
 
     Raises:
         SegmentationError: the file is missing, damaged, neither 2D nor 3D, in colours, or holds voxels
@@ -111,14 +111,14 @@ def read_voxels(path: Path) -> tuple[NDArray[Any], Geometry]:
 
 
 def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
-    """Integers from an array of labels of any type; 1.00000002 is 1, 1.2 is an error.
+    """Integer labels from an array of any type: 1.00000002 becomes 1, and 1.2 is an error.
 
     Args:
-        array: labels in any shape and type.
-        what: names the array in the message.
+        array: labels, of any shape and type.
+        what: name of the array for the message.
 
     Returns:
-        The array itself where it holds integers, else a rounded copy.
+        The array itself where it holds integers, otherwise a rounded copy.
 
     Raises:
         SegmentationError: a value is not finite or further than 1e-3 from an integer.
@@ -140,15 +140,15 @@ def as_labels(array: NDArray[Any], what: str) -> NDArray[np.integer[Any]]:
 def write_segmentation(
     segmentation: NDArray[np.integer[Any]], geometry: Geometry, path: Path, *, wide: bool = False
 ) -> None:
-    """Write a segmentation as uint8 in the grid given, whole or not at all.
+    """Write a segmentation as uint8 with the given grid, whole or not at all.
 
-    A TIFF volume gets its spacing in `CASE.json` beside it, as nnU-Net's reader wants it.
+    The spacing of a TIFF volume is written to `CASE.json` beside it, where nnU-Net's reader looks for it.
 
     Args:
         segmentation: labels, `(Z, Y, X)`, or for a 2D grid `(Y, X)` or `(1, Y, X)`.
-        geometry: the scan's grid.
+        geometry: the grid of the scan.
         path: the file; its ending chooses the format.
-        wide: write uint16, for labels above 255.
+        wide: whether to write uint16, for labels above 255.
 
     Raises:
         GeometryMismatch: the array's shape is not the grid's.
@@ -179,13 +179,13 @@ def write_segmentation(
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write an image, whole or not at all: it is read back before it gets its name.
+    """Write an image, whole or not at all: the file is read back before it gets its name.
 
-    On a full disk ITK's writers leave half a file, and most of them say nothing.
+    On a full disk ITK's writers leave half a file, and most of them report no error.
 
     Raises:
-        OSError: it cannot be written, or what was written is not the image.
-        SegmentationError: its name is not UTF-8.
+        OSError: the image cannot be written, or other voxels are read back.
+        SegmentationError: the file's name is not UTF-8.
     """
     import SimpleITK as sitk
 
@@ -196,7 +196,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
         check_name(part)
         try:
             sitk.WriteImage(image, str(part), True)
-            is_whole = _is_written(image, part)
+            is_whole = _is_written_whole(image, part)
         except (RuntimeError, SegmentationError) as error:
             reason = str(error).strip().splitlines()[-1].replace(str(part), path.name)
             raise not_written_whole(path, reason) from error
@@ -205,11 +205,11 @@ def write_image(image: sitk.Image, path: Path) -> None:
         place(part, path)
 
 
-def _is_written(image: sitk.Image, part: Path) -> bool:
+def _is_written_whole(image: sitk.Image, part: Path) -> bool:
     import SimpleITK as sitk
 
     check_image(part)
-    if not part.name.endswith(NIFTI_ENDINGS):  # whose bytes were all checked just now
+    if not part.name.endswith(NIFTI_ENDINGS):  # the bytes of NIfTI files were all checked by check_image
         back = sitk.GetArrayFromImage(_open(part))
         return np.array_equal(back.reshape(-1), sitk.GetArrayViewFromImage(image).reshape(-1), equal_nan=True)
     size = _open(part, header_only=True).GetSize()

@@ -1,7 +1,7 @@
-"""Grids of the formats that hold none: PNG, BMP and TIFF.
+"""Grids of PNG, BMP and TIFF images, whose formats hold none.
 
-nnU-Net takes their pixels for 1 mm; `Tiff3DIO` reads the spacing of a volume `CASE_0000.tif`, or of its
-segmentation `CASE.tif`, from `CASE.json` beside it.
+nnU-Net takes a pixel of them for 1 mm. Its `Tiff3DIO` reads the spacing of a volume `CASE_0000.tif`, or of
+its segmentation `CASE.tif`, from the file `CASE.json` beside it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ CHANNEL_SUFFIX = re.compile(r"(?<=.)_\d{4}$")  # of a scan's name without its en
 
 
 def is_plain(path: Path) -> bool:
-    """Whether a file is of a format that holds no grid."""
+    """Whether a file is of a format that holds no grid, by its ending."""
     return path.name.lower().endswith(PLAIN_ENDINGS)
 
 
 def plain_grid(path: Path, shape: Sequence[int]) -> Geometry:
-    """The grid that nnU-Net gives an image of such a format.
+    """The grid that nnU-Net gives a PNG, BMP or TIFF image.
 
     Args:
         path: the image.
-        shape: `(Z, Y, X)` or `(Y, X)`; a plane with a spacing for three axes beside it is a volume.
+        shape: `(Z, Y, X)` or `(Y, X)`; a plane whose `CASE.json` has three spacings is a volume of one slice.
 
     Raises:
-        DamagedFile: the file beside it holds no spacing.
-        OSError: that file cannot be read now.
+        DamagedFile: `CASE.json` holds no spacing.
+        OSError: `CASE.json` cannot be read now.
     """
     spacing = _spacing_beside(path) if path.name.lower().endswith(TIF_ENDINGS) else None
     if spacing is None:
@@ -49,7 +49,7 @@ def write_spacing(path: Path, spacing: Sequence[float]) -> None:
 
 
 def spacing_files(path: Path) -> tuple[Path, ...]:
-    """Where the spacing of a TIFF volume may lie: as that of a segmentation, or of a channel of a scan."""
+    """The files that may hold the spacing of a TIFF segmentation, or of a channel of a TIFF scan."""
     stems = dict.fromkeys((path.stem, CHANNEL_SUFFIX.sub("", path.stem)))
     return tuple(path.with_name(f"{stem}.json") for stem in stems)
 

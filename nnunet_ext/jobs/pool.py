@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from nnunet_ext.errors import NnunetExtError, WorkerDied, in_words
+from nnunet_ext.errors import NnunetExtError, WorkerDied, describe_error
 
 log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -89,7 +89,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, NnunetExtError):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, (OSError, MemoryError)):
-        return in_words(error)
+        return describe_error(error)
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 

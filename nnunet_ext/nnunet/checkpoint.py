@@ -15,7 +15,7 @@ import numpy as np
 
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.files.names import check_regular
-from nnunet_ext.images.streams import Bytes, entry_blocks, zip_entries
+from nnunet_ext.images.streams import ByteStream, entry_blocks, zip_entries
 from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
 
 WEIGHTS = "network_weights"
@@ -147,7 +147,7 @@ def _not_finite(
 
 def _count_not_finite(blocks: Iterator[bytes], dtype: np.dtype, n_bytes: int) -> int:
     count = 0
-    stream = Bytes(blocks)
+    stream = ByteStream(blocks)
     for block in stream.arrays(dtype, n_bytes // dtype.itemsize):
         if dtype.kind == "u":
             count += int(np.count_nonzero((block & BFLOAT16_EXPONENT) == BFLOAT16_EXPONENT))

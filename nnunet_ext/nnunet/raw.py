@@ -12,7 +12,7 @@ from typing import Any
 from nnunet_ext.errors import SegmentationError, UsageError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.names import TIF_ENDINGS, is_junk
-from nnunet_ext.files.whole import PART_MARK, runs
+from nnunet_ext.files.whole import PART_MARK, is_running
 from nnunet_ext.images.image import read_n_components
 from nnunet_ext.images.plain_images import CHANNEL_SUFFIX, is_plain, spacing_files
 
@@ -167,7 +167,7 @@ def _is_left_part(name: str) -> bool:
     if not name.startswith(PART_MARK):
         return False
     writer = name.removeprefix(PART_MARK).partition("-")[0]
-    return not (writer.isdecimal() and runs(int(writer)))
+    return not (writer.isdecimal() and is_running(int(writer)))
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None, str | None]:

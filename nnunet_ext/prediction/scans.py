@@ -14,7 +14,7 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import SegmentationError, is_of_the_system
+from nnunet_ext.errors import SegmentationError, is_system_error
 from nnunet_ext.images.image import check_image
 from nnunet_ext.prediction.models import LoadedModel
 
@@ -78,7 +78,7 @@ def read_scan(files: Sequence[Path], model: LoadedModel) -> Scan:
     try:
         images, properties = reader.read_images(tuple(map(str, files)))
     except Exception as error:  # readers raise what their libraries do
-        if is_of_the_system(error):
+        if is_system_error(error):
             raise
         reason = str(error).strip().splitlines()[-1:] or ["its channels differ in shape, spacing or origin"]
         raise SegmentationError(f"{shown} cannot be read as a scan: {reason[0]}") from error

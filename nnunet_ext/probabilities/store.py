@@ -12,7 +12,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import ProbabilitiesError, is_of_the_system
+from nnunet_ext.errors import ProbabilitiesError, is_system_error
 from nnunet_ext.files.names import check_name
 from nnunet_ext.files.whole import CHUNK_BYTES, sha256_of, written_whole
 from nnunet_ext.nnunet.dataset_json import Labels
@@ -202,7 +202,7 @@ class StoredProbabilities:
         try:
             yield
         except Exception as error:
-            if is_of_the_system(error):
+            if is_system_error(error):
                 raise
             raise damaged(self.path, f"{where}: {error or type(error).__name__}") from error
 

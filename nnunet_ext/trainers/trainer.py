@@ -23,7 +23,7 @@ from torch import distributed
 from torch._dynamo import OptimizedModule
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError, NotReplaced, in_words
+from nnunet_ext.errors import NnunetExtError, NotReplaced, describe_error
 from nnunet_ext.files.whole import remove_leftovers
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint, write_checkpoint
 from nnunet_ext.networks.predictor import Predictor
@@ -418,5 +418,5 @@ class nnUNetTrainerEarlyStopping(nnUNetTrainerCustomEpochs):
             with kept(self._path(LATEST)) if is_kept else nullcontext():
                 super().on_train_end()
         except PermissionError as error:  # nnU-Net removes checkpoint_latest, which may be held open
-            self.print_to_log_file(f"{in_words(error)}.")
+            self.print_to_log_file(f"{describe_error(error)}.")
             self.print_to_log_file("Training done.")

@@ -9,7 +9,7 @@ from nnunet_ext.check.findings import Finding
 from nnunet_ext.check.repairs.rewriting import SetSpacing
 from nnunet_ext.check.rules.case import Facts
 from nnunet_ext.errors import UsageError
-from nnunet_ext.images.facts import OF_SEVERAL_FILES
+from nnunet_ext.images.facts import HEADER_ENDINGS
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.plain_images import is_plain
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
@@ -107,7 +107,7 @@ def spacing_repairs(
     for path in (path for case in chosen for path in case.files):
         image = facts[path].image if facts[path].is_read else None
         grid = image.geometry if image is not None else None
-        if grid is None or path.name.lower().endswith(OF_SEVERAL_FILES):
+        if grid is None or path.name.lower().endswith(HEADER_ENDINGS):
             what = "is of several files" if grid is not None else "cannot be read as an image now"
             raise UsageError(f"--set_spacing: {path} {what}. Name the other cases with --cases.")
         if len(grid.spacing) != len(spacing):

@@ -8,7 +8,7 @@ from factories import SHAPE, geometry, write_image
 
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.images.facts import read_image_facts
-from nnunet_ext.images.nifti import check_whole, parse_header, read_content
+from nnunet_ext.images.nifti import check_whole, parse_header, read_voxel_content
 
 TYPES = ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
@@ -40,8 +40,8 @@ def test_the_digest_is_of_voxels_and_not_of_names_headers_or_compression(tmp_pat
     other = array.copy()
     other[0, 0, 0] += 1
     changed = write_image(tmp_path / "other.nii.gz", other)
-    assert read_content(one).digest == read_content(plain).digest
-    assert read_content(one).digest != read_content(changed).digest
+    assert read_voxel_content(one).digest == read_voxel_content(plain).digest
+    assert read_voxel_content(one).digest != read_voxel_content(changed).digest
 
 
 def test_numbers_are_scaled_as_the_header_says_in_either_byte_order(tmp_path):
@@ -52,7 +52,7 @@ def test_numbers_are_scaled_as_the_header_says_in_either_byte_order(tmp_path):
     scaled = tmp_path / "scaled.nii"
     scaled.write_bytes(data)
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(scaled)))
-    content = read_content(scaled, with_counts=True)
+    content = read_voxel_content(scaled, with_counts=True)
     assert (content.minimum, content.maximum) == (array.min(), array.max())
     assert set(content.counts) == set(np.unique(array).tolist())
 
@@ -66,13 +66,13 @@ def test_a_scale_that_makes_one_a_little_less_than_one_gives_what_itk_gives(tmp_
     path.write_bytes(data)
     itk = float(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).max())
     assert itk < 1
-    assert read_content(path, with_counts=True).counts == {itk: np.prod(SHAPE)}
+    assert read_voxel_content(path, with_counts=True).counts == {itk: np.prod(SHAPE)}
 
 
 def test_what_is_not_finite_is_counted_and_spoils_nothing(tmp_path):
     array = array_of("float32")
     array[0, 0, :3] = np.nan, np.inf, -np.inf
-    content = read_content(write_image(tmp_path / "a.nii.gz", array), with_counts=True)
+    content = read_voxel_content(write_image(tmp_path / "a.nii.gz", array), with_counts=True)
     assert content.n_not_finite == 3
     assert content.maximum == array[np.isfinite(array)].max()
     assert sum(content.counts.values()) == array.size - 3
@@ -82,7 +82,7 @@ def test_several_gzip_streams_in_one_file_are_one(tmp_path):
     data = header_of(write_image(tmp_path / "a.nii.gz", array_of("int16")))
     path = tmp_path / "b.nii.gz"
     path.write_bytes(gzip.compress(data[:400]) + gzip.compress(data[400:]) + b"\0" * 512)
-    assert read_content(path).digest == read_content(tmp_path / "a.nii.gz").digest
+    assert read_voxel_content(path).digest == read_voxel_content(tmp_path / "a.nii.gz").digest
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_each_damage_has_its_own_reason(tmp_path, damage, reason):
     path = write_image(tmp_path / "a.nii.gz", array_of("int16"))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DamagedFile, match=reason):
-        read_content(path)
+        read_voxel_content(path)
     with pytest.raises(DamagedFile, match=reason):
         check_whole(path)
 
@@ -119,7 +119,7 @@ def test_a_header_of_impossible_axes_is_damage(tmp_path):
 def test_other_formats_are_read_by_itk(tmp_path, ending):
     array = array_of("int16")
     facts = read_image_facts(write_image(tmp_path / f"a{ending}", array), is_label=False)
-    assert facts.content.digest == read_content(write_image(tmp_path / "a.nii.gz", array)).digest
+    assert facts.content.digest == read_voxel_content(write_image(tmp_path / "a.nii.gz", array)).digest
     whole = (tmp_path / f"a{ending}").read_bytes()
     (tmp_path / f"a{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DamagedFile):

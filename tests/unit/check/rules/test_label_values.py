@@ -11,7 +11,15 @@ CASE = RawCase("a", "Tr", {0: Path("a_0000.nii.gz")}, Path("a.nii.gz"))
 
 def found(counts, dtype="uint8", allowed=frozenset({0, 1, 2})):
     values = list(counts or [0])
-    content = Content((2, 2, 2), dtype, min(values), max(values), 0, "", counts)
+    content = Content(
+        shape=(2, 2, 2),
+        dtype=dtype,
+        minimum=min(values),
+        maximum=max(values),
+        n_not_finite=0,
+        digest="",
+        counts=counts,
+    )
     return [(finding.severity, finding.kind) for finding in check_label(CASE, content, allowed)]
 
 
