@@ -1,1 +1,1 @@
-"""The demo: phantom data through planning, training, ensemble and submission, on any computer."""
+"""The demo verb: the whole pipeline on phantom data, on any computer."""

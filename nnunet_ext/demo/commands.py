@@ -1,4 +1,4 @@
-"""Commands as child processes, which need no PATH and leave what they print in a file."""
+"""Runs commands of nnU-Net and nnunet_ext as child processes, with their output in a log file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ N_LAST_LINES = 15
 
 @dataclass(frozen=True)
 class Command:
-    """A command of nnU-Net or ours.
+    """A command of nnU-Net or nnunet_ext.
 
     Attributes:
-        name: what a user types.
-        entry: the function behind it, `package.module:function`.
-        arguments: what follows the name.
-        counted: what the command prints once an epoch or case, as a regular expression.
+        name: the command's name on the command line.
+        entry: the command's function as `package.module:function`.
+        arguments: the arguments after the name.
+        counted: a regular expression for the line that the command prints once for each epoch or case.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Command:
     arguments: tuple[str, ...] = ()
     counted: str = "$^"
 
-    def typed(self) -> str:
-        """The line that a user would type."""
+    def command_line(self) -> str:
+        """The command as a user would type it."""
         return " ".join([self.name, *map(shlex.quote, self.arguments)])
 
-    def started_here(self) -> list[str]:
-        """The same with the Python that runs now."""
+    def with_this_python(self) -> list[str]:
+        """The command run by the current Python, which needs no PATH."""
         module, function = self.entry.split(":")
         return [sys.executable, "-c", f"from {module} import {function}; {function}()", *self.arguments]
 
@@ -46,23 +46,23 @@ class Command:
 def run_command(
     step: str, command: Command, environment: Mapping[str, str], log: Path, on_count: Callable[[int], None]
 ) -> None:
-    """Run a command to its end.
+    """Run a command and wait for its end.
 
     Args:
-        step: what it is for, as messages call it.
-        command: what to run.
-        environment: all its variables.
-        log: takes what it prints, below the line that a user would type.
-        on_count: called now and then with how often `counted` was printed so far.
+        step: name of the step, for messages.
+        command: the command.
+        environment: all environment variables of the command.
+        log: the file for the command line and its output.
+        on_count: called every half second with the number of lines that matched `counted` so far.
 
     Raises:
-        StepFailed: it ended with another exit code than 0; quotes the end of the log.
+        StepFailed: the exit code is not 0; the message quotes the end of the log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
-        print(command.typed(), file=output, flush=True)
+        print(command.command_line(), file=output, flush=True)
         child = subprocess.Popen(
-            command.started_here(),
+            command.with_this_python(),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -74,8 +74,8 @@ def run_command(
             end_family(child)
     if code != 0:
         raise StepFailed(
-            f"{step}: exit code {code} of {command.typed()}\nAll that it printed is in {log}; run the demo "
-            f"again to go on from here. The last lines:\n{_last_lines(log)}"
+            f"{step}: exit code {code} of {command.command_line()}\nIts output is in {log}; run the demo "
+            f"again to continue from here. The last lines:\n{_last_lines(log)}"
         )
 
 
@@ -86,12 +86,12 @@ def _follow(
         try:
             return child.wait(POLL_S)
         except subprocess.TimeoutExpired:
-            on_count(len(counted.findall(_text(log))))
+            on_count(len(counted.findall(_log_text(log))))
 
 
 def _last_lines(log: Path) -> str:
-    return "\n".join(f"  {line}" for line in _text(log).splitlines()[-N_LAST_LINES:])
+    return "\n".join(f"  {line}" for line in _log_text(log).splitlines()[-N_LAST_LINES:])
 
 
-def _text(log: Path) -> str:
+def _log_text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")

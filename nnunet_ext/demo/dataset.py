@@ -1,4 +1,4 @@
-"""The phantom data set on disk, as nnU-Net wants raw data to lie."""
+"""The demo's files: the phantom data set as raw data of nnU-Net, and the folder of the demo."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"
 FILE_ENDING = ".nii.gz"
 N_TRAINING, N_TEST = 12, 4
-FOLDS = (0, 1)  # of the four in splits()
+FOLDS = (0, 1)  # the folds that are trained, of the four in splits()
 
 
 def training_cases() -> list[str]:
-    """The names of the cases to train with."""
+    """The names of the training cases."""
     return [case_id(number) for number in range(N_TRAINING)]
 
 
 def cases_to_predict() -> list[str]:
-    """The names of the cases to predict."""
+    """The names of the test cases."""
     return [case_id(number) for number in range(N_TRAINING, N_TRAINING + N_TEST)]
 
 
 def case_id(number: int) -> str:
-    """The name of one case; the even ones have a right ventricle."""
+    """The name of one case; cases of even number have a right ventricle."""
     return f"heart_{number:03d}"
 
 
 def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_written: None) -> None:
-    """Write the phantom data set: the same images each time.
+    """Write the phantom data set; its images are the same each time.
 
-    The test cases' segmentations lie in `labelsTs`, where nnU-Net does not look, to compare with.
-    `dataset.json` is written last: a folder that holds it is complete.
+    The references of the test cases lie in `labelsTs`, which nnU-Net does not read. `dataset.json` is written
+    last: a folder that holds it is complete.
 
     Args:
-        folder: the data set's own folder below `nnUNet_raw`.
+        folder: the data set's folder in `nnUNet_raw`.
         on_count: called with the number of cases written so far.
     """
     for number in range(N_TRAINING + N_TEST):
@@ -67,10 +67,10 @@ def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_writt
 
 
 def splits() -> list[dict[str, list[str]]]:
-    """Four folds, of which the demo trains `FOLDS`: nine cases to train with, three to validate.
+    """Four folds of nine training and three validation cases; the demo trains those in `FOLDS`.
 
-    Every fourth case is in the same fold after a turn by one each time, as every second case has a
-    right ventricle: so each part of each fold holds some.
+    As every second case has a right ventricle, the fold of a case shifts by one after every four cases: so
+    training and validation cases of each fold hold some.
     """
     cases = training_cases()
     parts = [[cases[4 * turn + (fold + turn) % 4] for turn in range(N_TRAINING // 4)] for fold in range(4)]
@@ -94,13 +94,13 @@ TRAINER = "nnUNetTrainerEarlyStopping"
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """The demo's folder; what has one is finished as soon as it is there under its name."""
+    """The paths in the demo's folder; a product is complete once it exists under its name."""
 
     root: Path
 
     @property
     def nnunet(self) -> dict[str, Path]:
-        """nnU-Net's three folders, by the variable that names each."""
+        """nnU-Net's three folders, by their variables."""
         return {variable: self.root / variable.removeprefix("nnUNet_") for variable in FOLDER_VARIABLES}
 
     @property
@@ -110,47 +110,49 @@ class DemoFolder:
 
     @property
     def preprocessed(self) -> Path:
-        """The data set's plans and preprocessed cases."""
+        """The folder of the data set's plans and preprocessed cases."""
         return self.root / "preprocessed" / DATASET
 
     def fold(self, configuration: str, fold: int) -> Path:
-        """One training: its checkpoints and validation."""
+        """The folder of one training, with its checkpoints and validation."""
         model = str(ModelName(TRAINER, PLANS, configuration))
         return self.root / "results" / DATASET / model / fold_name(fold)
 
     def prediction(self, configuration: str, fold: int) -> Path:
-        """One fold's probabilities of the test cases."""
+        """The folder of one fold's probabilities of the test cases."""
         return self.root / "predictions" / configuration / fold_name(fold)
 
     def plan(self, name: str) -> Path:
-        """The plan of an ensemble; beside `predictions`, as its folders are relative to it."""
+        """The plan of an ensemble, beside `predictions` as its folders are relative to the plan."""
         return self.root / f"{name}.yaml"
 
     def segmentations(self, name: str) -> Path:
-        """What the plan of that name gave."""
+        """The folder of the segmentations that a plan made."""
         return self.root / "segmentations" / name
 
     def log(self, step: str) -> Path:
-        """What the command of a step printed."""
+        """The log of a step's command."""
         return self.root / "logs" / f"{step.replace(', ', '_').replace(' ', '_')}.txt"
 
     @property
     def zip_path(self) -> Path:
-        """The submission."""
+        """The submission zip."""
         return self.root / "submission.zip"
 
     @property
     def picture(self) -> Path:
-        """The overlays."""
+        """The picture of overlays."""
         return self.root / "overlays.png"
 
     def check_free(self) -> None:
-        """Refuse a folder of other things.
+        """Check that the folder is empty, missing, or that of an earlier demo.
 
         Raises:
-            UsageError: the folder holds something, but no demo.
+            UsageError: the folder holds other files.
         """
         if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"{self.root} is a file. Choose a folder with -o.")
         if self.root.is_dir() and any(self.root.iterdir()) and not self.dataset.is_dir():
-            raise UsageError(f"{self.root} holds other things than a demo. Choose another folder with -o.")
+            raise UsageError(
+                f"{self.root} holds files of something else than a demo. Choose another folder with -o."
+            )

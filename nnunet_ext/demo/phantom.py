@@ -1,4 +1,4 @@
-"""A heart in a chest, as a short-axis stack of a scanner shows it: numbers from a seed, no files."""
+"""Makes phantom scans: a heart in a chest as a short-axis stack of a scanner, from a random seed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Volume = NDArray[np.float32]
 Scan = tuple[Volume, NDArray[np.uint8], Geometry]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Heart:
-    """One heart's size and place.
+    """The size and position of one heart.
 
     Attributes:
-        centre_mm: from the middle of the scan, `(z, y, x)`.
-        rotation: `(3, 3)`, its rows the heart's axes in the scan's: apex to base, septum to free wall
-            of the left ventricle, and across.
-        cavity_mm: half axes of the left ventricle's cavity along these.
+        centre_mm: its centre from the middle of the scan, `(z, y, x)`.
+        rotation: `(3, 3)`; its rows are the heart's axes in those of the scan: apex to base, septum to free
+            wall of the left ventricle, and across.
+        cavity_mm: half axes of the left ventricle's cavity along the heart's axes.
         wall_mm: thickness of the myocardium.
-        base_mm: where the ventricles end, along the first axis.
+        base_mm: position of the base, where the ventricles end, along the first axis.
     """
 
     centre_mm: NDArray[np.float64]
@@ -41,16 +41,16 @@ class Heart:
 def phantom(seed: int, with_right_ventricle: bool) -> Scan:
     """Make one scan of the heart with its segmentation.
 
-    Noise is Rician; brightness drifts over the field of view and from slice to slice; papillary
-    muscles belong to the left ventricle, and the aorta is as bright as the ventricles but no label.
+    Noise is Rician. Brightness varies over the field of view and from slice to slice. Papillary muscles
+    belong to the left ventricle; the aorta is as bright as the ventricles but has no label.
 
     Args:
-        seed: everything random comes from it.
-        with_right_ventricle: without it the heart has only a left ventricle.
+        seed: the random seed.
+        with_right_ventricle: whether the heart has a right ventricle.
 
     Returns:
-        The scan (arbitrary units) and the segmentation (`LABELS`), both `(Z, Y, X)`, and their grid:
-        thick slices, axes of unequal length, turned against the scanner's axes.
+        The scan (arbitrary units) and the segmentation (`LABELS`), both `(Z, Y, X)`, and their geometry:
+        thick slices, axes of unequal length, rotated against the scanner's axes.
     """
     rng = np.random.default_rng(seed)
     geometry = _random_geometry(rng)
@@ -92,7 +92,7 @@ def _random_heart(rng: np.random.Generator) -> Heart:
 
 
 def _rotation(angles: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation about the three axes, one after the other; angles in radians."""
+    """The rotation about the three axes, one after the other; angles are in radians."""
     turned = np.eye(3)
     for axis, angle in enumerate(angles):
         first, second = (axis + 1) % 3, (axis + 2) % 3
@@ -104,7 +104,7 @@ def _rotation(angles: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float
 
 
 def _axes_mm(geometry: Geometry) -> list[Volume]:
-    """Each voxel's place in mm from the middle, as three arrays that broadcast to the shape."""
+    """The position of each voxel from the middle in mm, as three arrays that broadcast to the shape."""
     lines = [
         (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(s)
         for n, s in zip(geometry.shape, geometry.spacing, strict=True)
@@ -113,13 +113,13 @@ def _axes_mm(geometry: Geometry) -> list[Volume]:
 
 
 def _ellipsoid(axes: Sequence[Volume], centre: Sequence[float], radii: Sequence[float]) -> Volume:
-    """Roughly the mm to an ellipsoid's surface, positive inside; an infinite radius makes a tube."""
+    """Approximate mm to an ellipsoid's surface, positive inside; an infinite radius makes a tube."""
     squares = sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radii, strict=True))
     return np.asarray((1 - np.sqrt(squares)) * min(radii), np.float32)
 
 
 def _ventricles(heart: Heart, axes: list[Volume], with_right: bool) -> list[tuple[int, float, Volume]]:
-    """Label, brightness and mm to the surface of each part; what comes later lies over what came before."""
+    """Label, brightness and distance to the surface of each part; later parts cover earlier ones."""
     long, septal, across = _in_heart(heart, axes)
     below_base = heart.base_mm - long
     half, wide, high = heart.cavity_mm
@@ -150,7 +150,7 @@ def _papillary_muscles(heart: Heart, axes: list[Volume]) -> list[Volume]:
 
 
 def _chest(rng: np.random.Generator, geometry: Geometry, axes: list[Volume]) -> Volume:
-    """Everything around the heart: body, fat below the skin, lungs, liver and the descending aorta."""
+    """The chest around the heart: body, fat below the skin, lungs, liver and the descending aorta."""
     depth, height, width = (n * s for n, s in zip(geometry.shape, geometry.spacing, strict=True))
     everywhere = float("inf")
     scan = np.full(geometry.shape, AIR, np.float32)
@@ -170,13 +170,13 @@ def _chest(rng: np.random.Generator, geometry: Geometry, axes: list[Volume]) -> 
 
 
 def _paint(scan: Volume, tissue: float, inside_mm: Volume) -> None:
-    """Lay one tissue over the scan, in place; voxels that it fills in part are mixed."""
+    """Paint a tissue over the scan, in place; voxels at its surface are mixed."""
     share = np.clip(inside_mm / EDGE_MM + 0.5, 0, 1)
     scan += share * (np.float32(tissue) - scan)
 
 
 def _as_scanned(rng: np.random.Generator, scan: Volume, axes: list[Volume]) -> Volume:
-    """What the scanner makes of it: texture, uneven brightness and noise, at an unknown gain."""
+    """Add texture, uneven brightness, noise and a random gain, as a scanner does."""
     texture = 1 + 0.05 * _waves(rng, axes, length_mm=25)
     drift = 1 + 0.25 * _waves(rng, axes, length_mm=220)
     of_slice = rng.normal(1, 0.05, (len(scan), 1, 1))
@@ -186,7 +186,7 @@ def _as_scanned(rng: np.random.Generator, scan: Volume, axes: list[Volume]) -> V
 
 
 def _waves(rng: np.random.Generator, axes: list[Volume], length_mm: float) -> NDArray[np.float64]:
-    """A smooth random field in -1..1: five waves of about this length in random directions."""
+    """A smooth random field from -1 to 1: the mean of five waves of about a length, in random directions."""
     field = np.zeros((1, 1, 1))
     for _ in range(5):
         direction = rng.normal(size=3)

@@ -1,4 +1,4 @@
-"""The whole demo: data, plans, trainings, predictions, ensemble, submission, and what it is worth."""
+"""The demo verb: data, plans, trainings, predictions, ensemble, submission, and the Dice of the result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.demo.dataset import CONFIGURATIONS, FILE_ENDING, FOLDS, N_TEST, DemoFolder, cases_to_predict
-from nnunet_ext.demo.progress import OnCount, Teller
-from nnunet_ext.demo.steps import Step, Training, model_steps
+from nnunet_ext.demo.progress import DemoProgress, OnCount
+from nnunet_ext.demo.steps import DemoTraining, Step, model_steps
 from nnunet_ext.ensemble.run import run_ensemble
 from nnunet_ext.errors import StepFailed, UsageError
 from nnunet_ext.files.whole import written_whole
@@ -23,7 +23,7 @@ from nnunet_ext.nnunet.raw import scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 ENSEMBLE = "ensemble"
-# The finest scale counts double, but for the right ventricle, which few training cases show.
+# The finest scale counts double, except for the right ventricle, which few training cases hold.
 WEIGHTS = """\
 weights:
   default: {2d: 1, 3d_lowres: 1, 3d_fullres: 2}
@@ -37,16 +37,16 @@ postprocess:
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """What the demo gave.
+    """The results of the demo.
 
     Attributes:
-        dice: by member and `ensemble`, each label's Dice over the test cases.
+        dice: Dice of each label over the test cases, by member and for `ensemble`.
         zip_path: the verified submission.
-        picture: the ensemble's segmentations on the scans, beside the references.
+        picture: the ensemble's segmentations and the references, drawn on the scans.
         reused: names of the steps that an earlier run had finished.
-        elapsed_s: of this run.
+        elapsed_s: seconds of this run.
     """
 
     dice: dict[str, dict[str, DiceSummary]]
@@ -56,49 +56,60 @@ class DemoReport:
     elapsed_s: float
 
 
-def run_demo(root: Path, training: Training | None = None, teller: Teller | None = None) -> DemoReport:
-    """Run the demo, or what an earlier run in the same folder left to do.
+def run_demo(
+    root: Path, training: DemoTraining | None = None, progress: DemoProgress | None = None
+) -> DemoReport:
+    """Run the demo, or the steps that an earlier run in the same folder left to do.
 
     Args:
-        root: folder for everything; nothing outside of it is read or written.
-        training: how long and on what to train; steps that are finished stay as they are.
-        teller: hears how far it is.
+        root: the folder of the demo; no other folder is read or written.
+        training: length and device of the trainings; finished steps stay as they are.
+        progress: shows the progress; None shows none.
 
     Raises:
-        UsageError: the folder holds other things, or torch has no such device.
-        StepFailed: a command failed; says which, and what it printed last.
+        UsageError: the folder holds other files, or torch has no such device.
+        StepFailed: a command failed; the message names it and quotes its last lines.
     """
     started = time.perf_counter()
-    folder, teller, training = DemoFolder(root), teller or Teller(), training or Training()
+    folder = DemoFolder(root)
+    progress, training = progress or DemoProgress(), training or DemoTraining()
     folder.check_free()
     if training.device is not None:
         check_device(training.device)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{root} cannot be made: {error.strerror}. Choose another folder with -o.") from None
+        raise UsageError(
+            f"{root} cannot be created: {error.strerror}. Choose another folder with -o."
+        ) from None
     steps = [*model_steps(folder, training), _ensemble_step(folder)]
-    with teller.begin(len(steps)):
-        reused = tuple(step.name for step in steps if _is_reused(step, teller))
+    with progress.begin(len(steps)):
+        reused = tuple(step.name for step in steps if _run_step(step, progress))
     dice = {name: summarize(_compare(folder, name).values()) for name in (*CONFIGURATIONS, ENSEMBLE)}
     _draw(folder)
-    return DemoReport(dice, folder.zip_path, folder.picture, reused, time.perf_counter() - started)
+    return DemoReport(
+        dice=dice,
+        zip_path=folder.zip_path,
+        picture=folder.picture,
+        reused=reused,
+        elapsed_s=time.perf_counter() - started,
+    )
 
 
-def _is_reused(step: Step, teller: Teller) -> bool:
-    """Run a step unless it is done."""
+def _run_step(step: Step, progress: DemoProgress) -> bool:
+    """Run a step unless it is done; returns whether it was done before."""
     if step.is_done():
-        teller.reused(step.name)
+        progress.reused(step.name)
         return True
-    with teller.step(step.name, step.n_units) as on_count:
+    with progress.step(step.name, step.n_units) as on_count:
         step.run(on_count)
     return False
 
 
 def _write_plans(folder: DemoFolder) -> None:
-    """The plan of the ensemble, and one for each member alone with the same post-processing.
+    """Write the plan of the ensemble, and one for each member by itself with the same post-processing.
 
-    A plan that is there stays: whoever edits it and runs the demo again sees what that changes.
+    Existing plans are kept, so that a user may edit one and run the demo again.
     """
     plans = {name: _members([name]) + POSTPROCESS for name in CONFIGURATIONS}
     plans[ENSEMBLE] = _members(CONFIGURATIONS) + WEIGHTS + POSTPROCESS
@@ -116,7 +127,7 @@ def _members(names: Iterable[str]) -> str:
 
 
 def _ensemble_step(folder: DemoFolder) -> Step:
-    """All four plans; seconds long, so it is always run."""
+    """The step that carries out all four plans; it takes seconds and is run each time."""
     return Step(
         ENSEMBLE,
         (len(CONFIGURATIONS) + 1) * N_TEST,
@@ -147,7 +158,7 @@ def _labels(folder: DemoFolder) -> Labels:
 
 
 def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, Overlap]]:
-    """Each test case's Dice against its reference."""
+    """The overlap of each test case with its reference, by label."""
     labels, found = _labels(folder), {}
     for case in cases_to_predict():
         prediction, _ = read_segmentation(folder.segmentations(name) / f"{case}{FILE_ENDING}")
@@ -158,23 +169,23 @@ def _compare(folder: DemoFolder, name: str) -> dict[str, dict[str, Overlap]]:
 
 def _draw(folder: DemoFolder) -> None:
     labels = _labels(folder)
-    cases = [_drawn(folder, case, dice) for case, dice in _compare(folder, ENSEMBLE).items()]
+    cases = [_overlay_case(folder, case, dice) for case, dice in _compare(folder, ENSEMBLE).items()]
     draw_overlays(cases, labels.covered_by_name, folder.picture)
 
 
-def _drawn(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:
+def _overlay_case(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> OverlayCase:
     scan, geometry = read_voxels(folder.dataset / "imagesTs" / scan_name(case, 0, FILE_ENDING))
     prediction, _ = read_segmentation(folder.segmentations(ENSEMBLE) / f"{case}{FILE_ENDING}")
     reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
     z, y, x = geometry.spacing
-    return OverlayCase(f"{case}    {_in_words(dice)}", scan, prediction, (z, y, x), reference)
+    return OverlayCase(f"{case}    {_dice_words(dice)}", scan, prediction, (z, y, x), reference)
 
 
-def _in_words(dice: dict[str, Overlap]) -> str:
-    return "   ".join(f"{name.replace('_', ' ')} {_verdict(one)}" for name, one in dice.items())
+def _dice_words(dice: dict[str, Overlap]) -> str:
+    return "   ".join(f"{name.replace('_', ' ')} {_overlap_words(one)}" for name, one in dice.items())
 
 
-def _verdict(one: Overlap) -> str:
+def _overlap_words(one: Overlap) -> str:
     if one.dice is not None:
         return f"{one.dice:.2f}"
-    return "false alarm" if one.is_false_alarm else "rightly absent"
+    return "false alarm" if one.is_false_alarm else "correctly absent"

@@ -1,6 +1,6 @@
-"""Plans and preprocesses the phantom data set with nnU-Net; needs torch, so it runs as a child process.
+"""Plans and preprocesses the phantom data set with nnU-Net, in a child process because nnU-Net imports torch.
 
-`python -m nnunet_ext.demo.planning` takes no arguments: nnU-Net's folders come from its variables.
+`python -m nnunet_ext.demo.planning` takes no arguments; nnU-Net's variables name the folders.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from nnunet_ext.demo.dataset import CONFIGURATIONS, DATASET_ID, PLANS
 
 N_FEATURES = 8
 MEMORY_GB = 0.05
-LOWRES_SHARE = 0.9  # 3d_lowres is coarsened until its patch holds this share of the scan
+LOWRES_SHARE = 0.9  # the spacing of 3d_lowres grows until its patch covers this share of the scan
 
 
 class DemoPlanner(ExperimentPlanner):
-    """nnU-Net's planner with networks that a laptop trains in a minute.
+    """nnU-Net's planner with networks so small that a laptop trains them in a minute.
 
-    With so little memory the patch of 3d_fullres holds less of the scan than `LOWRES_SHARE`, so that
-    nnU-Net plans 3d_lowres too; its own threshold of a quarter would need even smaller patches, which
-    take far longer to predict with.
+    With so little memory the patch of 3d_fullres covers less of the scan than `LOWRES_SHARE`, so that nnU-Net
+    plans 3d_lowres, too. nnU-Net's own threshold of a quarter would need even smaller patches, with which
+    predictions take far longer.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -35,12 +35,12 @@ class DemoPlanner(ExperimentPlanner):
         self.plans_identifier = PLANS
 
 
-def main() -> None:
-    """Fingerprint, plans and preprocessed data of the phantom data set."""
+def plan_phantom_data() -> None:
+    """Make the fingerprint, plans and preprocessed data of the phantom data set."""
     extract_fingerprint_dataset(DATASET_ID, num_processes=1)
     plan_experiment_dataset(DATASET_ID, DemoPlanner)
     preprocess_dataset(DATASET_ID, PLANS, CONFIGURATIONS, num_processes=(1,))
 
 
 if __name__ == "__main__":
-    main()
+    plan_phantom_data()

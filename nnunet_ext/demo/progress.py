@@ -1,4 +1,4 @@
-"""How far the demo is: bars on a terminal, else one line a step, both on standard error."""
+"""The progress of the demo on standard error: bars on a terminal, else one line for each step."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from contextlib import AbstractContextManager, contextmanager
 OnCount = Callable[[int], None]
 
 
-class Teller:
-    """Tells nothing; children tell the same where somebody sees it."""
+class DemoProgress:
+    """Shows no progress; subclasses show it."""
 
     def begin(self, n_steps: int) -> AbstractContextManager[None]:
-        """Surrounds all steps."""
+        """A context around all steps."""
         return _nothing()
 
     def step(self, name: str, n_units: int) -> AbstractContextManager[OnCount]:
-        """Surrounds one step of so many epochs or cases; gives a function to call with those done."""
+        """A context around one step; it gives a function to call with the number of epochs or cases done."""
         return _counting_nothing()
 
     def reused(self, name: str) -> None:
-        """Tell that a step was finished before."""
+        """Show that a step was finished by an earlier run."""
 
 
 @contextmanager
@@ -35,27 +35,27 @@ def _counting_nothing() -> Iterator[OnCount]:
     yield lambda n_done: None
 
 
-class LineTeller(Teller):
-    """One line a step, when it ends."""
+class LineProgress(DemoProgress):
+    """Prints one line for each step when it ends."""
 
     def __init__(self) -> None:
         self.n_steps, self.n_ended = 0, 0
 
     @contextmanager
     def begin(self, n_steps: int) -> Iterator[None]:
-        """Remember how many steps there are."""
+        """Store the number of steps."""
         self.n_steps = n_steps
         yield
 
     @contextmanager
     def step(self, name: str, n_units: int) -> Iterator[OnCount]:
-        """Time the step."""
+        """Measure the time of a step."""
         started = time.perf_counter()
         yield lambda n_done: None
         self._end(f"{name}: {time.perf_counter() - started:.0f} s")
 
     def reused(self, name: str) -> None:
-        """Say so."""
+        """Print that a step is already done."""
         self._end(f"{name}: already done")
 
     def _end(self, line: str) -> None:
@@ -63,8 +63,8 @@ class LineTeller(Teller):
         print(f"[{self.n_ended}/{self.n_steps}] {line}", file=sys.stderr, flush=True)
 
 
-class BarTeller(Teller):
-    """A bar for all steps and one for what runs, above them a line a finished step."""
+class BarProgress(DemoProgress):
+    """Shows a bar for all steps, one for the current step, and a line for each finished step."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -83,7 +83,7 @@ class BarTeller(Teller):
 
     @contextmanager
     def step(self, name: str, n_units: int) -> Iterator[OnCount]:
-        """Show the step's own bar while it runs."""
+        """Show the bar of a step while it runs."""
         started = time.perf_counter()
         task = self.progress.add_task(name, total=n_units)
         try:
@@ -93,7 +93,7 @@ class BarTeller(Teller):
         self._end(f"{name}: {time.perf_counter() - started:.0f} s")
 
     def reused(self, name: str) -> None:
-        """Say so."""
+        """Print that a step is already done."""
         self._end(f"{name}: already done")
 
     def _end(self, line: str) -> None:
@@ -101,6 +101,6 @@ class BarTeller(Teller):
         self.progress.advance(self.all_steps)
 
 
-def teller_for_stderr() -> Teller:
+def progress_on_stderr() -> DemoProgress:
     """Bars where standard error is a terminal, else lines."""
-    return BarTeller() if sys.stderr.isatty() else LineTeller()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()

@@ -1,4 +1,4 @@
-"""The demo's steps: what each runs, and the product by which it is seen to be finished."""
+"""The demo's steps: the command of each, and the product that shows that it is finished."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ print(next(device for device, is_there in found.items() if is_there))
 
 
 @dataclass(frozen=True)
-class Training:
-    """How long and on what to train.
+class DemoTraining:
+    """The length of the demo's trainings, and their device.
 
     Attributes:
-        n_epochs: epochs a training.
-        n_iterations: batches an epoch.
+        n_epochs: epochs of each training.
+        n_iterations: batches of each epoch.
         initial_lr: learning rate of the first epoch; above nnU-Net's, as there are few batches.
-        device: `cpu`, `cuda` or `mps`; None takes the best there is.
+        device: `cpu`, `cuda` or `mps`; None takes the best device.
     """
 
     n_epochs: int = 14
@@ -58,13 +58,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Step:
-    """One step.
+    """One step of the demo.
 
     Attributes:
-        name: as shown and as its log is called.
-        n_units: epochs or cases that its progress counts.
-        is_done: whether its product is there.
-        run: does it, telling how many units are done.
+        name: the step's name in messages and in the name of its log.
+        n_units: the number of epochs or cases.
+        is_done: returns whether the product exists.
+        run: runs the step; calls its argument with the number of units done.
     """
 
     name: str
@@ -73,8 +73,8 @@ class Step:
     run: Callable[[OnCount], None]
 
 
-def model_steps(folder: DemoFolder, training: Training) -> list[Step]:
-    """From nothing to every member's probabilities, in order."""
+def model_steps(folder: DemoFolder, training: DemoTraining) -> list[Step]:
+    """The steps from making the data to the probabilities of every member, in order."""
     members = [(configuration, fold) for configuration in CONFIGURATIONS for fold in FOLDS]
     return [
         _make_data(folder),
@@ -96,7 +96,9 @@ def _make_data(folder: DemoFolder) -> Step:
 def _plan(folder: DemoFolder) -> Step:
     name = "plan and preprocess"
     command = Command(
-        "python -m nnunet_ext.demo.planning", "nnunet_ext.demo.planning:main", counted="^Configuration: "
+        "python -m nnunet_ext.demo.planning",
+        "nnunet_ext.demo.planning:plan_phantom_data",
+        counted="^Configuration: ",
     )
     # nnU-Net's planner sets torch's threads to nnUNet_n_proc_DA, and torch refuses 0.
     environment = _environment(folder) | {"nnUNet_n_proc_DA": "1"}
@@ -109,7 +111,7 @@ def _plan(folder: DemoFolder) -> Step:
 
 
 def _is_planned(folder: DemoFolder) -> bool:
-    """Whether all is preprocessed: nnU-Net copies the references last."""
+    """Whether all cases are preprocessed; nnU-Net copies their references last."""
     references = folder.preprocessed / "gt_segmentations"
     if not all((references / f"{case}{FILE_ENDING}").is_file() for case in training_cases()):
         return False
@@ -117,7 +119,7 @@ def _is_planned(folder: DemoFolder) -> bool:
     return set(CONFIGURATIONS) <= set(plans["configurations"])
 
 
-def _train(folder: DemoFolder, training: Training, configuration: str, fold: int) -> Step:
+def _train(folder: DemoFolder, training: DemoTraining, configuration: str, fold: int) -> Step:
     name = f"train {configuration}, fold {fold}"
     home = folder.fold(configuration, fold)
     products = home / "checkpoint_final.pth", home / "validation" / "summary.json"
@@ -134,8 +136,8 @@ def _is_begun(home: Path) -> bool:
     return any((home / f"checkpoint_{which}.pth").is_file() for which in ("latest", "final"))
 
 
-def _train_command(training: Training, configuration: str, fold: int, is_begun: bool) -> Command:
-    options = ("-tr", TRAINER, "-p", PLANS, "-device", training.device or find_device())
+def _train_command(training: DemoTraining, configuration: str, fold: int, is_begun: bool) -> Command:
+    options = ("-tr", TRAINER, "-p", PLANS, "-device", training.device or find_best_device())
     return Command(
         "nnUNetv2_train",
         "nnunetv2.run.run_training:run_training_entry",
@@ -144,12 +146,12 @@ def _train_command(training: Training, configuration: str, fold: int, is_begun: 
     )
 
 
-def _predict(folder: DemoFolder, training: Training, configuration: str, fold: int) -> Step:
+def _predict(folder: DemoFolder, training: DemoTraining, configuration: str, fold: int) -> Step:
     name = f"predict {configuration}, fold {fold}"
     target = folder.prediction(configuration, fold)
 
     def run(on_count: OnCount) -> None:
-        # A folder that has its name is whole: nnU-Net writes into another.
+        # nnU-Net writes to another folder, so that a folder of this name is complete.
         part = target.with_name(f"{target.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         command = _predict_command(folder, training, configuration, fold, part)
@@ -160,12 +162,12 @@ def _predict(folder: DemoFolder, training: Training, configuration: str, fold: i
 
 
 def _predict_command(
-    folder: DemoFolder, training: Training, configuration: str, fold: int, target: Path
+    folder: DemoFolder, training: DemoTraining, configuration: str, fold: int, target: Path
 ) -> Command:
     what = ("-d", DATASET, "-c", configuration, "-f", str(fold), "-tr", TRAINER, "-p", PLANS)
-    # Without workers: for four small cases their start would take longer than the prediction.
+    # No workers: for four small cases their start would take longer than the prediction.
     how = ("--save_probabilities", "--disable_tta", "-npp", "0", "-nps", "0")
-    device = training.device or find_device()
+    device = training.device or find_best_device()
     return Command(
         "nnUNetv2_predict",
         "nnunetv2.inference.predict_from_raw_data:predict_entry_point",
@@ -175,7 +177,7 @@ def _predict_command(
 
 
 def _environment(folder: DemoFolder) -> dict[str, str]:
-    """Variables of a child: the user's but for nnU-Net's, which would change what the demo does."""
+    """The variables of a child process: the user's, except for nnU-Net's, which would change the demo."""
     others = {key: value for key, value in os.environ.items() if not key.lower().startswith("nnunet_")}
     return {
         **others,
@@ -187,12 +189,12 @@ def _environment(folder: DemoFolder) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "PYTHONSAFEPATH": "1",  # a torch.py in the current folder is not torch
         "PYTHONUNBUFFERED": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning slow down whatever else computes
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow down other programs
         "PYTORCH_ENABLE_MPS_FALLBACK": "1",
     }
 
 
-def _trainer_settings(training: Training) -> dict[str, str]:
+def _trainer_settings(training: DemoTraining) -> dict[str, str]:
     return {
         "nnUNet_n_epochs": str(training.n_epochs),
         "nnUNet_n_iterations": str(training.n_iterations),
@@ -204,8 +206,8 @@ def _trainer_settings(training: Training) -> dict[str, str]:
 
 
 @functools.cache
-def find_device() -> str:
-    """The best device that torch has here; asked of a child, as torch stays out of this process.
+def find_best_device() -> str:
+    """The best device of torch on this machine; a child process is asked, so that this one imports no torch.
 
     Raises:
         StepFailed: torch cannot be imported.
@@ -214,5 +216,5 @@ def find_device() -> str:
         [sys.executable, "-c", DEVICE_PROGRAM], capture_output=True, text=True, check=False, encoding="utf-8"
     )
     if answer.returncode != 0:
-        raise StepFailed(f"torch could not be asked for its devices:\n{answer.stderr.strip()}")
+        raise StepFailed(f"torch could not be imported to find a device:\n{answer.stderr.strip()}")
     return answer.stdout.split()[-1]

@@ -1,1 +1,1 @@
-"""Tables on terminals and figures in colours for light and dark pages, whatever they show."""
+"""Tables of text, and colour themes for figures on light and dark pages."""

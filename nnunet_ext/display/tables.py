@@ -1,4 +1,4 @@
-"""Tables of results: drawn on a terminal, aligned plain text in files and pipes."""
+"""Tables of text: drawn on a terminal, aligned plain text in files and pipes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED, Dice
 
 NOTHING = "-"
 ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
-NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # also with its spread, or with what it counts
-NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, some of which are digits
+NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # a number may be followed by its spread or unit
+NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, which may consist of digits
 LONGEST_NUMBER = 30
 RECOMMENDED = "recommended"
-MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell stands out
+MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell is highlighted
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,22 @@ class Table:
     title: str = ""
 
     def __post_init__(self) -> None:
-        """Take from all texts what a terminal would obey: names and labels came from files."""
+        """Escape control characters in all texts, as names and labels come from files."""
         object.__setattr__(self, "header", tuple(map(printable, self.header)))
         object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
         object.__setattr__(self, "title", printable(self.title))
 
 
 def dice_table(rows: Mapping[str, Mapping[str, DiceSummary]], title: str = "", n_digits: int = 3) -> Table:
-    """Mean Dice of each label, a row each member or method.
+    """A table of the mean Dice of each label, with a row for each member or method.
 
-    A label's heading tells how many of the cases hold it: only they count. A cell tells how many
-    of the others are false alarms, and is `-` where no case holds the label.
+    The mean is over the cases that hold the label, whose number is in the heading. A cell also tells how many
+    of the other cases are false alarms, and is `-` where no case holds the label.
 
     Args:
-        rows: by the row's name, one summary a label; all of the same labels and cases.
-        title: what was compared; the definition of the mean of labels is added.
-        n_digits: after the point.
+        rows: the summary of each label, by the row's name; all rows have the same labels and cases.
+        title: the table's title; the definition of the mean of labels is added to it.
+        n_digits: digits after the point.
     """
     labels = next(iter(rows.values()), {})
     header = ("", *(_heading(name, summary) for name, summary in labels.items()), MEAN_OF_LABELS)
@@ -83,21 +83,21 @@ def _number(value: float | None, n_digits: int) -> str:
 
 
 def print_table(table: Table, file: TextIO | None = None) -> None:
-    """Print a table: with rich on a terminal, otherwise as plain text that survives any encoding.
+    """Print a table: drawn on a terminal, else as plain text that any encoding can hold.
 
     Args:
-        table: what to print.
-        file: standard output unless given.
+        table: the table.
+        file: the stream to print to; standard output by default.
     """
     file = sys.stdout if file is None else file
     if file.isatty():
-        print_drawn(table, file)
+        draw_table(table, file)
     else:
         print(as_text(table), file=file)
 
 
 def as_text(table: Table) -> str:
-    """The table as aligned plain text, names to the left, numbers to the right."""
+    """The table as plain text, with names aligned left and numbers aligned right."""
     lines = [table.header, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rights = [is_number_column(table, i) for i in range(len(widths))]
@@ -113,7 +113,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]
 
 
 def is_number_column(table: Table, column: int) -> bool:
-    """Whether a column holds numbers, or nothing where one would be; the first holds names."""
+    """Whether all cells of a column are numbers or empty; the first column always holds names."""
     cells = [row[column] for row in table.rows]
     if column == 0 or table.header[column] in NAMES:
         return False
@@ -122,31 +122,32 @@ def is_number_column(table: Table, column: int) -> bool:
 
 
 def is_alarming(cell: str) -> bool:
-    """Whether a cell says what somebody should look after."""
+    """Whether a cell tells of something that needs attention."""
     return ALARMING.search(cell) is not None
 
 
 def with_signs(text: str) -> str:
-    """A text for pages, which have the sign that terminals may lack."""
+    """A text with `±` in place of `+-`, which terminals may lack."""
     return text.replace("+-", "±")
 
 
 GAP = 2  # characters between columns
-LEAST_NAME = 18  # characters that a name keeps in a line
+LEAST_NAME = 18  # the longest part of a name that is not broken
 PIECES = re.compile(r"[^_\s]*(?:_+|\s+|$)")
 ALARM, MARK = "bold red", "bold"
 
 
-def print_drawn(table: Table, file: TextIO) -> None:
-    """Draw a table. Columns that do not fit follow below, beside the names of their rows once more.
+def draw_table(table: Table, file: TextIO) -> None:
+    """Draw a table on a terminal.
 
-    Headings and names may take several lines; a number never does.
+    Columns that do not fit follow below, with the names of their rows repeated. Headings and names may take
+    several lines; a number never does.
     """
     console = Console(file=file)
     shown = _encodable(table, file.encoding)
     if shown.title:
         console.print(Text(shown.title, MARK))
-    for number, columns in enumerate(_parts(shown, console.width)):
+    for number, columns in enumerate(_column_groups(shown, console.width)):
         if number:
             console.print()
         console.print(_drawn(shown, columns, console.width))
@@ -160,21 +161,21 @@ def _encodable(table: Table, encoding: str | None) -> Table:
     return Table(table.header, tuple(tuple(map(with_signs, row)) for row in table.rows), table.title)
 
 
-def _parts(table: Table, width: int) -> list[list[int]]:
-    """The columns of each part, the leading names in all of them."""
+def _column_groups(table: Table, width: int) -> list[list[int]]:
+    """The columns drawn side by side, as one list for each block; all begin with the columns of names."""
     n = len(table.header)
     needed = [_least_width(table, i) + GAP for i in range(n)]
     first_number = next((i for i in range(n) if is_number_column(table, i)), n)
     names = list(range(max(1, first_number)))
     room = width + GAP - sum(needed[i] for i in names)
-    parts, left = [names], room
+    groups, left = [names], room
     for i in range(len(names), n):
-        if needed[i] > left and parts[-1] != names:
-            parts.append(names)
+        if needed[i] > left and groups[-1] != names:
+            groups.append(names)
             left = room
-        parts[-1] = [*parts[-1], i]
+        groups[-1] = [*groups[-1], i]
         left -= needed[i]
-    return parts
+    return groups
 
 
 def _drawn(table: Table, columns: Sequence[int], width: int) -> DrawnTable:
@@ -191,7 +192,7 @@ def _drawn(table: Table, columns: Sequence[int], width: int) -> DrawnTable:
 
 
 def _widths(table: Table, columns: Sequence[int], width: int) -> dict[int, int]:
-    """Characters of each column: what it needs, and in their order what more they can use."""
+    """The width of each column in characters: what it needs, and from left to right what it can use."""
     widths = {i: _least_width(table, i) for i in columns}
     left = width - sum(widths.values()) - GAP * (len(columns) - 1)
     for i in columns:
@@ -203,7 +204,7 @@ def _widths(table: Table, columns: Sequence[int], width: int) -> dict[int, int]:
 
 
 def _least_width(table: Table, column: int) -> int:
-    """Characters that a column needs: of numbers the longest, of names a piece that can be read."""
+    """The least width of a column in characters: of the longest number, or of a readable part of a name."""
     cells = [row[column] for row in table.rows]
     words = table.header[column].replace("_", " ").split()
     if is_number_column(table, column):
@@ -213,7 +214,7 @@ def _least_width(table: Table, column: int) -> int:
 
 
 def _folded(text: str, width: int) -> str:
-    """A text in lines, broken behind blanks and underscores where that is possible."""
+    """A text broken into lines, after blanks and underscores where possible."""
     lines = [""]
     for piece in PIECES.findall(text):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:

@@ -1,4 +1,4 @@
-"""The colours of figures, and how a figure becomes a PNG."""
+"""Colour themes of figures, and figures as PNG."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SMALL, NORMAL = 8.0, 9.0
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours that can be told apart on their background, by people who see few colours, too.
+    """Colours that can be told apart on their background, also with colour blindness.
 
     Attributes:
         name: `light` or `dark`.
-        paper: the background, that of the page's cards.
-        ink: text and what is most important.
-        faint: axes and what is less so.
-        colours: one after the other for labels or models.
-        scale: name of a colour map whose lowest colour is near the paper's.
+        paper: the background, equal to that of the page's sections.
+        ink: text and the most important lines.
+        faint: axes and less important lines.
+        colours: the colours of labels or models, in order.
+        scale: name of a colour map whose lowest colour is close to the background.
     """
 
     name: str
@@ -92,13 +92,13 @@ def _styled(theme: Theme) -> Iterator[None]:
 
 
 def as_png(width: float, height: float, theme: Theme, draw: Callable[[Figure], None]) -> bytes:
-    """A figure as a PNG.
+    """Draw a figure and return it as a PNG.
 
     Args:
-        width: in inches; the page shows 10 of them across.
-        height: in inches.
-        theme: its colours.
-        draw: draws into the empty figure.
+        width: width in inches; the page is 10 inches wide.
+        height: height in inches.
+        theme: the colours.
+        draw: a function that draws into the empty figure.
     """
     with _styled(theme):
         figure = Figure((width, height), dpi=DPI, layout="constrained")
@@ -110,5 +110,5 @@ def as_png(width: float, height: float, theme: Theme, draw: Callable[[Figure], N
 
 
 def plain_text(text: str) -> str:
-    """A name as matplotlib shows it: dollars would make it a formula."""
+    """A text with its dollar signs escaped, which matplotlib would read as a formula."""
     return text.replace("$", r"\$")

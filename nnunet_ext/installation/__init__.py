@@ -1,1 +1,1 @@
-"""How this installation meets nnU-Net: its variables, the file that names our trainers to it, the doctor."""
+"""The doctor, env, register and unregister verbs: how this installation meets nnU-Net."""

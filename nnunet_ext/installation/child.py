@@ -1,4 +1,4 @@
-"""A process that is waited for no longer than said, and that ends with all that it started."""
+"""Child processes with a time limit, which are ended together with all processes that they started."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ N_LAST_LINES = 20
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a process has printed, and how it ended.
+class FinishedChild:
+    """The output of a child process, and how it ended.
 
     Attributes:
-        out: the lines on its standard output.
-        last_words: the last line of its messages.
-        exit_code: None where it took too long and was ended.
+        out: the lines of its standard output.
+        last_words: the last line of its standard error.
+        exit_code: its exit code; None where it took too long and was ended.
     """
 
     out: tuple[str, ...]
@@ -32,17 +32,17 @@ class Done:
 
 def run_child(
     command: Sequence[str], environment: Mapping[str, str], timeout_s: float, folder: Path | None = None
-) -> Done:
-    """Run a command, and keep what it says until it ends or is ended.
+) -> FinishedChild:
+    """Run a command and collect its output until it ends or takes too long.
 
-    Threads that nobody waits for read it line by line: a process that it started may outlive it, and hold
+    Daemon threads read its output line by line: a process that the command started may outlive it and hold
     its streams open for ever.
 
     Args:
-        command: what to run.
-        environment: all its variables.
-        timeout_s: how long it may take.
-        folder: where it runs; the current one by default.
+        command: program and arguments.
+        environment: all environment variables of the command.
+        timeout_s: seconds after which the command is ended.
+        folder: the working folder; the current one by default.
     """
     child = subprocess.Popen(
         command,
@@ -70,8 +70,8 @@ def run_child(
         end_family(child)
     for reader in readers:
         reader.join(LONGEST_ENDING_S)
-    last = next((line.strip() for line in reversed([*err]) if line.strip()), "it said nothing")
-    return Done(tuple(out), last, exit_code)
+    last = next((line.strip() for line in reversed([*err]) if line.strip()), "it printed nothing")
+    return FinishedChild(tuple(out), last, exit_code)
 
 
 def _read(stream: TextIO, lines: list[str] | deque[str]) -> None:
@@ -81,7 +81,7 @@ def _read(stream: TextIO, lines: list[str] | deque[str]) -> None:
 
 
 def end_family(child: subprocess.Popen) -> None:
-    """End a child that still runs, as after Ctrl-C, with all that it started."""
+    """End a child process that still runs, together with all processes that it started."""
     if child.poll() is not None:
         return
     import psutil

@@ -1,27 +1,27 @@
-"""The doctor: looks at everything that a training or prediction here depends on."""
+"""The doctor verb: examines everything that a training or prediction on this machine depends on."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 
-from nnunet_ext.installation.findings import Diagnosis, Finding
+from nnunet_ext.installation.findings import Diagnosis, InstallationFinding
 from nnunet_ext.installation.folders import check_folders
 from nnunet_ext.installation.machine import check_memory, check_shared_memory, check_threads, check_workers
 from nnunet_ext.installation.packages import check_ourselves, check_packages
 from nnunet_ext.installation.trial import check_trial, run_probe
 
-Check = Callable[[], list[Finding]]
+Check = Callable[[], list[InstallationFinding]]
 
 
 def examine(environment: Mapping[str, str] = os.environ) -> Diagnosis:
-    """Look at packages, devices, memory, CPUs, nnU-Net's folders and the search for our trainers.
+    """Examine packages, devices, memory, CPUs, nnU-Net's folders and whether nnU-Net finds our trainers.
 
-    torch and nnunetv2 are imported in a child process alone: where they are missing or take their
-    process down, that is a finding.
+    torch and nnunetv2 are imported in a child process only: where they are missing or crash, that is a
+    finding.
 
     Args:
-        environment: the variables to judge, and those of the child.
+        environment: the variables to examine, which the child process gets, too.
     """
     checks: dict[str, Check] = {
         "Python": check_ourselves,
@@ -38,13 +38,15 @@ def examine(environment: Mapping[str, str] = os.environ) -> Diagnosis:
     )
 
 
-def guarded(subject: str, check: Check) -> list[Finding]:
-    """A check's findings; a package missing to it, or a refusal of the system, is one itself."""
+def guarded(subject: str, check: Check) -> list[InstallationFinding]:
+    """The findings of a check; a missing package or an error of the operating system is a finding, too."""
     try:
         return check()
     except ImportError as error:
         return [
-            Finding(subject, "error", f"cannot be looked at: {error}", "Install nnunet_ext with pip again.")
+            InstallationFinding(
+                subject, "error", f"cannot be examined: {error}", "Install nnunet_ext with pip again."
+            )
         ]
     except OSError as error:
-        return [Finding(subject, "warning", f"cannot be looked at: {error}")]
+        return [InstallationFinding(subject, "warning", f"cannot be examined: {error}")]

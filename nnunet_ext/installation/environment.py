@@ -1,4 +1,4 @@
-"""Assignments of environment variables in the words of bash, cmd and PowerShell."""
+"""Lines that set environment variables in bash, cmd and PowerShell."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nnunet_ext.nnunet.folders import FOLDER_VARIABLES, TRAINER_VARIABLE, with_d
 
 Shell = Literal["bash", "cmd", "powershell"]
 SHELLS: tuple[Shell, ...] = get_args(Shell)
-# What cmd cannot be given between the quotes of `set "A=B"`; no Windows path holds any of them.
+# Characters that cmd cannot take between the quotes of `set "A=B"`; no Windows path holds any of them.
 NOT_FOR_CMD = re.compile(r'["\x00-\x1f]')
-# PowerShell ends a string at curly quotes too, and Windows decodes a pipe by the console's code page:
-# characters that are not plain ASCII go by their number.
+# PowerShell ends a string at curly quotes, too, and Windows decodes a pipe by the console's code page, so
+# characters beyond ASCII are written by their number.
 NOT_PLAIN = re.compile(r"([^\x20-\x7e]+)")
 
 
@@ -29,13 +29,13 @@ def assignment(shell: Shell, name: str, value: str) -> str:
     Args:
         shell: `bash` (zsh reads the same), `cmd` (as a line of a batch file) or `powershell`.
         name: the variable, a plain identifier.
-        value: its text, in bash with undecodable bytes as `os.environ` has them.
+        value: its text; for bash it may hold undecodable bytes as `os.environ` does.
 
     Returns:
-        The line without a line break at its end. That of PowerShell is ASCII.
+        The line without its line break. A line for PowerShell is ASCII.
 
     Raises:
-        UsageError: the value holds what no line of cmd can: a double quote or a control character.
+        UsageError: the value holds a double quote or control character, which cmd cannot take.
     """
     if shell == "bash":
         return f"export {name}={shlex.quote(value)}"
@@ -47,16 +47,16 @@ def assignment(shell: Shell, name: str, value: str) -> str:
 def _cmd_set(name: str, value: str) -> str:
     if (bad := NOT_FOR_CMD.search(value)) is not None:
         raise UsageError(
-            f"{name} would be {value!r}: cmd cannot be given {bad[0]!r}, and no Windows path holds it. "
+            f"{name} would be {value!r}: cmd cannot take {bad[0]!r}, and no Windows path holds it. "
             f'Set it without: set "{name}=…"'
         )
-    # A batch file takes a single % for the start of a variable.
+    # In a batch file a single % begins the name of a variable.
     return f'set "{name}={value}"'.replace("%", "%%")
 
 
 def _powershell_string(value: str) -> str:
     parts = [_powershell_part(part) for part in NOT_PLAIN.split(value) if part]
-    # The first term decides what `+` means, so it is a string even where the value begins with a number.
+    # The first term decides what `+` means in PowerShell, so it must be a string.
     return " + ".join(parts if parts and parts[0].startswith("'") else ["''", *parts])
 
 
@@ -69,7 +69,7 @@ def _powershell_part(part: str) -> str:
 
 @dataclass(frozen=True)
 class EnvironmentLines:
-    """The variables with their values, and the lines that set them in one shell."""
+    """Variables with their values, and the lines that set them in one shell."""
 
     values: dict[str, str]
     lines: tuple[str, ...]
@@ -78,13 +78,14 @@ class EnvironmentLines:
 def environment_lines(
     shell: Shell, base: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> EnvironmentLines:
-    """Lines that set nnU-Net's three folders and let it find our trainers.
+    """Make the lines that set nnU-Net's three folders and let nnU-Net find our trainers.
 
     Args:
         shell: the shell that will run the lines.
-        base: the folder that holds the three; a variable set already is replaced. Without it, what is
-            set is kept, and what is unset or blank lies in the current folder. No folder is made.
-        environment: the variables as they are.
+        base: the folder that holds nnU-Net's three folders; variables that are set are replaced. Without it,
+            variables that are set are kept, and the others name folders in the current folder. No folder
+            is made.
+        environment: the current variables.
 
     Returns:
         All four variables, in nnU-Net's order. Our trainers' folder is added to `nnUNet_extTrainer`
@@ -99,7 +100,7 @@ def environment_lines(
 
 
 def _folder(name: str, base: Path | None, environment: Mapping[str, str]) -> str:
-    """The folder as an absolute path; links stay as they are, since users know their folders by them."""
+    """The folder as an absolute path; links are not resolved, as users know their folders by them."""
     if base is None and (kept := environment.get(name, "")).strip():
         return kept
     return str(Path(os.path.abspath(at_home(base or Path()))) / name)  # noqa: PTH100, resolves `..` alone

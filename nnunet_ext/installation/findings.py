@@ -1,4 +1,4 @@
-"""What the doctor finds: one thing looked at, how it stands, and what to do about it."""
+"""The findings of the doctor: what was examined, its state, and what to do."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Severity = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at.
+class InstallationFinding:
+    """The state of one examined subject.
 
     Attributes:
-        subject: what was looked at: a package, a variable, a device.
+        subject: what was examined: a package, a variable, a device.
         severity: `ok`, `warning` (works, but slowly or not for everything) or `error` (will fail).
         seen: what was found, with its values.
-        advice: what to do; empty where nothing need be done.
+        advice: what to do; empty where nothing needs to be done.
     """
 
     subject: str
@@ -27,15 +27,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, in the order of looking."""
+    """All findings, in the order in which subjects were examined."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[InstallationFinding, ...]
 
     @property
     def has_errors(self) -> bool:
-        """Whether something found will fail."""
+        """Whether any finding is an error."""
         return self.count("error") > 0
 
     def count(self, severity: Severity) -> int:
-        """How many findings are of this severity."""
+        """The number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)

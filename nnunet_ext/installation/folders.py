@@ -1,4 +1,4 @@
-"""nnU-Net's three folders: whether they are set, there, writable, and how much room is left."""
+"""Checks of nnU-Net's three folders: set, existing, writable, and with enough free space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_ext.errors import IS_WINDOWS
-from nnunet_ext.installation.findings import Finding
+from nnunet_ext.installation.findings import InstallationFinding
 from nnunet_ext.installation.machine import GIB
 from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
 
@@ -18,62 +18,68 @@ QUOTES = "\"'"
 READ_ONLY_IS_FINE = "nnUNet_raw"
 
 
-def check_folders(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """How nnU-Net's three folders stand, a finding each, and one for those that Windows makes difficult."""
+def check_folders(environment: Mapping[str, str] = os.environ) -> list[InstallationFinding]:
+    """Check nnU-Net's three folders, and on Windows whether their names are plain ASCII."""
     found = [check_folder(name, environment.get(name)) for name in FOLDER_VARIABLES]
     return [*found, *(_check_letters(environment) if IS_WINDOWS else [])]
 
 
-def _check_letters(environment: Mapping[str, str]) -> list[Finding]:
-    """A warning of the folders whose names hold letters that libraries of nnU-Net do not open on Windows."""
+def _check_letters(environment: Mapping[str, str]) -> list[InstallationFinding]:
+    """A warning where names hold letters that libraries of nnU-Net cannot open on Windows."""
     odd = [name for name in FOLDER_VARIABLES if not environment.get(name, "").isascii()]
     if not odd:
         return []
-    seen = f"{environment[odd[0]]} holds letters outside of ASCII, at which nnU-Net's own commands fail here"
-    advice = "Use folders of plain letters, such as C:\\nnunet; the verbs of nnunet_ext work in these, too."
-    return [Finding(" and ".join(odd), "warning", seen, advice)]
+    seen = f"{environment[odd[0]]} holds letters beyond ASCII, with which nnU-Net's own commands fail here"
+    advice = "Use folders of plain letters, such as C:\\nnunet; the verbs of nnunet_ext work in both."
+    return [InstallationFinding(" and ".join(odd), "warning", seen, advice)]
 
 
-def check_folder(name: str, value: str | None) -> Finding:
-    """How one folder stands.
+def check_folder(name: str, value: str | None) -> InstallationFinding:
+    """Check one folder.
 
     Args:
-        name: its variable.
-        value: what the variable holds, None where it is unset.
+        name: the variable that names it.
+        value: the variable's value; None where it is unset.
 
     Returns:
-        A warning where nnU-Net works for some things (unset, not yet made, little room), an error where
-        the value cannot be meant: quotes, blanks around it, a file, a folder beside none.
+        A warning where nnU-Net works in part (unset, not yet made, little space), an error where the value
+        must be a mistake: quotes or blanks around it, a file, or a folder whose parent does not exist.
     """
     if value is None or not value.strip():
         advice = "Set it with the lines of `nnunet_ext env`; planning and training need it."
-        return Finding(name, "warning", "not set" if value is None else f"blank: {value!r}", advice)
+        return InstallationFinding(
+            name, "warning", "not set" if value is None else f"blank: {value!r}", advice
+        )
     if value != value.strip() or value.strip(QUOTES) != value:
-        advice = f"Set it to {value.strip(QUOTES + ' ')} alone: blanks and quotes become part of the path."
-        return Finding(name, "error", f"{value!r} has blanks or quotes around it", advice)
+        advice = f"Set it to {value.strip(QUOTES + ' ')} only: blanks and quotes become part of the path."
+        return InstallationFinding(name, "error", f"{value!r} has blanks or quotes around it", advice)
     folder = Path(value)
-    return _check_there(name, folder) if folder.is_dir() else _check_missing(name, folder)
+    return _check_existing(name, folder) if folder.is_dir() else _check_missing(name, folder)
 
 
-def _check_missing(name: str, folder: Path) -> Finding:
+def _check_missing(name: str, folder: Path) -> InstallationFinding:
     if folder.exists():
-        return Finding(name, "error", f"{folder} is no folder", "Set the variable to a folder.")
+        return InstallationFinding(name, "error", f"{folder} is no folder", "Set the variable to a folder.")
     if folder.parent.is_dir():
-        return Finding(name, "warning", f"{folder} does not exist yet", "Make it, or correct the variable.")
-    advice = "Correct the variable, or mount the disk and make the folder."
-    return Finding(name, "error", f"{folder} does not exist, nor does the folder it lies in", advice)
+        return InstallationFinding(
+            name, "warning", f"{folder} does not exist yet", "Create it, or correct the variable."
+        )
+    advice = "Correct the variable, or mount the disk and create the folder."
+    return InstallationFinding(
+        name, "error", f"{folder} does not exist, nor does the folder it lies in", advice
+    )
 
 
-def _check_there(name: str, folder: Path) -> Finding:
+def _check_existing(name: str, folder: Path) -> InstallationFinding:
     needed = os.R_OK | os.X_OK | (0 if name == READ_ONLY_IS_FINE else os.W_OK)
     if not os.access(folder, needed):
         verb = "read" if name == READ_ONLY_IS_FINE else "written"
-        return Finding(
-            name, "error", f"{folder} cannot be {verb}", "Change its rights, or use another folder."
+        return InstallationFinding(
+            name, "error", f"{folder} cannot be {verb}", "Change its permissions, or use another folder."
         )
     free_gib = shutil.disk_usage(folder).free / GIB
     seen = f"{folder}, {free_gib:.0f} GiB free"
     if name == READ_ONLY_IS_FINE or free_gib >= LITTLE_ROOM_GIB:
-        return Finding(name, "ok", seen)
-    advice = f"Make room: a training asks for some {LITTLE_ROOM_GIB} GiB."
-    return Finding(name, "error" if free_gib < NO_ROOM_GIB else "warning", seen, advice)
+        return InstallationFinding(name, "ok", seen)
+    advice = f"Free some space: a training needs about {LITTLE_ROOM_GIB} GiB."
+    return InstallationFinding(name, "error" if free_gib < NO_ROOM_GIB else "warning", seen, advice)

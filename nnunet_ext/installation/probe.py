@@ -1,7 +1,7 @@
-"""Run in a process of its own: imports torch and nnU-Net and says what came of it, a line of JSON a step.
+"""The doctor's child process: imports torch and nnU-Net, and prints a line of JSON for each step.
 
-A step that fails or takes the process down loses no line before it. What the imports print goes to
-stderr, so that stdout holds these lines alone.
+A step that fails or crashes the process loses no line before it. Output of the imports goes to stderr, so
+that stdout holds the answers only.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 from nnunet_ext.nnunet.folders import discovery_folder, same_folder, trainer_folders
 
 TRAINERS = ("nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping", "nnUNetTrainerExt")
-NO_SUCH_CLASS = "nnunet_ext_is_looking_whether_all_modules_here_import"
+NO_SUCH_CLASS = "nnunet_ext_tests_whether_all_modules_here_import"
 
 
-def main() -> None:
-    """Do all steps."""
+def print_answers() -> None:
+    """Run all steps and print their answers."""
     answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         for step in steps():
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def steps() -> list[tuple[str, str, Callable[[], Any]]]:
-    """Kind, subject and call of each step, in order."""
+    """The kind, subject and function of each step, in order."""
     others = [folder for folder in trainer_folders() if not same_folder(folder, discovery_folder())]
     return [
         ("torch", "torch", lambda: import_module("torch").__version__),
@@ -43,11 +43,11 @@ def steps() -> list[tuple[str, str, Callable[[], Any]]]:
 
 
 def describe_devices() -> dict[str, Any]:
-    """What torch can compute on.
+    """List the devices that torch can compute on.
 
     Returns:
-        `devices`, a name each and for a GPU its memory in bytes, `free` and `total`; and `built_for`,
-        the GPUs that this build of torch could use, None where it is one for CPUs alone.
+        `devices`: the name of each, and for a GPU its memory in bytes, `free` and `total`; `built_for`: the
+        kind of GPU that this build of torch supports, None where it supports CPUs only.
     """
     import torch
 
@@ -63,7 +63,7 @@ def describe_devices() -> dict[str, Any]:
 
 
 def import_all_in(folder: str) -> None:
-    """Import whatever nnU-Net would in a folder of trainers; it passes over a folder that is not there."""
+    """Import all modules in a folder of trainers as nnU-Net does, which ignores a missing folder."""
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
     if os.path.exists(folder):  # noqa: PTH110, as nnU-Net asks
@@ -71,14 +71,14 @@ def import_all_in(folder: str) -> None:
 
 
 def file_of_trainer(name: str) -> str | None:
-    """The file of the class that nnU-Net finds under this name."""
+    """The source file of the trainer class that nnU-Net finds by this name."""
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     return inspect.getsourcefile(recursive_find_trainer_class_by_name(name))
 
 
 def _attempt(kind: str, subject: str, call: Callable[[], Any]) -> dict[str, Any]:
-    """The call's answer, or its error in one line; a module may raise what it likes, even SystemExit."""
+    """The answer of a step, or its error in one line; an imported module may raise even SystemExit."""
     try:
         return {"kind": kind, "subject": subject, "answer": call()}
     except (Exception, SystemExit) as error:

@@ -1,8 +1,8 @@
-"""The start-up file: a line that every Python of this environment runs before it does anything else.
+"""The register and unregister verbs: a start-up file through which nnU-Net finds our trainers.
 
-It adds our folder to `nnUNet_extTrainer`, so that `nnUNetv2_train` and its spawned children find our
-trainers although nobody set a variable. Python runs such lines from `*.pth` files in its folders of
-packages, see `site` in its documentation.
+The file holds one line that every Python of this environment runs when it starts. It adds our folder to
+`nnUNet_extTrainer`, so that `nnUNetv2_train` and its child processes find our trainers without a variable.
+Python runs such lines from `*.pth` files in its package folders, see `site` in its documentation.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from nnunet_ext.installation.child import run_child
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 FILE_NAME = "nnunet_ext_trainers.pth"
-LONGEST_PROOF_S = 120.0
-# Whatever goes wrong here would greet every start of Python, so it only looks whether the folder is
-# there: one that an uninstalled package left behind is passed over. The names are handed to a function
-# because `site` runs the line inside one of its own, where a nested scope would not see them.
+CHECK_TIMEOUT_S = 120.0
+# An error in this line would show at every start of Python, so it only tests whether the folder exists: that
+# of an uninstalled package is ignored. The names are passed to a function because `site` runs the line inside
+# a function of its own, whose names a nested scope does not see.
 LINE = (
     "import os; (lambda os, name, folder: "
     "folder in os.environ.get(name, '').split(os.pathsep) or os.path.isdir(folder) and "
     "os.environ.update({{name: os.pathsep.join(filter(None, [os.environ.get(name), folder]))}}))"
     "(os, {name!a}, {folder!a})\n"
 )
-PROOF = f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
+CHECK_PROGRAM = (
+    f"import nnunet_ext, os; print(ascii(os.environ.get({TRAINER_VARIABLE!r}, '').split(os.pathsep)))"
+)
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A start-up file, the folder of trainers it names, and what was done to it."""
+    """A start-up file, the folder of trainers that it names, and what was done to the file."""
 
     file: Path
     folder: Path
@@ -46,12 +48,12 @@ class Registration:
 
 
 def startup_line(folder: Path) -> str:
-    """The start-up file's one line, in ASCII whatever the folder's name."""
+    """The line of the start-up file, in ASCII whatever the folder's name."""
     return LINE.format(name=TRAINER_VARIABLE, folder=str(folder))
 
 
 def package_folders() -> list[Path]:
-    """The folders whose start-up files this Python reads: the environment's, then the user's if enabled."""
+    """The package folders whose start-up files this Python reads: the environment's, and the user's."""
     folders = [Path(sysconfig.get_path("purelib"))]
     if site.ENABLE_USER_SITE:
         folders.append(Path(site.getusersitepackages()))
@@ -59,39 +61,41 @@ def package_folders() -> list[Path]:
 
 
 def find_startup_files(folders: Sequence[Path] | None = None) -> list[Path]:
-    """Our start-up files among `folders`, those of this Python by default."""
+    """Our start-up files in `folders`, by default the package folders of this Python."""
     files = [folder / FILE_NAME for folder in (package_folders() if folders is None else folders)]
     return [file for file in files if file.is_file()]
 
 
 def register(folders: Sequence[Path] | None = None) -> Registration:
-    """Write the start-up file into the first of the folders that can be written, and try it.
+    """Write the start-up file into the first package folder that can be written, and test it.
 
-    Done again it changes nothing; done after the package moved it names the new place.
+    A second call changes nothing; a call after the package was moved writes its new place.
 
     Args:
-        folders: the folders of packages; those of this Python by default.
+        folders: the package folders; those of this Python by default.
 
     Raises:
-        UsageError: this environment does not import nnunet_ext, so that nnU-Net would stumble over a
-            file that does; or the package lies where the variable cannot name it.
+        UsageError: this environment cannot import nnunet_ext, or the package's path holds the character that
+            separates the folders of the variable.
         RegistrationError: no folder can be written, or this Python does not run start-up files.
     """
     folder = discovery_folder()
     if os.pathsep in str(folder):
         raise UsageError(
-            f"{folder} holds {os.pathsep!r}, which parts the folders of {TRAINER_VARIABLE}. Move it."
+            f"{folder} holds {os.pathsep!r}, which separates the folders of {TRAINER_VARIABLE}. Move it."
         )
     if not folder.is_dir():
-        raise RegistrationError(f"{folder} does not exist: this installation is not whole. Install it again.")
+        raise RegistrationError(
+            f"{folder} does not exist: this installation is incomplete. Install it again."
+        )
     registration = _write(startup_line(folder), folder, package_folders() if folders is None else folders)
     if folders is None:
-        _prove(registration)
+        _check_it_works(registration)
     return registration
 
 
 def unregister(folders: Sequence[Path] | None = None) -> list[Path]:
-    """Remove our start-up files from the folders, those of this Python by default.
+    """Remove our start-up files from package folders, by default those of this Python.
 
     Returns:
         The files removed; empty where there was none.
@@ -129,16 +133,18 @@ def _write(line: str, folder: Path, folders: Sequence[Path]) -> Registration:
 
 def _no_folder(refused: Sequence[str]) -> str:
     return (
-        f"no folder of packages can be written: {', '.join(refused)}. Use a virtual environment, or set the "
+        f"no package folder can be written: {', '.join(refused)}. Use a virtual environment, or set the "
         "variable instead with the lines that `nnunet_ext env` prints."
     )
 
 
-def _prove(registration: Registration) -> None:
-    """See that a fresh Python finds the package and the variable; without, the file does harm or nothing."""
+def _check_it_works(registration: Registration) -> None:
+    """Check in a fresh Python that the package is found and the variable set; else remove the file again."""
     environment = {name: value for name, value in os.environ.items() if name != TRAINER_VARIABLE}
     with tempfile.TemporaryDirectory() as elsewhere:
-        child = run_child([sys.executable, "-c", PROOF], environment, LONGEST_PROOF_S, Path(elsewhere))
+        child = run_child(
+            [sys.executable, "-c", CHECK_PROGRAM], environment, CHECK_TIMEOUT_S, Path(elsewhere)
+        )
     named = "".join(child.out).strip()
     if child.exit_code == 0 and ascii(str(registration.folder)) in named:
         return

@@ -1,1 +1,1 @@
-"""Trainings followed while they run and after: histories, states, results, and a live screen."""
+"""The results and monitor verbs: runs read from their files, their state, results and live screen."""

@@ -1,1 +1,1 @@
-"""What a result is worth, for people: Dice, tables and pictures."""
+"""The report and overlay verbs: pages and pictures of a data set's models and cases."""

@@ -5,11 +5,11 @@ import pytest
 
 from nnunet_ext.demo.dataset import CONFIGURATIONS, DemoFolder, cases_to_predict
 from nnunet_ext.demo.pipeline import run_demo
-from nnunet_ext.demo.progress import LineTeller
-from nnunet_ext.demo.steps import Training
+from nnunet_ext.demo.progress import LineProgress
+from nnunet_ext.demo.steps import DemoTraining
 
 pytestmark = pytest.mark.slow
-TINY = Training(n_epochs=1, n_iterations=2, device="cpu")
+TINY = DemoTraining(n_epochs=1, n_iterations=2, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(root):
-    return run_demo(root, TINY, LineTeller())
+    return run_demo(root, TINY, LineProgress())
 
 
 def test_the_demo_ends_with_a_whole_submission_and_a_picture(report):
@@ -46,7 +46,7 @@ def test_all_three_configurations_are_planned(report, root):
 
 def test_a_second_run_trains_and_predicts_nothing(report, root):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.pth")}
-    again = run_demo(root, TINY, LineTeller())
+    again = run_demo(root, TINY, LineProgress())
     assert len(again.reused) == 14
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.pth")} == before
     assert again.dice == report.dice
@@ -56,6 +56,6 @@ def test_a_second_run_trains_and_predicts_nothing(report, root):
 def test_a_training_killed_before_its_validation_is_ended(report, root):
     folder = DemoFolder(root)
     (folder.fold("2d", 0) / "validation" / "summary.json").unlink()
-    again = run_demo(root, TINY, LineTeller())
+    again = run_demo(root, TINY, LineProgress())
     assert len(again.reused) == 13
     assert "--c" in folder.log("train 2d, fold 0").read_text(encoding="utf-8").splitlines()[0]

@@ -4,7 +4,7 @@ import pytest
 
 from nnunet_ext.demo import steps
 from nnunet_ext.demo.dataset import CONFIGURATIONS, PLANS, DemoFolder, training_cases
-from nnunet_ext.demo.steps import Training, model_steps
+from nnunet_ext.demo.steps import DemoTraining, model_steps
 from nnunet_ext.errors import StepFailed, UsageError
 
 
@@ -21,12 +21,12 @@ def calls(monkeypatch):
 
 
 def step_of(root, name):
-    (step,) = (s for s in model_steps(DemoFolder(root), Training(device="cpu")) if s.name == name)
+    (step,) = (s for s in model_steps(DemoFolder(root), DemoTraining(device="cpu")) if s.name == name)
     return step
 
 
 def test_nothing_is_done_in_an_empty_folder(tmp_path):
-    found = model_steps(DemoFolder(tmp_path), Training())
+    found = model_steps(DemoFolder(tmp_path), DemoTraining())
     assert not any(step.is_done() for step in found)
     assert len({step.name for step in found}) == len(found) == 14
 
@@ -87,13 +87,13 @@ def test_settings_of_the_user_do_not_reach_the_children(tmp_path, calls, monkeyp
     for _, environment, _ in calls:
         assert "NNUNET_MIN_DELTA" not in environment
         assert environment["nnUNet_raw"] == str(tmp_path / "raw")
-    assert calls[0][1]["nnUNet_n_epochs"] == str(Training().n_epochs)
+    assert calls[0][1]["nnUNet_n_epochs"] == str(DemoTraining().n_epochs)
     assert int(calls[1][1]["nnUNet_n_proc_DA"]) > 0
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="other things"):
+    with pytest.raises(UsageError, match="something else than a demo"):
         DemoFolder(tmp_path).check_free()
 
 
@@ -106,17 +106,17 @@ def test_a_folder_that_is_new_empty_or_of_a_demo_is_taken(tmp_path):
 
 @pytest.fixture
 def asking_anew():
-    steps.find_device.cache_clear()
+    steps.find_best_device.cache_clear()
     yield
-    steps.find_device.cache_clear()
+    steps.find_best_device.cache_clear()
 
 
 def test_the_device_is_what_a_child_answers(monkeypatch, asking_anew):
     monkeypatch.setattr(steps, "DEVICE_PROGRAM", "print('A warning'); print('mps')")
-    assert steps.find_device() == "mps"
+    assert steps.find_best_device() == "mps"
 
 
 def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, asking_anew):
     monkeypatch.setattr(steps, "DEVICE_PROGRAM", "import torch_that_is_not_there")
     with pytest.raises(StepFailed, match="torch_that_is_not_there"):
-        steps.find_device()
+        steps.find_best_device()

@@ -8,12 +8,12 @@ from nnunet_ext.cli import doctor as verb
 from nnunet_ext.cli.main import main
 from nnunet_ext.installation import doctor
 from nnunet_ext.installation.doctor import guarded
-from nnunet_ext.installation.findings import Diagnosis, Finding
+from nnunet_ext.installation.findings import Diagnosis, InstallationFinding
 from nnunet_ext.installation.trial import Trial
 
-FINE = Finding("torch", "ok", "2.8.0")
-WARNED = Finding("[RAM]", "warning", "8 GiB", "Train with few workers.")
-BROKEN = Finding("nnUNet_raw", "error", "'\"/data\"' has quotes", "Set it to /data alone.")
+FINE = InstallationFinding("torch", "ok", "2.8.0")
+WARNED = InstallationFinding("[RAM]", "warning", "8 GiB", "Train with few workers.")
+BROKEN = InstallationFinding("nnUNet_raw", "error", "'\"/data\"' has quotes", "Set it to /data alone.")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_check_that_cannot_look_is_a_finding(error, severity):
     assert (finding.subject, finding.severity, finding.seen) == (
         "RAM",
         severity,
-        f"cannot be looked at: {error}",
+        f"cannot be examined: {error}",
     )
 
 

@@ -37,7 +37,7 @@ def test_an_unset_or_blank_folder_is_a_warning(value):
 def test_quotes_and_blanks_around_a_path_are_an_error_that_gives_the_right_path(form, tmp_path):
     finding = check_folder("nnUNet_raw", form.format(tmp_path))
     assert finding.severity == "error"
-    assert f"Set it to {tmp_path} alone" in finding.advice
+    assert f"Set it to {tmp_path} only" in finding.advice
 
 
 def test_a_folder_not_made_yet_is_a_warning_but_one_beside_none_is_an_error(tmp_path):

@@ -57,7 +57,7 @@ class TestCpus:
 class TestWorkers:
     def test_nnunets_own_number_stops_at_the_cpus_there_are(self, tmp_path):
         finding = check_workers({}, tmp_path)[1]
-        assert (finding.severity, finding.seen) == ("ok", "8 workers, nnU-Net's own number")
+        assert (finding.severity, finding.seen) == ("ok", "8 workers, nnU-Net's default")
 
     def test_more_workers_than_usable_cpus_are_a_warning_with_the_right_number(self, tmp_path):
         finding = check_workers({}, newer(tmp_path, "250000 100000"))[1]

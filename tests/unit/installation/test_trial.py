@@ -83,7 +83,7 @@ def test_no_gpu_is_a_warning_that_tells_the_driver_from_the_build(monkeypatch):
     (build,) = findings(answer("device", answer={"devices": [], "built_for": None}))
     assert (driver.severity, build.severity) == ("warning", "warning")
     assert "nvidia-smi" in driver.advice
-    assert "built for CPUs alone" in build.seen
+    assert "built for CPUs only" in build.seen
 
 
 def test_a_torch_for_cpus_beside_a_driver_is_an_error_with_what_to_type(monkeypatch):
@@ -107,7 +107,7 @@ def test_a_child_that_is_killed_leaves_its_whole_lines(monkeypatch):
     assert ([a["answer"] for a in seen.answers], seen.exit_code, seen.last_words) == (
         ["2"],
         7,
-        "it said nothing",
+        "it printed nothing",
     )
 
 

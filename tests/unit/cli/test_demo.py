@@ -15,9 +15,15 @@ def asked(monkeypatch):
     """What the command line asks of the demo, which is not run."""
     found = []
 
-    def pretend(root, training, teller):
+    def pretend(root, training, progress):
         found.append((root, training))
-        return DemoReport(DICE, root / "submission.zip", root / "overlays.png", (), 90.0)
+        return DemoReport(
+            dice=DICE,
+            zip_path=root / "submission.zip",
+            picture=root / "overlays.png",
+            reused=(),
+            elapsed_s=90.0,
+        )
 
     monkeypatch.setattr(pipeline, "run_demo", pretend)
     return found
