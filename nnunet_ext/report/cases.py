@@ -1,4 +1,4 @@
-"""The report's sections on cases: their Dice, models compared case by case, and overlays of three cases."""
+"""The report's sections on cases: the Dice of each, and overlays of the best, median and worst case."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nnunet_ext.display.tables import NOTHING, Table
+from nnunet_ext.display.tables import Table
 from nnunet_ext.display.themes import DPI
 from nnunet_ext.errors import NnunetExtError
-from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
 from nnunet_ext.monitoring.result_tables import number_cell
 from nnunet_ext.report.blocks import (
     NO_VALIDATION,
     Block,
-    ListBlock,
     MissingBlock,
     PictureBlock,
     TableBlock,
@@ -23,7 +21,6 @@ from nnunet_ext.report.blocks import (
 from nnunet_ext.report.case_overlays import OverlayFiles, read_overlay
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.model_dice import ModelDice, best_model, label_names
-from nnunet_ext.report.model_pairs import ModelPair, compare_models
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 from nnunet_ext.report.pictures import draw_case_points
 
@@ -78,75 +75,6 @@ def _false_alarms(every: Sequence[ModelDice]) -> Table | None:
     more = f" (the largest {N_WORST} of {len(rows)})" if len(rows) > N_WORST else ""
     title = f"False alarms: labels found in cases that do not hold them{more}"
     return Table(("model", "case", "label", "voxels"), rows[:N_WORST], title) if rows else None
-
-
-def pair_blocks(material: Material) -> list[Block]:
-    """Every model compared with the best one, case by case."""
-    best = best_model(material.model_dice)
-    if best is None:
-        return [NO_VALIDATION]
-    if len(material.model_dice) < 2:
-        hint = "train another configuration or trainer, or name another folder of segmentations with -i"
-        return [
-            MissingBlock(f"There is one model with validated cases, and nothing to compare it with; {hint}.")
-        ]
-    pairs = compare_models(material.model_dice, best, label_names(material.model_dice), material.subjects)
-    if not pairs:
-        return [
-            MissingBlock(f"No model has cases in common with {best.name}; validate them on the same folds.")
-        ]
-    words = ListBlock(tuple(_pair_sentence(pair) for pair in pairs if pair.label == MEAN_OF_LABELS))
-    note = (
-        f"Every model against {best.name}, on the cases that both have. "
-        f"{MEAN_OF_LABELS_DEFINED.capitalize()}. {_units_note(pairs)} p is "
-        "corrected by Holm's method for all tests of this table. Cases of cross-validation share training "
-        "cases, so p is rather too small."
-    )
-    return [TextBlock(note), words, TableBlock(_pair_table(pairs))]
-
-
-def _units_note(pairs: Sequence[ModelPair]) -> str:
-    """Explains whether subjects or cases were resampled and tested."""
-    if any(pair.units.are_subjects for pair in pairs):
-        return (
-            "In brackets, 95 % of the means of resampled subjects, each with all its cases; p of Wilcoxon's "
-            "signed-rank test on the subjects' means."
-        )
-    return (
-        "In brackets, 95 % of the means of resampled cases; p of Wilcoxon's signed-rank test. No subjects "
-        "are known; where a subject has several cases, both are too sure: tell them with nnunet_ext splits."
-    )
-
-
-def _pair_sentence(pair: ModelPair) -> str:
-    if pair.p is None:
-        verdict = "with too few cases to say whether this is chance"
-    else:
-        verdict = f"{'beyond' if pair.is_beyond_chance else 'which may be'} chance (p {pair.p:.2g})"
-    relation = "below" if pair.difference < 0 else "above"
-    return (
-        f"{pair.name} is {abs(pair.difference):.3f} {relation} {pair.baseline} over {pair.n} cases, "
-        f"{verdict}: better in {pair.paired.n_better}, worse in {pair.paired.n_worse}."
-    )
-
-
-def _pair_table(pairs: Sequence[ModelPair]) -> Table:
-    header = ("model", "label", "cases", "subjects", "difference", "95 % interval", "better", "worse", "p")
-    rows = tuple(
-        (
-            pair.name,
-            pair.label,
-            str(pair.n),
-            str(pair.units.n) if pair.units.are_subjects else NOTHING,
-            f"{pair.difference:+.3f}",
-            f"[{pair.interval[0]:+.3f}, {pair.interval[1]:+.3f}]",
-            str(pair.paired.n_better),
-            str(pair.paired.n_worse),
-            NOTHING if pair.p is None else f"{pair.p:.2g}",
-        )
-        for pair in pairs
-    )
-    return Table(header, rows)
 
 
 def overlay_blocks(material: Material) -> list[Block]:

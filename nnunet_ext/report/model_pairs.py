@@ -1,14 +1,17 @@
-"""Pairs of models, each compared with a baseline by the paired differences of `metrics.compare`."""
+"""The report's section on models compared: each against the best, by `metrics.compare`, case by case."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nnunet_ext.display.tables import NOTHING, Table
 from nnunet_ext.metrics.compare import PairedDifference, holm_correction, paired_differences
-from nnunet_ext.metrics.dice import MEAN_OF_LABELS
+from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
 from nnunet_ext.nnunet.subjects import Subjects, Units
-from nnunet_ext.report.model_dice import ModelDice
+from nnunet_ext.report.blocks import NO_VALIDATION, Block, ListBlock, MissingBlock, TableBlock, TextBlock
+from nnunet_ext.report.material import Material
+from nnunet_ext.report.model_dice import ModelDice, best_model, label_names
 
 CHANCE = 0.05
 
@@ -95,3 +98,72 @@ def _differences(
     for label, paired in {**each, MEAN_OF_LABELS: overall}.items():
         if paired.n_cases:
             yield label, paired
+
+
+def pair_blocks(material: Material) -> list[Block]:
+    """Every model compared with the best one, case by case."""
+    best = best_model(material.model_dice)
+    if best is None:
+        return [NO_VALIDATION]
+    if len(material.model_dice) < 2:
+        hint = "train another configuration or trainer, or name another folder of segmentations with -i"
+        return [
+            MissingBlock(f"There is one model with validated cases, and nothing to compare it with; {hint}.")
+        ]
+    pairs = compare_models(material.model_dice, best, label_names(material.model_dice), material.subjects)
+    if not pairs:
+        return [
+            MissingBlock(f"No model has cases in common with {best.name}; validate them on the same folds.")
+        ]
+    words = ListBlock(tuple(_pair_sentence(pair) for pair in pairs if pair.label == MEAN_OF_LABELS))
+    note = (
+        f"Every model against {best.name}, on the cases that both have. "
+        f"{MEAN_OF_LABELS_DEFINED.capitalize()}. {_units_note(pairs)} p is "
+        "corrected by Holm's method for all tests of this table. Cases of cross-validation share training "
+        "cases, so p is rather too small."
+    )
+    return [TextBlock(note), words, TableBlock(_pair_table(pairs))]
+
+
+def _units_note(pairs: Sequence[ModelPair]) -> str:
+    """Explains whether subjects or cases were resampled and tested."""
+    if any(pair.units.are_subjects for pair in pairs):
+        return (
+            "In brackets, 95 % of the means of resampled subjects, each with all its cases; p of Wilcoxon's "
+            "signed-rank test on the subjects' means."
+        )
+    return (
+        "In brackets, 95 % of the means of resampled cases; p of Wilcoxon's signed-rank test. No subjects "
+        "are known; where a subject has several cases, both are too sure: tell them with nnunet_ext splits."
+    )
+
+
+def _pair_sentence(pair: ModelPair) -> str:
+    if pair.p is None:
+        verdict = "with too few cases to say whether this is chance"
+    else:
+        verdict = f"{'beyond' if pair.is_beyond_chance else 'which may be'} chance (p {pair.p:.2g})"
+    relation = "below" if pair.difference < 0 else "above"
+    return (
+        f"{pair.name} is {abs(pair.difference):.3f} {relation} {pair.baseline} over {pair.n} cases, "
+        f"{verdict}: better in {pair.paired.n_better}, worse in {pair.paired.n_worse}."
+    )
+
+
+def _pair_table(pairs: Sequence[ModelPair]) -> Table:
+    header = ("model", "label", "cases", "subjects", "difference", "95 % interval", "better", "worse", "p")
+    rows = tuple(
+        (
+            pair.name,
+            pair.label,
+            str(pair.n),
+            str(pair.units.n) if pair.units.are_subjects else NOTHING,
+            f"{pair.difference:+.3f}",
+            f"[{pair.interval[0]:+.3f}, {pair.interval[1]:+.3f}]",
+            str(pair.paired.n_better),
+            str(pair.paired.n_worse),
+            NOTHING if pair.p is None else f"{pair.p:.2g}",
+        )
+        for pair in pairs
+    )
+    return Table(header, rows)

@@ -17,11 +17,12 @@ from nnunet_ext.nnunet.folders import dataset_folders, datasets_meant, results_f
 from nnunet_ext.nnunet.model_folder import find_folds
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects
 from nnunet_ext.report.blocks import Block, MissingBlock, Page, Section
-from nnunet_ext.report.cases import case_blocks, overlay_blocks, pair_blocks
+from nnunet_ext.report.cases import case_blocks, overlay_blocks
 from nnunet_ext.report.dataset import dataset_blocks
 from nnunet_ext.report.ensemble import ensemble_blocks
 from nnunet_ext.report.material import Material, read_shown_plan
 from nnunet_ext.report.model_dice import ModelDice, dice_of_folder, dice_of_models
+from nnunet_ext.report.model_pairs import pair_blocks
 from nnunet_ext.report.training import curve_blocks, result_blocks, summary_blocks, used_blocks
 from nnunet_ext.report.write import ReportFiles, check_page_folder, write_page
 
