@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the same names as in _HOMES, for editors and type checkers;
     from nnunet_ext.nnunet.dataset_json import Labels as Labels
     from nnunet_ext.nnunet.dataset_json import read_dataset as read_dataset
     from nnunet_ext.nnunet.folders import find_dataset as find_dataset
-    from nnunet_ext.nnunet.raw import find_images as find_images
+    from nnunet_ext.nnunet.image_files import find_images as find_images
     from nnunet_ext.planning.plan import PlanOrder as PlanOrder
     from nnunet_ext.planning.plan import plan_dataset as plan_dataset
     from nnunet_ext.postprocess.components import keep_largest as keep_largest
@@ -60,7 +60,7 @@ _HOMES = {
     "examine": "nnunet_ext.installation.doctor",
     "fill_holes": "nnunet_ext.postprocess.holes",
     "find_dataset": "nnunet_ext.nnunet.folders",
-    "find_images": "nnunet_ext.nnunet.raw",
+    "find_images": "nnunet_ext.nnunet.image_files",
     "keep_largest": "nnunet_ext.postprocess.components",
     "plan_dataset": "nnunet_ext.planning.plan",
     "read_dataset": "nnunet_ext.nnunet.dataset_json",

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.nnunet.dataset_json import read_dataset
-    from nnunet_ext.nnunet.raw import find_images
+    from nnunet_ext.nnunet.image_files import find_images
     from nnunet_ext.submission.submit import submit_folder
 
     dataset = read_dataset(args.d)

@@ -12,8 +12,8 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import write_image, write_segmentation
 from nnunet_ext.nnunet.folders import FOLDER_VARIABLES
+from nnunet_ext.nnunet.image_files import scan_name
 from nnunet_ext.nnunet.model_folder import ModelName, fold_name
-from nnunet_ext.nnunet.raw import scan_name
 
 DATASET_ID = 1
 DATASET = "Dataset001_CardiacPhantom"

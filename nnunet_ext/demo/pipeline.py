@@ -19,7 +19,7 @@ from nnunet_ext.metrics.dice import DiceSummary, Overlap, summarize
 from nnunet_ext.metrics.overlap import case_dice
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import Labels, read_dataset
-from nnunet_ext.nnunet.raw import scan_name
+from nnunet_ext.nnunet.image_files import scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 ENSEMBLE = "ensemble"

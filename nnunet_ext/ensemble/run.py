@@ -28,7 +28,7 @@ from nnunet_ext.nnunet.dataset_json import (
     keep_dataset_json,
     read_dataset,
 )
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.postprocess.steps import resolve_steps_of
 from nnunet_ext.probabilities.opening import STORE, open_probabilities

@@ -26,7 +26,7 @@ from nnunet_ext.nnunet.dataset_json import (
     labels_of_values,
     read_dataset,
 )
-from nnunet_ext.nnunet.raw import find_ending, find_images
+from nnunet_ext.nnunet.image_files import find_ending, find_images
 from nnunet_ext.nnunet.subjects import find_subjects, units_of
 from nnunet_ext.nnunet.summary import SUMMARY
 

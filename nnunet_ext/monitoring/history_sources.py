@@ -13,7 +13,7 @@ from typing import Any
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.files.documents import read_text
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
-from nnunet_ext.nnunet.history import Epoch, History, differences, joined
+from nnunet_ext.nnunet.history import Epoch, History, epoch_differences, joined_epochs
 from nnunet_ext.nnunet.training_log import Log
 
 RECORD = "nnunet_ext"  # key under which our trainers keep their settings in a checkpoint
@@ -192,15 +192,15 @@ def merge_sources(log: Log, exact: HistorySource, labels: Labels | None) -> tupl
     notes = [*log.notes, *exact.notes]
     if log.is_version_1:
         notes.append("this is a log of nnU-Net v1, which is not read")
-    found = differences(log.epochs, exact.epochs)
+    found = epoch_differences(log.epochs, exact.epochs)
     if found:
         more = f" and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
         shown = "; ".join(found[:SHOWN_DIFFERENCES])
         notes.append(f"the log and the file beside it differ, and the log is used: {shown}{more}")
         first = log.epochs[0].number
-        epochs = joined((epoch for epoch in exact.epochs if epoch.number < first), log.epochs)
+        epochs = joined_epochs((epoch for epoch in exact.epochs if epoch.number < first), log.epochs)
     else:
-        epochs = joined(log.epochs, exact.epochs)
+        epochs = joined_epochs(log.epochs, exact.epochs)
     names, note = _names(epochs, exact.labels, labels)
     return History(names, epochs, log.judged_best), (*notes, *note)
 

@@ -161,13 +161,13 @@ def _is_lost(dice: Sequence[float | None]) -> bool:
     return highest >= LEARNT_DICE and median(seen[-LAST_EPOCHS:]) < LOST_SHARE * highest
 
 
-def joined(older: Iterable[Epoch], newer: Iterable[Epoch]) -> tuple[Epoch, ...]:
+def joined_epochs(older: Iterable[Epoch], newer: Iterable[Epoch]) -> tuple[Epoch, ...]:
     """Epochs of two sources by number; the newer's where both have one."""
     by_number = {epoch.number: epoch for epoch in (*older, *newer)}
     return tuple(by_number[number] for number in sorted(by_number))
 
 
-def differences(rounded: Iterable[Epoch], exact: Iterable[Epoch]) -> list[str]:
+def epoch_differences(rounded: Iterable[Epoch], exact: Iterable[Epoch]) -> list[str]:
     """Where two sources of one training say different things, beyond what a log rounds.
 
     Args:

@@ -14,7 +14,7 @@ BYTE_ORDER_MARKS = (
 LONGEST_MARK_BYTES = 3
 
 
-class GrowingText:
+class IncrementalText:
     """Makes lines of bytes that come in any cut; bytes that are no text become a replacement mark.
 
     It is UTF-8, or UTF-16 where a byte order mark says so, as in what PowerShell captures. A terminal's

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from nnunet_ext.nnunet.dataset_json import Labels
-from nnunet_ext.nnunet.raw import case_of_file
+from nnunet_ext.nnunet.image_files import case_of_file
 
 SUMMARY = "summary.json"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from nnunet_ext.nnunet.history import Epoch
-from nnunet_ext.nnunet.incremental_text import GrowingText
+from nnunet_ext.nnunet.incremental_text import IncrementalText
 from nnunet_ext.nnunet.log_lines import PLAIN_EPOCH, Failures, finite, parse_dice, read_plain_epoch
 
 # "2024-04-21 15:19:52.712785: Epoch 3"; consoles may put a rank or a date of their own before it.
@@ -94,7 +94,7 @@ class LogParser:
 
     def begin_file(self) -> None:
         """End the file fed so far, with whatever stands in its unfinished last line, and begin another."""
-        self._text = GrowingText()
+        self._text = IncrementalText()
         self._set(interrupted=None)
         self._begun = None
         self._values = {}

@@ -24,7 +24,7 @@ from nnunet_ext.nnunet.dataset_json import (
     keep_dataset_json,
     read_dataset,
 )
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.postprocess.steps import Step, apply_steps, resolve_steps_of
 
 

@@ -32,8 +32,8 @@ from nnunet_ext.nnunet.dataset_json import (
     read_dataset,
     read_dataset_json,
 )
+from nnunet_ext.nnunet.image_files import channel_fault, find_channels
 from nnunet_ext.nnunet.model_folder import ModelFiles, find_model
-from nnunet_ext.nnunet.raw import channel_fault, find_channels
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.postprocess.steps import Step, resolve_steps_of
 from nnunet_ext.prediction.finished import PredictJob, Row, Setup, read_finished

@@ -16,7 +16,7 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import as_labels, read_segmentation, read_voxels
 from nnunet_ext.jobs.pool import default_processes, run_jobs
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
-from nnunet_ext.nnunet.raw import case_of_file, find_ending, find_images, scan_name
+from nnunet_ext.nnunet.image_files import case_of_file, find_ending, find_images, scan_name
 from nnunet_ext.report.overlays import OverlayCase, draw_overlays
 
 

@@ -15,7 +15,7 @@ from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset, Labels, read_dataset
 from nnunet_ext.nnunet.folders import REFERENCE_COPIES, DatasetFolders
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.nnunet.subjects import Subjects
 from nnunet_ext.report.model_dice import ModelDice, short_names
 from nnunet_ext.tuning.pictures import WeightMatrix

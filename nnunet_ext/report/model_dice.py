@@ -15,7 +15,7 @@ from nnunet_ext.metrics.summary import read_validation_scores
 from nnunet_ext.monitoring.results import runs_by_model
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.dataset_json import Dataset
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.nnunet.summary import SUMMARY
 
 ALL = "all"

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
-from nnunet_ext.nnunet.raw import channel_fault, scan_name
+from nnunet_ext.nnunet.image_files import channel_fault, scan_name
 from nnunet_ext.roi.coarse import Coarse
 from nnunet_ext.roi.crops import CropJob, crop_case
 from nnunet_ext.roi.dataset import (

@@ -9,6 +9,7 @@ from pathlib import Path
 from nnunet_ext.errors import UsageError
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
 from nnunet_ext.nnunet.folders import dataset_folders
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.nnunet.model_folder import (
     DATASET_FILE,
     FINAL_CHECKPOINT,
@@ -17,7 +18,6 @@ from nnunet_ext.nnunet.model_folder import (
     fold_name,
     parse_model_name,
 )
-from nnunet_ext.nnunet.raw import find_images
 from nnunet_ext.nnunet.splits import SPLITS, read_splits_if_whole
 
 PLAN_ENDINGS = (".yaml", ".yml")

@@ -12,7 +12,7 @@ from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.nnunet.dataset_json import Dataset, dataset_of, read_dataset_json
 from nnunet_ext.nnunet.folders import DATASET_NAME, RAW_VARIABLE, dataset_names, is_dataset
-from nnunet_ext.nnunet.raw import find_channels, find_images
+from nnunet_ext.nnunet.image_files import find_channels, find_images
 from nnunet_ext.roi.images import check_ending
 
 ENTRY = "roi"

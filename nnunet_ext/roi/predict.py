@@ -18,6 +18,7 @@ from nnunet_ext.jobs.report import Report, sorted_by_case
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.dataset_json import Labels, check_same_labels, keep_dataset_json
 from nnunet_ext.nnunet.folders import RESULTS_VARIABLE
+from nnunet_ext.nnunet.image_files import find_channels
 from nnunet_ext.nnunet.model_folder import (
     ModelFiles,
     TrainedModel,
@@ -25,7 +26,6 @@ from nnunet_ext.nnunet.model_folder import (
     find_model,
     parse_model_name,
 )
-from nnunet_ext.nnunet.raw import find_channels
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
 from nnunet_ext.roi.images import check_ending

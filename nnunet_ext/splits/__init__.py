@@ -1,1 +1,1 @@
-"""Which cases train and which validate: by subject, balanced, and audited."""
+"""Splits of a data set into folds: made by subject and balanced, written, and audited."""

@@ -1,4 +1,4 @@
-"""What is wrong with splits, whoever made them."""
+"""Audit of splits: subjects and copies on both sides, wrong cases, and labels that few cases hold."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Literal
 import numpy as np
 
 from nnunet_ext.files.whole import written_whole
-from nnunet_ext.nnunet.raw import case_of_file, without_channel
+from nnunet_ext.nnunet.image_files import case_of_file, without_channel
 from nnunet_ext.nnunet.splits import Split
 from nnunet_ext.nnunet.subjects import BY_NAME, Origin, subject_by_name
 from nnunet_ext.splits.contents import CaseContent
 
-FEW = 2
+FEW = 2  # fewer validation cases with a label are too few
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with splits.
+    """A fault of splits.
 
     Attributes:
-        severity: `error` makes results wrong or trainings fail; `warning` makes them uncertain.
-        kind: a word for it that does not change: `subject`, `copy`, `unknown`, `missing`, `twice`, …
-        message: with fold, cases and labels.
+        severity: `error` makes results wrong or trainings fail; `warning` makes results uncertain.
+        kind: word for the kind of fault, for programs: `subject`, `copy`, `unknown`, `missing`, `twice`, …
+        message: the fault, with fold, cases and labels.
     """
 
     severity: Literal["error", "warning"]
@@ -35,16 +35,16 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit:
-    """How splits stand.
+    """Result of an audit.
 
     Attributes:
-        faults: the gravest first.
-        n_train: training cases of each fold.
-        n_val: validation cases of each fold.
-        holding: by label, the validation cases of each fold that hold it.
-        volumes_ml: by label, its mean volume in those cases, in ml; 0 where there is none.
+        faults: faults, errors first.
+        n_train: number of training cases of each fold.
+        n_val: number of validation cases of each fold.
+        holding: by label, the number of validation cases of each fold that hold the label.
+        volumes_ml: by label, the mean volume in those cases of each fold in ml; 0 where there are none.
     """
 
     faults: tuple[Fault, ...]
@@ -66,14 +66,14 @@ def audit(
     labels: Mapping[str, tuple[int, ...]],
     unknown: Sequence[str] = (),
 ) -> Audit:
-    """Judge splits.
+    """Audit splits.
 
     Args:
-        splits: with `train` and `val` each.
-        origins: whose each case of the data set is.
-        contents: what each case holds, in the same order.
+        splits: the folds, with `train` and `val` each.
+        origins: subject of each case of the data set.
+        contents: label volumes and digests of each case, in the same order.
         labels: values that each label or region covers, by name.
-        unknown: cases of which nobody knows whose they are.
+        unknown: cases whose subject is not known.
     """
     by_case = {content.case_id: content for content in contents}
     subjects = {origin.case_id: origin.subject for origin in origins}
@@ -91,16 +91,16 @@ def audit(
         *_rare_labels(holding, {name: _n_holding(contents, covered) for name, covered in labels.items()}),
     ]
     return Audit(
-        tuple(sorted(faults, key=lambda fault: fault.severity != "error")),
-        tuple(len(split["train"]) for split in splits),
-        tuple(len(split["val"]) for split in splits),
-        holding,
-        volumes,
+        faults=tuple(sorted(faults, key=lambda fault: fault.severity != "error")),
+        n_train=tuple(len(split["train"]) for split in splits),
+        n_val=tuple(len(split["val"]) for split in splits),
+        holding=holding,
+        volumes_ml=volumes,
     )
 
 
 def case_meant(name: str) -> str:
-    """The case that somebody meant who wrote a file's name, with its folder, channel or ending."""
+    """The case that a file's name means, which may have a folder, a channel or an ending."""
     return without_channel(case_of_file(name))
 
 
@@ -121,13 +121,13 @@ def _shared_subjects(splits: Sequence[Split], subjects: Mapping[str, str]) -> It
 
 
 def _unknown_subjects(splits: Sequence[Split], unknown: Sequence[str], n_cases: int) -> Iterator[Fault]:
-    """Say where no leak could be looked for, and what the cases' names let one suspect."""
+    """Warnings about cases of unknown subjects, and about leaks that their names suggest."""
     if not unknown:
         return
     whose = "no subjects are known" if len(unknown) == n_cases else f"{_shown(unknown)}: no subject is known"
     message = (
-        f"{whose}, so that no fold could be searched for a subject on both sides; tell them with "
-        "--subject_pattern or --subjects, once: they are remembered"
+        f"{whose}, so that no fold could be searched for a subject on both sides; give them once with "
+        "--subject_pattern or --subjects: they are remembered"
     )
     yield Fault("warning", "subjects_unknown", message)
     named = {case: subject for case in unknown if (subject := subject_by_name(case)) is not None}

@@ -1,9 +1,8 @@
-"""Groups of cases spread evenly over folds: numbers of cases, rare labels and volumes alike.
+"""Assignment of groups of cases to folds, balanced in numbers of cases, rare labels and volumes.
 
 scikit-learn's StratifiedGroupKFold balances one class a case; here a case has many labels, each with a
-volume.
-So groups are placed rarest label first where they unbalance least, as in iterative stratification
-(Sechidis et al., 2011), and then moved and swapped while that helps.
+volume. So the groups with the rarest labels are placed first, each in the fold that stays most even, as in
+iterative stratification (Sechidis et al., 2011); then groups are moved and swapped while that helps.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CASES_WEIGHT = 4.0
-EMPTY_PENALTY = 10.0
+CASES_WEIGHT = 4.0  # of the number of cases, against 1 of each label and volume
+EMPTY_PENALTY = 10.0  # of a fold without a label that it could have
 MAX_PASSES = 10
 LEAST_GAIN = 1e-6
 NOTHING = 1e-12
@@ -22,12 +21,12 @@ NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Traits:
-    """What is to be spread, one row a group.
+    """Numbers of G groups with L labels, which folds share evenly.
 
     Attributes:
-        n_cases: `(G,)`, cases of each group.
-        holding: `(G, L)`, cases of the group that hold each label.
-        volumes: `(G, L)`, mm3 of each label.
+        n_cases: `(G,)`, number of cases in each group.
+        holding: `(G, L)`, number of cases in each group that hold each label.
+        volumes: `(G, L)`, volume of each label in each group in mm3.
     """
 
     n_cases: NDArray[np.float64]
@@ -35,13 +34,13 @@ class Traits:
     volumes: NDArray[np.float64]
 
 
-def spread(traits: Traits, n_folds: int, seed: int) -> NDArray[np.intp]:
-    """Give each group a fold.
+def assign_folds(traits: Traits, n_folds: int, seed: int) -> NDArray[np.intp]:
+    """Assign a fold to each group.
 
     Args:
-        traits: of the groups.
-        n_folds: at most as many as groups.
-        seed: the same one gives the same folds.
+        traits: numbers of the groups.
+        n_folds: number of folds, at most that of the groups.
+        seed: seed of the order of equal groups; the same seed gives the same folds.
 
     Returns:
         `(G,)`, the fold of each group; no fold is empty.
@@ -59,7 +58,7 @@ def spread(traits: Traits, n_folds: int, seed: int) -> NDArray[np.intp]:
 
 
 def _rarest_first(traits: Traits, random: np.random.Generator) -> NDArray[np.intp]:
-    """Groups in the order in which they are placed: by their rarest label, and by chance among equals."""
+    """The order in which groups are placed: by their rarest label, and by chance among equals."""
     shuffled = random.permutation(len(traits.n_cases))
     none = len(shuffled) + 1
     rarity = np.where(traits.holding > 0, (traits.holding > 0).sum(axis=0), none).min(axis=1, initial=none)
@@ -67,7 +66,7 @@ def _rarest_first(traits: Traits, random: np.random.Generator) -> NDArray[np.int
 
 
 class _Balance:
-    """The sums of each fold, and what they cost."""
+    """Sums over the groups of each fold, and their cost, which is low where the folds are even."""
 
     def __init__(self, traits: Traits, n_folds: int) -> None:
         held = traits.holding.astype(bool)
@@ -77,7 +76,7 @@ class _Balance:
         self._weights = np.ones(features.shape[1])
         self._weights[0] = CASES_WEIGHT
         n_labels = held.shape[1]
-        # A label that enough groups hold, and every group's cases, must be in each fold.
+        # No fold may lack cases, nor a label that at least as many groups hold as there are folds.
         self._must = np.zeros(features.shape[1], bool)
         self._must[0] = True
         self._must[1 : 1 + n_labels] = held.sum(axis=0) >= n_folds
@@ -85,14 +84,14 @@ class _Balance:
         self._sums = np.zeros((n_folds, features.shape[1]))
 
     def place(self, group: int) -> int:
-        """Put a group where it unbalances least."""
+        """Put a group into the fold that raises the cost least, and return the fold."""
         share = self._shares[group]
         fold = int(np.argmin(self._cost(self._sums + share) - self._cost(self._sums)))
         self._sums[fold] += share
         return fold
 
     def improve(self, group: int, folds: NDArray[np.intp]) -> bool:
-        """Move a group to another fold, or swap it with a group there, whatever helps most."""
+        """Move a group to another fold, or swap it with a group there, if that lowers the cost."""
         own, share = folds[group], self._shares[group]
         now = self._cost(self._sums)
         moved = self._cost(self._sums + share) - now + self._cost(self._sums[own] - share) - now[own]
@@ -123,7 +122,7 @@ class _Balance:
         folds[group] = fold
 
     def _cost(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What folds with these sums cost, one a row: squared distance from an even share, and gaps."""
+        """Cost of folds with these sums, one a row: squared distance from even shares, and missing labels."""
         uneven = (self._weights * (sums - 1 / self._n_folds) ** 2).sum(axis=-1)
         empty = ((sums < NOTHING) & self._must).sum(axis=-1)
         return np.asarray(uneven + EMPTY_PENALTY * empty)

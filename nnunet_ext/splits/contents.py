@@ -1,4 +1,4 @@
-"""What the labels of each case hold, read once."""
+"""Label volumes and image digests of cases, read once by worker processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OnCase = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of a case: its label, and the images that copies are found by."""
+    """The files of a case: its label, and its images where copies are looked for."""
 
     case_id: str
     label: Path
@@ -25,12 +25,12 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class CaseContent:
-    """What a case holds.
+    """Label volumes and image digests of a case.
 
     Attributes:
-        case_id: its name.
-        volumes_mm3: by the value in its label file; only values that occur.
-        digests: of its images' voxels.
+        case_id: name of the case.
+        volumes_mm3: volume of each value that occurs in the label file.
+        digests: digests of the voxels of its images.
     """
 
     case_id: str
@@ -38,7 +38,7 @@ class CaseContent:
     digests: tuple[str, ...]
 
     def volume_mm3(self, covered: tuple[int, ...]) -> float:
-        """Volume of a label or region."""
+        """Volume of a label or region, given by the values that it covers."""
         return sum(self.volumes_mm3.get(value, 0.0) for value in covered)
 
 
@@ -48,11 +48,11 @@ def foreground_of(labels: Labels) -> dict[str, tuple[int, ...]]:
 
 
 def read_content(files: CaseFiles) -> CaseContent:
-    """Read a case's label, and the images for their digests.
+    """Read the label of a case, and the digests of its images.
 
     Raises:
         DamagedFile: a file is truncated or damaged.
-        SegmentationError: the label holds more values than a segmentation has.
+        SegmentationError: the label file holds more than 300 values.
     """
     facts = read_image_facts(files.label, is_label=True)
     if facts.content.counts is None:
@@ -64,16 +64,21 @@ def read_content(files: CaseFiles) -> CaseContent:
 
 
 def _say_nothing(case_id: str, n_cases: int) -> None:
-    """For callers who want no progress."""
+    """Default of `on_case`: no progress is shown."""
 
 
 def read_contents(
     files: list[CaseFiles], n_processes: int | None = None, on_case: OnCase = _say_nothing
 ) -> list[CaseContent]:
-    """Read all cases, in their order.
+    """Read all cases, and return their contents in the same order.
+
+    Args:
+        files: files of the cases.
+        n_processes: number of worker processes; 0 is none but this process, None one a processor.
+        on_case: called with the name of each case once it was read, and with the number of cases.
 
     Raises:
-        SegmentationError: cases cannot be read; all of them are named.
+        SegmentationError: cases cannot be read; the message names all of them.
     """
     found, faults = {}, []
     for outcome in run_jobs(read_content, files, default_processes() if n_processes is None else n_processes):

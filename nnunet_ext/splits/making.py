@@ -1,4 +1,4 @@
-"""Splits of a data set, as nnU-Net's splits_final.json holds them."""
+"""New splits of a data set: balanced folds of subjects, or one fold for each site."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from nnunet_ext.errors import UsageError
 from nnunet_ext.nnunet.splits import Split
 from nnunet_ext.nnunet.subjects import Origin
-from nnunet_ext.splits.balance import Traits, spread
+from nnunet_ext.splits.balance import Traits, assign_folds
 from nnunet_ext.splits.contents import CaseContent
 
 SEED = 12345
@@ -24,15 +24,15 @@ def k_folds(
     n_repeats: int = 1,
     seed: int = SEED,
 ) -> list[Split]:
-    """Folds that keep a subject's cases together, and spread cases, labels and volumes evenly.
+    """Make folds that keep a subject's cases together, and are even in cases, labels and volumes.
 
     Args:
-        origins: whose each case is.
-        contents: what each case holds, in the same order.
+        origins: subject of each case.
+        contents: label volumes of each case, in the same order.
         labels: values that each label or region covers, by name.
-        n_folds: of one repeat.
-        n_repeats: how often all is split anew; the folds of a repeat follow those of the one before.
-        seed: of the first repeat; the next has the next.
+        n_folds: number of folds in one repeat.
+        n_repeats: number of repeats with other folds; the folds of a repeat follow those of the one before.
+        seed: seed of the first repeat; each further repeat adds 1.
 
     Raises:
         UsageError: there are fewer subjects than folds, or fewer than two folds.
@@ -46,16 +46,16 @@ def k_folds(
     traits = _traits(origins, contents, labels, subjects)
     splits = []
     for repeat in range(n_repeats):
-        fold_of = dict(zip(subjects, spread(traits, n_folds, seed + repeat).tolist(), strict=True))
+        fold_of = dict(zip(subjects, assign_folds(traits, n_folds, seed + repeat).tolist(), strict=True))
         splits += [_split(origins, [fold_of[o.subject] == fold for o in origins]) for fold in range(n_folds)]
     return splits
 
 
 def leave_one_site_out(origins: Sequence[Origin]) -> list[Split]:
-    """One fold a site: validated on its cases, trained on all others.
+    """Make one fold for each site, validated on the site's cases and trained on all others.
 
     Raises:
-        UsageError: a case has no site, there is one site only, or a subject was scanned at two.
+        UsageError: a case has no site, there is one site only, or a subject was scanned at two sites.
     """
     lacking = [origin.case_id for origin in origins if origin.site is None]
     if lacking:

@@ -1,4 +1,4 @@
-"""Subjects as a user tells them: by a pattern of the cases' names, or in a table."""
+"""Subjects of cases as a user gives them: by a pattern of the cases' names, or in a table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SHOWN = 3
 
 
 def subjects_by_pattern(cases: Sequence[str], pattern: str) -> Subjects:
-    """Subjects by a regular expression: its first group, or without one all that it matches.
+    """Subjects by a regular expression: the text of its first group, or without groups of the whole match.
 
     Args:
-        cases: their names.
-        pattern: it must match each name from its beginning, as `(patient\\d+)_frame\\d+` does.
+        cases: names of the cases.
+        pattern: expression that matches each name from its beginning, such as `(patient\\d+)_frame\\d+`.
 
     Raises:
         UsageError: it is no regular expression, or does not match a case.
@@ -38,10 +38,10 @@ def subjects_by_pattern(cases: Sequence[str], pattern: str) -> Subjects:
 
 
 def subjects_by_table(cases: Sequence[str], path: Path) -> Subjects:
-    """Subjects and sites by a CSV with the columns case, subject and, if any, site.
+    """Subjects and sites by a CSV file with the columns case, subject and optionally site.
 
     Raises:
-        UsageError: the file cannot be read, lacks a column, or a case is missing or in it twice.
+        UsageError: the file cannot be read, lacks a column, lacks a case, or has one twice.
     """
     try:
         header, rows = read_table(path)

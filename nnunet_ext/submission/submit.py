@@ -26,7 +26,7 @@ from nnunet_ext.images.image import as_labels, read_geometry, read_segmentation,
 from nnunet_ext.jobs.execution import Shard
 from nnunet_ext.jobs.report import Report
 from nnunet_ext.nnunet.dataset_json import Dataset
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.submission.verify import Verification, verify_archive
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)

@@ -38,7 +38,7 @@ UNREADABLE = (SegmentationError, DamagedFile, zipfile.BadZipFile, zlib.error, Ru
 
 
 @dataclass(frozen=True)
-class Finding:
+class ArchiveFinding:
     """One fault of a submission; a warning where a server would still accept it."""
 
     severity: Literal["error", "warning"]
@@ -55,7 +55,7 @@ class Verification:
 
     archive: Path
     n_cases: int
-    findings: tuple[Finding, ...]
+    findings: tuple[ArchiveFinding, ...]
 
     @property
     def ok(self) -> bool:
@@ -83,16 +83,20 @@ def verify_archive(
             system's temporary one where nothing may be written there.
     """
     if not archive.exists():
-        return Verification(archive, 0, (Finding("error", str(archive), "it does not exist"),))
+        return Verification(archive, 0, (ArchiveFinding("error", str(archive), "it does not exist"),))
     try:
         check_regular(archive)
         with zipfile.ZipFile(archive) as opened, _place_for(archive, scratch) as place:
             findings = tuple(_findings(opened, dataset, references, place))
             n_cases = len(_cases(opened, dataset.file_ending))
     except (zipfile.BadZipFile, DamagedFile, ValueError, struct.error, NotImplementedError) as error:
-        return Verification(archive, 0, (Finding("error", archive.name, f"it is no readable zip: {error}"),))
+        return Verification(
+            archive, 0, (ArchiveFinding("error", archive.name, f"it is no readable zip: {error}"),)
+        )
     except OSError as error:
-        return Verification(archive, 0, (Finding("error", archive.name, f"it was not verified: {error}"),))
+        return Verification(
+            archive, 0, (ArchiveFinding("error", archive.name, f"it was not verified: {error}"),)
+        )
     return Verification(archive, n_cases, findings)
 
 
@@ -112,30 +116,30 @@ def _findings(
     dataset: Dataset,
     references: Mapping[str, Path] | None,
     scratch: Path,
-) -> Iterator[Finding]:
+) -> Iterator[ArchiveFinding]:
     names = opened.namelist()
     zip_name = Path(opened.filename or "the zip").name
     if not names:
-        yield Finding("error", zip_name, "it is empty")
+        yield ArchiveFinding("error", zip_name, "it is empty")
     most = MAX_ENTRIES if references is None else ENTRIES_A_SCAN * len(references) + SOME_ENTRIES
     if len(names) > most:
         why = f"it holds {len(names)} entries; more than {most} are not looked at"
-        yield Finding("error", zip_name, why)
+        yield ArchiveFinding("error", zip_name, why)
         return
     yield from _name_faults(names, dataset.file_ending)
     cases = _cases(opened, dataset.file_ending)
     if references is not None:
         for case_id in sorted(set(references) - set(cases)):
-            yield Finding("error", case_id, "the case is missing")
+            yield ArchiveFinding("error", case_id, "the case is missing")
         for case_id in sorted(set(cases) - set(references)):
-            yield Finding("error", cases[case_id].filename, "it is no case of the scans")
+            yield ArchiveFinding("error", cases[case_id].filename, "it is no case of the scans")
     for case_id, entry in cases.items():
         if references is not None and case_id not in references:
             continue
         copy = scratch / f"image{dataset.file_ending}"
         for severity, message in _image_faults(opened, entry, dataset, (references or {}).get(case_id), copy):
             shown = message.replace(str(copy), entry.filename)
-            yield Finding(severity, entry.filename, shown)
+            yield ArchiveFinding(severity, entry.filename, shown)
         copy.unlink(missing_ok=True)
 
 
@@ -153,26 +157,26 @@ def _is_junk_path(name: str) -> bool:
     return any(is_junk(part) for part in PurePosixPath(name).parts)
 
 
-def _name_faults(names: list[str], file_ending: str) -> Iterator[Finding]:
+def _name_faults(names: list[str], file_ending: str) -> Iterator[ArchiveFinding]:
     for name, count in Counter(names).items():
         if _is_junk_path(name):
-            yield Finding("error", name, "macOS or Windows left it; take it out")
+            yield ArchiveFinding("error", name, "macOS or Windows left it; take it out")
         elif name.endswith("/"):
-            yield Finding("error", name, "it is a folder; a submission is flat")
+            yield ArchiveFinding("error", name, "it is a folder; a submission is flat")
         else:
             if "/" in name or "\\" in name:
-                yield Finding("error", name, "it lies in a folder; a submission is flat")
+                yield ArchiveFinding("error", name, "it lies in a folder; a submission is flat")
             if not name.endswith(file_ending):
-                yield Finding("error", name, f"it does not end in {file_ending}")
+                yield ArchiveFinding("error", name, f"it does not end in {file_ending}")
         if count > 1:
-            yield Finding("error", name, f"it is there {count} times")
+            yield ArchiveFinding("error", name, f"it is there {count} times")
     bases = Counter(PurePosixPath(name).name for name in set(names) if not _is_junk_path(name))
     for base, count in bases.items():
         if count > 1:
-            yield Finding("error", base, f"{count} files have that name in different folders")
+            yield ArchiveFinding("error", base, f"{count} files have that name in different folders")
 
 
-Fault = tuple[Literal["error", "warning"], str]
+ImageFault = tuple[Literal["error", "warning"], str]
 
 
 def _image_faults(
@@ -181,7 +185,7 @@ def _image_faults(
     dataset: Dataset,
     reference: Path | None,
     copy: Path,
-) -> Iterator[Fault]:
+) -> Iterator[ImageFault]:
     """What is wrong with one image, which is unpacked to `copy`."""
     try:
         scan = None if reference is None else read_geometry(reference)
@@ -239,7 +243,7 @@ def _differences(grid: Geometry, scan: Geometry | None, copy: Path) -> str:
     return "" if grid.shape == scan.shape[-len(grid.shape) :] else f"shape {grid.shape} and {scan.shape}"
 
 
-def value_faults(array: NDArray[Any], dataset: Dataset) -> Iterator[Fault]:
+def value_faults(array: NDArray[Any], dataset: Dataset) -> Iterator[ImageFault]:
     """What is wrong with the type and the values of a segmentation, any shape."""
     if array.dtype.kind != "u":
         yield "error", f"its type is {array.dtype}; servers compare exactly and expect uint8"

@@ -26,7 +26,7 @@ from nnunet_ext.metrics.overlap import (
     without_ignored,
 )
 from nnunet_ext.nnunet.dataset_json import Dataset
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.postprocess.components import Group, Segmentation
 from nnunet_ext.postprocess.steps import Step
 from nnunet_ext.probabilities.placement import as_volume

@@ -22,7 +22,8 @@ from nnunet_ext.check.rules.label_values import check_label
 from nnunet_ext.images.facts import ImageFacts
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.plain_images import is_plain
-from nnunet_ext.nnunet.raw import RawCase, scan_name
+from nnunet_ext.nnunet.image_files import scan_name
+from nnunet_ext.nnunet.raw import RawCase
 
 Facts = Mapping[Path, FileFacts]
 

@@ -12,7 +12,8 @@ from nnunet_ext.check.repairs.moving import CountCases, SetAside
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.nnunet.forms import check_dataset_form
-from nnunet_ext.nnunet.raw import IMAGE_ENDINGS, RawDataset, is_listing, scan_name
+from nnunet_ext.nnunet.image_files import IMAGE_ENDINGS, scan_name
+from nnunet_ext.nnunet.raw import RawDataset, is_listing
 
 NEEDED = ("channel_names", "labels", "numTraining", "file_ending")
 

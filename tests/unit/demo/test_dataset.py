@@ -6,7 +6,7 @@ from nnunet_ext.demo.dataset import N_TEST, N_TRAINING, case_id, splits, trainin
 from nnunet_ext.demo.phantom import phantom
 from nnunet_ext.images.image import read_segmentation
 from nnunet_ext.nnunet.dataset_json import read_dataset
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 
 
 def has_right_ventricle(case: str) -> bool:

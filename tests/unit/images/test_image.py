@@ -17,7 +17,7 @@ from nnunet_ext.images.image import (
     read_voxels,
     write_segmentation,
 )
-from nnunet_ext.nnunet.raw import channel_fault, find_images
+from nnunet_ext.nnunet.image_files import channel_fault, find_images
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from training_logs import best_stated, epochs
 
-from nnunet_ext.nnunet.history import Epoch, History, differences, joined
+from nnunet_ext.nnunet.history import Epoch, History, epoch_differences, joined_epochs
 
 
 def history(*dice, averages=None):
@@ -81,19 +81,22 @@ def test_seconds_are_medians_and_sums_over_what_is_known():
 
 
 def test_of_two_sources_the_newer_has_the_epoch():
-    assert joined(epochs(3), epochs(2, first=2, shift=0.1)) == (*epochs(2), *epochs(2, first=2, shift=0.1))
+    assert joined_epochs(epochs(3), epochs(2, first=2, shift=0.1)) == (
+        *epochs(2),
+        *epochs(2, first=2, shift=0.1),
+    )
 
 
 def test_what_a_log_rounds_is_no_difference_and_anything_else_is():
     some = epochs(3)
     exact = [replace(some[0], train_loss=0.90003, seconds=12.504), *some[1:]]
-    assert differences(some, exact) == []
-    assert differences(some, []) == []
+    assert epoch_differences(some, exact) == []
+    assert epoch_differences(some, []) == []
     other = [
         replace(some[0], train_loss=0.8),
         replace(some[1], dice=(0.1, 0.45)),
         replace(some[2], dice=(0.4, 0.5)),
     ]
-    found = differences(some, other)
+    found = epoch_differences(some, other)
     assert [text.partition(":")[0] for text in found] == ["epoch 0", "epoch 1", "epoch 2"]
     assert "train_loss 0.9 and 0.8" in found[0]

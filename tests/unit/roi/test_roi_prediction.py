@@ -11,7 +11,7 @@ from nnunet_ext.errors import PlanError, SegmentationError, UsageError
 from nnunet_ext.images.image import read_geometry, read_segmentation, write_segmentation
 from nnunet_ext.jobs.execution import IN_THIS_PROCESS
 from nnunet_ext.jobs.report import CaseRecord, Report
-from nnunet_ext.nnunet.raw import find_channels
+from nnunet_ext.nnunet.image_files import find_channels
 from nnunet_ext.roi import stages as roi_stages
 from nnunet_ext.roi.dataset import MARGIN_MM
 from nnunet_ext.roi.evaluate import run_roi_evaluation

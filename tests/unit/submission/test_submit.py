@@ -9,7 +9,7 @@ from nnunet_ext.errors import SubmissionError
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.images.image import read_segmentation
 from nnunet_ext.nnunet.dataset_json import Dataset
-from nnunet_ext.nnunet.raw import find_images
+from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.submission.submit import submit_folder, write_archive
 
 DATASET = Dataset(labels(), ".nii.gz")
