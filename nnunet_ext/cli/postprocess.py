@@ -94,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _steps_of(path: Path) -> list[Any]:
-    from nnunet_ext.ensemble.plan_file import read_yaml
+    from nnunet_ext.ensemble.plan_file import read_plan_yaml
 
-    content = read_yaml(path)
+    content = read_plan_yaml(path)
     steps = content.get("postprocess") if isinstance(content, dict) else None
     if not isinstance(steps, list):
         raise PlanError(f"{path} has no list 'postprocess' of steps.")

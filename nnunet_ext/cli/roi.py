@@ -14,7 +14,7 @@ from nnunet_ext.files.escaping import say
 from nnunet_ext.jobs.execution import Execution
 
 if TYPE_CHECKING:
-    from nnunet_ext.roi.build import Built
+    from nnunet_ext.roi.build import RoiBuild
     from nnunet_ext.roi.coarse import Coarse
     from nnunet_ext.roi.evaluate import StageCost
 
@@ -139,7 +139,7 @@ def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
     return find_coarse(place, read_dataset(source / "dataset.json"), args.f or ())
 
 
-def _tell_built(built: Built) -> int:
+def _tell_built(built: RoiBuild) -> int:
     from nnunet_ext.roi.build import shares_of_scans
 
     for warning in built.warnings:

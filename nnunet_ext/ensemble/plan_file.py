@@ -117,7 +117,7 @@ def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -
         PlanError: the file is missing, no YAML, or not of a plan's form, or `folders` names a member
             that it does not; all faults at once.
     """
-    content = read_yaml(path)
+    content = read_plan_yaml(path)
     try:
         file = _PlanFile.model_validate(content)
     except ValidationError as error:
@@ -201,7 +201,7 @@ def _relative(folder: Path, base: Path) -> str:
         return folder.absolute().as_posix()
 
 
-def read_yaml(path: Path) -> Any:
+def read_plan_yaml(path: Path) -> Any:
     """Content of a YAML file.
 
     Raises:

@@ -34,7 +34,7 @@ def fill_holes(
         mask = np.isin(result, group)
         if not mask.any():
             continue
-        box = bounding_box(mask)  # a hole lies strictly inside the box of what encloses it
+        box = bounding_slices(mask)  # a hole lies strictly inside the box of what encloses it
         inside = mask[box]
         filled = _fill_slices(inside) if slice_by_slice or len(inside) == 1 else _fill(inside)
         part = result[box]
@@ -42,7 +42,7 @@ def fill_holes(
     return result
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+def bounding_slices(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The smallest box, as slices, that holds every true voxel; there must be one."""
     box = []
     for axis in range(mask.ndim):

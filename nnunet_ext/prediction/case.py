@@ -18,7 +18,7 @@ from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.properties import write_properties
 from nnunet_ext.postprocess.steps import apply_steps
 from nnunet_ext.prediction.finished import PredictJob, write_record
-from nnunet_ext.probabilities.about import About, Model
+from nnunet_ext.probabilities.about import About, ModelOrigin
 from nnunet_ext.probabilities.placement import Placement, placement_of_properties, straight_geometry
 from nnunet_ext.probabilities.store import write_store
 
@@ -184,14 +184,14 @@ class CaseFusion:
         with written_whole(target) as part:
             np.savez_compressed(part, probabilities=np.concatenate([*blocks]).reshape(shape))
 
-    def _model(self) -> Model | None:
+    def _model(self) -> ModelOrigin | None:
         """The model whose probabilities they are, where it is one."""
         setup = self._job.setup
         used = [index for index, row in enumerate(setup.weights) if any(row)]
         if len(used) != 1:
             return None
         model, sha256 = setup.models[used[0]].model, setup.checkpoint_sha256[used[0]]
-        return Model(
+        return ModelOrigin(
             trainer=model.trainer,
             plans=model.plans,
             configuration=model.configuration,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
-from nnunet_ext.ensemble.stages import Stages
+from nnunet_ext.ensemble.cascades import CascadeOrder
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.files.whole import sha256_of
@@ -179,7 +179,7 @@ def make_setup(
     Raises:
         PlanError: a cascade's previous stage is not among the members, or there are several.
     """
-    stages = Stages(plan.members, found)
+    stages = CascadeOrder(plan.members, found)
     needed = {member.name for member, row in zip(plan.members, weights, strict=True) if row.any()}
     order = stages.order(member.name for member in plan.members if member.name in needed)
     by_name = {member.name: (member, row) for member, row in zip(plan.members, weights, strict=True)}

@@ -19,7 +19,7 @@ LEFT_OUT = frozenset({"class_locations"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelOrigin:
     """The model whose output probabilities are.
 
     Attributes:
@@ -54,7 +54,7 @@ class About:
     labels: Labels
     geometry: Geometry | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
-    model: Model | None = None
+    model: ModelOrigin | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values that `from_json` turns back.
@@ -91,9 +91,9 @@ class About:
         )
 
 
-def _model(content: Mapping[str, Any]) -> Model:
+def _model(content: Mapping[str, Any]) -> ModelOrigin:
     several = {name: tuple(content[name]) for name in ("folds", "checkpoint_sha256")}
-    return Model(**{**content, **several})
+    return ModelOrigin(**{**content, **several})
 
 
 def as_plain(value: Any) -> Any:

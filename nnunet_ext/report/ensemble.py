@@ -19,7 +19,7 @@ from nnunet_ext.report.blocks import (
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.model_dice import best_model, label_names
 from nnunet_ext.report.model_pairs import ModelPair, compare_models
-from nnunet_ext.tuning.pictures import Bar, WeightMatrix, draw_candidates, draw_weights
+from nnunet_ext.tuning.pictures import CandidateScore, WeightMatrix, draw_candidates, draw_weights
 from nnunet_ext.tuning.read_report import TunedCandidate, TuningReport
 
 HOW = (
@@ -71,11 +71,11 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
     ]
 
 
-def _bar(one: TunedCandidate, tuning: TuningReport) -> Bar:
+def _bar(one: TunedCandidate, tuning: TuningReport) -> CandidateScore:
     score, error, fitted = (
         math.nan if value is None else value for value in (one.held_out, one.standard_error, one.fitted)
     )
-    return Bar(
+    return CandidateScore(
         name=one.name, score=score, standard_error=error, is_chosen=one is tuning.chosen, fitted=fitted
     )
 

@@ -31,7 +31,7 @@ OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
+class RoiBuild:
     """What became of a data set of crops.
 
     Attributes:
@@ -69,7 +69,7 @@ def run_roi_build(
     merges: Merges | None = None,
     whole: bool = False,
     execution: Execution = DEFAULT_EXECUTION,
-) -> Built:
+) -> RoiBuild:
     """Make a raw data set of the training cases' regions of interest.
 
     Images keep their values, types and places in the scanner; labels are written as uint8. A run that was
@@ -147,7 +147,7 @@ def run_roi_build(
         except DatasetError as error:
             split_fault = str(error)
     warnings += _lost(cases)
-    return Built(
+    return RoiBuild(
         folder=target,
         cases=cases,
         missing=missing,

@@ -29,7 +29,7 @@ from nnunet_ext.nnunet.model_folder import (
 from nnunet_ext.postprocess.run import describe_run
 from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
 from nnunet_ext.roi.images import check_ending
-from nnunet_ext.roi.stages import COARSE, Progress, Stages, without_progress
+from nnunet_ext.roi.stages import COARSE, Progress, TwoStageRun, without_progress
 
 PLAN_ENDINGS = (".yaml", ".yml")
 
@@ -103,7 +103,7 @@ def run_roi_predict(
     move outwards and the case runs again, three times at most. Where the coarse model finds nothing, the box
     is the whole scan.
 
-    Stages are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
+    TwoStageRun are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
     does no network's work twice: whatever was predicted by the same models from the same voxels is taken.
 
     Args:
@@ -155,7 +155,7 @@ def run_roi_predict(
     report = Report(path=output / ROI_REPORT, settings=described)
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
-    stages = Stages(output, dataset, settings, device, execution, wide, progress)
+    stages = TwoStageRun(output, dataset, settings, device, execution, wide, progress)
     with measured() as cost:
         cases = stages.draw(coarse, scans, channels, region)
         stages.predict_in_boxes(fine, cases)

@@ -38,7 +38,7 @@ class DrawJob:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnBox:
     """A box in its scan, and why it is the whole scan where nothing was found."""
 
     box: Box
@@ -79,7 +79,7 @@ class PasteJob:
     n_components: int
 
 
-def draw_box(job: DrawJob) -> Drawn:
+def draw_box(job: DrawJob) -> DrawnBox:
     """The box of a scan's region of interest; the whole scan where the coarse model found nothing.
 
     Raises:
@@ -89,8 +89,8 @@ def draw_box(job: DrawJob) -> Drawn:
     grid = read_geometry(job.scan)
     inner = region_of(segmentation, job.region, job.settings.n_components)
     if inner is None:
-        return Drawn(whole_box(grid.shape), grid, EMPTY)
-    return Drawn(with_margin(inner, job.settings.margin_mm, grid), grid, None)
+        return DrawnBox(whole_box(grid.shape), grid, EMPTY)
+    return DrawnBox(with_margin(inner, job.settings.margin_mm, grid), grid, None)
 
 
 def cut_scan(job: CutJob) -> int:

@@ -110,7 +110,7 @@ def without_progress(stage: str) -> Iterator[OnCase]:
 
 
 @dataclass
-class Stages:
+class TwoStageRun:
     """The stages of a run, one after the other; each loads its models once.
 
     Attributes:

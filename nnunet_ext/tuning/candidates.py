@@ -127,7 +127,7 @@ SMALLEST_DIFFERENCE = 0.001  # of a Dice: less is not worth a more complex plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rated:
+class Rating:
     """One candidate's held-out score.
 
     Attributes:
@@ -155,7 +155,7 @@ def rate(
     objective: Objective,
     eligible: Sequence[bool],
     units: Sequence[str] | None = None,
-) -> tuple[Rated, ...]:
+) -> tuple[Rating, ...]:
     """Rate candidates against the best of those that are eligible.
 
     Args:
@@ -173,7 +173,7 @@ def rate(
         paired = standard_error(without[best] - one)
         tolerance = max(SMALLEST_DIFFERENCE, min(best_error, CLEAR * paired))
         rated.append(
-            Rated(
+            Rating(
                 score=float(score),
                 standard_error=standard_error(one),
                 behind_best=float(scores[best] - score),
@@ -184,7 +184,7 @@ def rate(
     return tuple(rated)
 
 
-def recommend(rated: Sequence[Rated], complexities: Sequence[int], eligible: Sequence[bool]) -> int:
+def recommend(rated: Sequence[Rating], complexities: Sequence[int], eligible: Sequence[bool]) -> int:
     """The simplest candidate that is as good as the best, and never worse than the best of the simplest.
 
     Args:

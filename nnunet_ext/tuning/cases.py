@@ -36,7 +36,7 @@ from nnunet_ext.tuning.contested import find_contested
 from nnunet_ext.tuning.postprocess import ReferenceSizes, trial_groups
 from nnunet_ext.tuning.postprocess_tables import CaseTable, component_sizes, tabulate
 from nnunet_ext.tuning.scoring import ScoredCase, Scorer, Weights
-from nnunet_ext.tuning.validation import Validation
+from nnunet_ext.tuning.validation import CrossValidation
 
 LEVEL = 1  # of zlib: segmentations shrink to a hundredth even so
 
@@ -197,7 +197,7 @@ WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
 
 
 def read_cases(
-    validation: Validation,
+    validation: CrossValidation,
     references: Path,
     data: Dataset,
     execution: Execution,

@@ -20,7 +20,7 @@ SCALE = "score: held out with one standard error (dot), fitted on all cases (rin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class CandidateScore:
     """One candidate; a score that does not exist is NaN.
 
     Attributes:
@@ -38,17 +38,17 @@ class Bar:
     fitted: float = math.nan
 
 
-def draw_candidates(bars: Sequence[Bar], theme: Theme) -> bytes:
+def draw_candidates(bars: Sequence[CandidateScore], theme: Theme) -> bytes:
     """Draw the scores of candidates as a PNG; the first is on top."""
     return as_png(WIDTH, height_of(bars), theme, lambda figure: draw_scores(figure.subplots(), bars, theme))
 
 
-def height_of(bars: Sequence[Bar]) -> float:
+def height_of(bars: Sequence[CandidateScore]) -> float:
     """Inches that the scores take."""
     return ROOM_BELOW + ROW * len(bars)
 
 
-def draw_scores(axes: Axes, bars: Sequence[Bar], theme: Theme) -> None:
+def draw_scores(axes: Axes, bars: Sequence[CandidateScore], theme: Theme) -> None:
     """Draw the scores into a part of a figure, that of the recommended candidate in another colour."""
     for place, bar in enumerate(bars):
         colour = theme.colour(CHOSEN if bar.is_chosen else OTHER)
@@ -112,7 +112,7 @@ def draw_cells(axes: Axes, matrix: WeightMatrix, theme: Theme) -> None:
 SCORES_WIDTH, MEMBERS_WIDTH, CELL = 8.0, 2.0, 0.7  # inches
 
 
-def draw_tuning(bars: Sequence[Bar], matrix: WeightMatrix, target: Path) -> None:
+def draw_tuning(bars: Sequence[CandidateScore], matrix: WeightMatrix, target: Path) -> None:
     """Draw a tuning into a PNG.
 
     Args:

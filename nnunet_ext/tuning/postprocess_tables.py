@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nnunet_ext.metrics.overlap import Joint, joint_histogram
 from nnunet_ext.nnunet.dataset_json import BACKGROUND
 from nnunet_ext.postprocess.components import Group, Segmentation, are_as_large, are_largest, find_components
-from nnunet_ext.postprocess.holes import bounding_box, fill_holes
+from nnunet_ext.postprocess.holes import bounding_slices, fill_holes
 from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, Step
 
 
@@ -93,7 +93,7 @@ def tabulate(
         return CaseTable(joint, voxel_mm3, {})
     if not held.any():
         return CaseTable(joint, voxel_mm3, {group: _no_components(joint) for group in groups})
-    box = bounding_box(held)  # no component or hole reaches out of it
+    box = bounding_slices(held)  # no component or hole reaches out of it
     predicted, expected = segmentation[box], reference[box]
     pairs = predicted.astype(np.int64) * n_values + expected
     tables: dict[Group, GroupTable] = {}

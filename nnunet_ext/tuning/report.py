@@ -18,7 +18,7 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.metrics.dice import DiceSummary, summarize
 from nnunet_ext.metrics.overlap import Counts, foreground_names, overlaps
 from nnunet_ext.tuning.candidates import MIN_POSITIVE, rare_labels
-from nnunet_ext.tuning.result import Row, Tuning, plan_of, split_subjects
+from nnunet_ext.tuning.result import RatedCandidate, Tuning, plan_of, split_subjects
 
 AUTHOR = "nnunet_ext tune"  # with which a plan of this verb begins
 is_tuned_plan = begins_with(f"# {AUTHOR}")
@@ -42,9 +42,9 @@ def write_tuning(tuning: Tuning, plan_file: Path) -> None:
     _draw(tuning, picture_of(plan_file))
 
 
-def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, Row]:
+def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, RatedCandidate]:
     """The file of each candidate's plan: `equal_weights_post_processing.yaml`."""
-    files: dict[Path, Row] = {}
+    files: dict[Path, RatedCandidate] = {}
     for row in tuning.rows:
         stem = re.sub(r"[^a-z0-9]+", "_", row.name.lower()).strip("_") or "candidate"
         path, number = folder / f"{stem}.yaml", 1
@@ -74,15 +74,15 @@ def write_candidates(tuning: Tuning, folder: Path, *, overwrite: bool = False) -
 
 def _draw(tuning: Tuning, target: Path) -> None:
     from nnunet_ext.tuning.pictures import (
-        Bar,  # matplotlib, when it draws
+        CandidateScore,  # matplotlib, when it draws
         WeightMatrix,
         draw_tuning,
     )
 
-    def bar(row: Row) -> Bar:
+    def bar(row: RatedCandidate) -> CandidateScore:
         fitted = tuning.objective.score(row.fitted)
         is_chosen = row is tuning.rows[tuning.recommended]
-        return Bar(
+        return CandidateScore(
             name=row.heading,
             score=row.rated.score,
             standard_error=row.rated.standard_error,
@@ -205,7 +205,7 @@ def _content(tuning: Tuning, plan_file: Path) -> dict[str, Any]:
     }
 
 
-def _described(row: Row, tuning: Tuning) -> dict[str, Any]:
+def _described(row: RatedCandidate, tuning: Tuning) -> dict[str, Any]:
     labels, members = tuning.dataset.labels, [m.name for m in tuning.validation.plan.members]
     names = foreground_names(labels)
     weights = row.candidate.weights / row.candidate.weights.sum(axis=0)

@@ -10,13 +10,13 @@ from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.metrics.overlap import Counts
 from nnunet_ext.nnunet.dataset_json import Dataset
 from nnunet_ext.nnunet.subjects import Units
-from nnunet_ext.tuning.candidates import SINGLE, Candidate, Rated
+from nnunet_ext.tuning.candidates import SINGLE, Candidate, Rating
 from nnunet_ext.tuning.postprocess import Entries, Learnt
-from nnunet_ext.tuning.validation import Validation
+from nnunet_ext.tuning.validation import CrossValidation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RatedCandidate:
     """One candidate as it was rated.
 
     Attributes:
@@ -28,7 +28,7 @@ class Row:
     """
 
     candidate: Candidate
-    rated: Rated
+    rated: Rating
     learnt: Learnt | None
     fitted: Counts
     held_out: Counts
@@ -78,10 +78,10 @@ class Tuning:
     """
 
     dataset: Dataset
-    validation: Validation
+    validation: CrossValidation
     units: Units
     objective: Objective
-    rows: tuple[Row, ...]
+    rows: tuple[RatedCandidate, ...]
     recommended: int
     failed: Mapping[str, str]
     contested_share: float
@@ -90,7 +90,7 @@ class Tuning:
     searching_s: float
 
     @property
-    def best_single(self) -> Row:
+    def best_single(self) -> RatedCandidate:
         """The best of the members alone."""
         singles = [row for row in self.rows if row.candidate.complexity == SINGLE and row.learnt is None]
         return max(singles, key=lambda row: row.rated.score)
@@ -106,7 +106,7 @@ def split_subjects(tuning: Tuning) -> list[str]:
     return sorted(unit for unit, of_unit in folds.items() if len(of_unit) > 1)
 
 
-def plan_of(tuning: Tuning, row: Row | None = None) -> Plan:
+def plan_of(tuning: Tuning, row: RatedCandidate | None = None) -> Plan:
     """A candidate's plan: members with any weight, the stages that they begin with, weights, and steps.
 
     Args:

@@ -13,12 +13,12 @@ from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects, units_of
-from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, Rated, make_candidates, rate, recommend
+from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, Rating, make_candidates, rate, recommend
 from nnunet_ext.tuning.cases import Desk, read_cases
 from nnunet_ext.tuning.postprocess import ReferenceSizes, StepTuner
-from nnunet_ext.tuning.result import Row, Tuning
+from nnunet_ext.tuning.result import RatedCandidate, Tuning
 from nnunet_ext.tuning.scoring import Scorer
-from nnunet_ext.tuning.validation import Validation, find_validation, groups_of
+from nnunet_ext.tuning.validation import CrossValidation, find_validation, groups_of
 
 SEARCH_VOXELS = 1 << 14  # contested ones of each case that a search looks at
 
@@ -87,11 +87,11 @@ def run_tuning(
     )
 
 
-_UNRATED = Rated(score=float("nan"), standard_error=0.0, behind_best=0.0, behind_error=0.0, tolerance=0.0)
+_UNRATED = Rating(score=float("nan"), standard_error=0.0, behind_best=0.0, behind_error=0.0, tolerance=0.0)
 
 
-def _bare(candidate: Candidate) -> Row:
-    return Row(
+def _bare(candidate: Candidate) -> RatedCandidate:
+    return RatedCandidate(
         candidate=candidate, rated=_UNRATED, learnt=None, fitted=candidate.fitted, held_out=candidate.held_out
     )
 
@@ -102,7 +102,7 @@ def _with_steps(
     folds: Sequence[str],
     sizes: Sequence[ReferenceSizes],
     objective: Objective,
-) -> list[Row]:
+) -> list[RatedCandidate]:
     """The candidates once more, with the steps of post-processing that were learnt for them, if any."""
     tuner = StepTuner(
         lambda asked: desk.held_out_tables([(candidates[number], steps) for number, steps in asked]),
@@ -118,7 +118,7 @@ def _with_steps(
     ]
     counts = desk.plan_counts([(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt])
     return [
-        Row(candidate=candidate, rated=_UNRATED, learnt=one, fitted=fitted, held_out=one.held_out)
+        RatedCandidate(candidate=candidate, rated=_UNRATED, learnt=one, fitted=fitted, held_out=one.held_out)
         for (candidate, one), fitted in zip(learnt, counts, strict=True)
     ]
 
@@ -130,7 +130,7 @@ def _worth_processing(candidates: Sequence[Candidate], objective: Objective) -> 
     return [best, *(one for one in candidates if one.complexity >= EQUAL)]
 
 
-def _only(validation: Validation, case_ids: Sequence[str], subjects: Subjects | None) -> Validation:
+def _only(validation: CrossValidation, case_ids: Sequence[str], subjects: Subjects | None) -> CrossValidation:
     """The same without the cases that failed."""
     kept = [
         (case, fold)

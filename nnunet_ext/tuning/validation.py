@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnunet_ext.ensemble.members import Case, MemberFile, find_member_cases
 from nnunet_ext.ensemble.plan import Member, Plan
-from nnunet_ext.ensemble.stages import stages_for
+from nnunet_ext.ensemble.cascades import stages_for
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
 from nnunet_ext.nnunet.folders import DATASET_NAME, dataset_folders, find_dataset
 from nnunet_ext.nnunet.model_folder import (
@@ -27,7 +27,7 @@ N_GROUPS = 5
 
 
 @dataclass(frozen=True)
-class Model:
+class ValidatedMember:
     """A member as tuning reads it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Validation:
+class CrossValidation:
     """The cases that all members predicted without having learnt from them.
 
     Attributes:
@@ -68,7 +68,7 @@ class Validation:
 
 def find_validation(
     folders: Mapping[str, Sequence[Path]], file_ending: str, subjects: Subjects | None = None
-) -> Validation:
+) -> CrossValidation:
     """Find the validation probabilities of models, and match their cases by name.
 
     Args:
@@ -96,7 +96,7 @@ def find_validation(
         raise UsageError(
             joined_faults(f"{len(cases)} cases have probabilities of all members; 2 at least:", faults)
         )
-    return Validation(plan, cases, _folds_of(cases, subjects), tuple(notes))
+    return CrossValidation(plan, cases, _folds_of(cases, subjects), tuple(notes))
 
 
 def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
@@ -120,7 +120,7 @@ def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
     )
 
 
-def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
+def _model(name: str, paths: Sequence[Path], notes: list[str]) -> ValidatedMember:
     folders: list[Path] = []
     model_folder = None
     for path in paths:
@@ -135,7 +135,7 @@ def _model(name: str, paths: Sequence[Path], notes: list[str]) -> Model:
             elif _holds_probabilities(folder / "validation"):
                 folders.append(folder / "validation")
     model = _trained(model_folder, folders) if model_folder and len(paths) == 1 else None
-    return Model(
+    return ValidatedMember(
         Member(name=name, folders=tuple(folders), folder_weights=(1.0,) * len(folders), model=model),
         model_folder,
     )
@@ -155,7 +155,7 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     )
 
 
-def _with_previous_stage(models: Sequence[Model]) -> list[Model]:
+def _with_previous_stage(models: Sequence[ValidatedMember]) -> list[ValidatedMember]:
     """The models, those of cascades with the member that they begin with, where there is one."""
     found = {
         model.member.name: ModelFiles(model.member.model, model.folder)
@@ -176,7 +176,7 @@ def _holds_probabilities(folder: Path) -> bool:
     return folder.is_dir() and bool(find_member_cases(Plan(members=(member,)), "").cases)
 
 
-def _missing_folds(models: Sequence[Model]) -> list[str]:
+def _missing_folds(models: Sequence[ValidatedMember]) -> list[str]:
     """Folds that one of the models has, at least as a folder, and another has no probabilities of."""
     known = {
         fold
@@ -194,7 +194,7 @@ def _missing_folds(models: Sequence[Model]) -> list[str]:
     ]
 
 
-def _missing_cases(models: Sequence[Model], cases: Sequence[Case], file_ending: str) -> list[str]:
+def _missing_cases(models: Sequence[ValidatedMember], cases: Sequence[Case], file_ending: str) -> list[str]:
     """Cases that some members lack, told for each member and fold."""
     notes = []
     tables = [find_member_cases(Plan(members=(model.member,)), file_ending) for model in models]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from nnunet_ext.postprocess.holes import bounding_box, fill_holes
+from nnunet_ext.postprocess.holes import bounding_slices, fill_holes
 
 RING = np.array(
     [
@@ -52,4 +52,4 @@ def test_an_absent_label_fills_nothing():
 def test_the_bounding_box_is_tight():
     mask = np.zeros((4, 5, 6), bool)
     mask[1, 2:4, 5] = True
-    assert bounding_box(mask) == (slice(1, 2), slice(2, 4), slice(5, 6))
+    assert bounding_slices(mask) == (slice(1, 2), slice(2, 4), slice(5, 6))

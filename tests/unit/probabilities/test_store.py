@@ -11,7 +11,7 @@ from factories import LABELS, geometry, labels, region_labels, sigmoid, sitk_pro
 
 from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
-from nnunet_ext.probabilities.about import About, Model
+from nnunet_ext.probabilities.about import About, ModelOrigin
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.store import StoredProbabilities, write_array, write_store
 from nnunet_ext.probabilities.store_format import END, ERROR_BOUND, FIRST_MARK, Slabs, pack_end
@@ -152,7 +152,7 @@ def test_what_is_known_of_them_comes_back(tmp_path):
         3: {1, 2},
         "none": None,
     }
-    model = Model(
+    model = ModelOrigin(
         trainer="nnUNetTrainer",
         plans="nnUNetPlans",
         configuration="3d_fullres",

@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.image import imread
 
-from nnunet_ext.tuning.pictures import Bar, WeightMatrix, draw_tuning
+from nnunet_ext.tuning.pictures import CandidateScore, WeightMatrix, draw_tuning
 
 
 def test_the_picture_grows_with_candidates(tmp_path):
@@ -9,7 +9,7 @@ def test_the_picture_grows_with_candidates(tmp_path):
     heights = []
     for number in (2, 12):
         bars = [
-            Bar(name=f"candidate {n}", score=0.8 + n / 100, standard_error=0.01, is_chosen=n == 1)
+            CandidateScore(name=f"candidate {n}", score=0.8 + n / 100, standard_error=0.01, is_chosen=n == 1)
             for n in range(number)
         ]
         draw_tuning(bars, matrix, tmp_path / "tuning.png")
@@ -21,8 +21,8 @@ def test_a_candidate_without_a_score_is_drawn_around(tmp_path):
     matrix = WeightMatrix(["2d"], ["liver"], np.ones((1, 1)))
     draw_tuning(
         [
-            Bar(name="a", score=float("nan"), standard_error=0.0, is_chosen=False),
-            Bar(name="b", score=0.5, standard_error=0.1, is_chosen=True),
+            CandidateScore(name="a", score=float("nan"), standard_error=0.0, is_chosen=False),
+            CandidateScore(name="b", score=0.5, standard_error=0.1, is_chosen=True),
         ],
         matrix,
         tmp_path / "t.png",

@@ -25,7 +25,7 @@ def stages_for(cascade: ModelFiles, models: Mapping[str, ModelFiles]) -> list[st
     ]
 
 
-class Stages:
+class CascadeOrder:
     """The order in which members run.
 
     Args:
