@@ -79,7 +79,7 @@ def compare_scoring(members: list[Path], args: argparse.Namespace) -> None:
     dataset = read_dataset(members[0] / "dataset.json")
     validation = find_validation({member.name: [member] for member in members}, dataset.file_ending)
     started = time.perf_counter()
-    cases, _ = read_cases(validation, args.work / "references", dataset, args.np)
+    cases, _ = read_cases(validation, args.work / "references", dataset, Execution(n_processes=args.np))
     reading_s = time.perf_counter() - started
     scorer = Scorer([case.scored for case in cases], dataset.labels)
     n_contested = sum(len(case.volume.voxels) for case in cases)

@@ -68,7 +68,7 @@ from nnunet_ext.submission.verify import verify_archive
 from nnunet_ext.trainers.record.process import read_process
 from nnunet_ext.trainers.settings.definition import ExtSettings
 from nnunet_ext.trainers.settings.resolution import resolve_settings
-from nnunet_ext.tuning.read_report import read_tuning
+from nnunet_ext.tuning.report import read_tuning
 
 LIMIT_S, LIMIT_BYTES = 10.0, 1 << 30
 WEIRD = (

@@ -15,7 +15,7 @@ from nnunet_ext.metrics.objective import ABSENT, OVER
 
 if TYPE_CHECKING:
     from nnunet_ext.display.tables import Table
-    from nnunet_ext.tuning.result import Tuning
+    from nnunet_ext.tuning.recommendation import Tuning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_rest(tuning: Tuning, plan: Path) -> int:
-    from nnunet_ext.tuning.report import for_new_cases, picture_of, report_of, verdict, write_tuning
+    from nnunet_ext.tuning.report import picture_of, report_of, write_tuning
+    from nnunet_ext.tuning.verdict import for_new_cases, verdict
 
     for sentence in verdict(tuning):
         say(sentence)
@@ -135,7 +136,7 @@ def tables(tuning: Tuning) -> list[Table]:
         Table(
             header,
             tuple(rows),
-            f"{n_cases} cases, {folds} parts held out one after the other; SE over {tuning.units.words}",
+            f"{n_cases} cases, {folds} groups held out one after the other; SE over {tuning.units.words}",
         ),
         dice_table(summaries, "Held-out Dice over the cases that hold a label"),
     ]

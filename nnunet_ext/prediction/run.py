@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.ensemble.cascades import CascadeOrder
 from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
-from nnunet_ext.ensemble.cascades import CascadeOrder
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.files.whole import sha256_of

@@ -19,8 +19,9 @@ from nnunet_ext.report.blocks import (
 from nnunet_ext.report.material import Material
 from nnunet_ext.report.model_dice import best_model, label_names
 from nnunet_ext.report.model_pairs import ModelPair, compare_models
-from nnunet_ext.tuning.pictures import CandidateScore, WeightMatrix, draw_candidates, draw_weights
-from nnunet_ext.tuning.read_report import TunedCandidate, TuningReport
+from nnunet_ext.tuning.pictures import CandidateScore, draw_candidates, draw_weights
+from nnunet_ext.tuning.recommendation import WeightMatrix
+from nnunet_ext.tuning.report import TunedCandidate, TuningReport
 
 HOW = (
     "name its plan with -plan, and the segmentations that nnunet_ext ensemble makes of the validation "
@@ -61,7 +62,7 @@ def _tuning_blocks(tuning: TuningReport) -> list[Block]:
     text = f"Scores of the candidates; {tuning.recommended} is recommended"
     return [
         HeadingBlock(
-            f"Tuning on {tuning.n_cases} cases, {tuning.n_parts} parts held out one after the other"
+            f"Tuning on {tuning.n_cases} cases, {tuning.n_folds} groups of cases held out one after the other"
         ),
         ListBlock(tuple(f"{text}." for text in (*tuning.verdict, *left_out))),
         PictureBlock.drawn("candidates", text, lambda theme: draw_candidates(bars, theme)),

@@ -18,9 +18,9 @@ from nnunet_ext.nnunet.folders import REFERENCE_COPIES, DatasetFolders
 from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.nnunet.subjects import Subjects
 from nnunet_ext.report.model_dice import ModelDice, short_names
-from nnunet_ext.tuning.pictures import WeightMatrix
-from nnunet_ext.tuning.read_report import TuningReport, read_tuning, step_in_words
-from nnunet_ext.tuning.report import REPORT, report_of
+from nnunet_ext.tuning.recommendation import WeightMatrix
+from nnunet_ext.tuning.report import REPORT, TuningReport, read_tuning, report_of
+from nnunet_ext.tuning.verdict import step_in_words
 
 SAME_WEIGHT = 1e-3  # a plan may have been rounded by hand
 

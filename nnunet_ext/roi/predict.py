@@ -103,8 +103,8 @@ def run_roi_predict(
     move outwards and the case runs again, three times at most. Where the coarse model finds nothing, the box
     is the whole scan.
 
-    TwoStageRun are kept in `output/stages`, the cut scans only while the run lasts. A run that is started again
-    does no network's work twice: whatever was predicted by the same models from the same voxels is taken.
+    Results of all stages are kept in `output/stages`, the cut scans only while the run lasts. A run that is
+    started again predicts nothing twice: it takes what the same models predicted from the same voxels.
 
     Args:
         coarse: plan of trained models.

@@ -1,41 +1,41 @@
-"""Candidates of weights, scored on held-out cases, and the one to recommend.
+"""Candidates of weights: each member alone, equal weights, one weight per member, and weights per label.
 
-As good is what lies within one standard error of the best, as is usual. That error is mostly about how
-hard the cases are, for all candidates alike, and would hide what helps a little in nearly every case. So
-a difference that is clear case by case counts, too: one of more than two of its own standard errors.
-
-Source: Breiman et al., Classification and Regression Trees (1984), 3.4.3.
+Weights are searched for on the cases of all folds but one and scored on the cases of that fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.metrics.objective import Objective, standard_error
+from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.metrics.overlap import Counts
 from nnunet_ext.tuning.scoring import Scorer, Weights
-from nnunet_ext.tuning.search import equal_weights, fit_label_weights, fit_member_weights, single_weights
 
 SINGLE, EQUAL, MEMBER_WEIGHTS, LABEL_WEIGHTS = range(4)  # from simple to complex
 NAMES = {EQUAL: "equal weights", MEMBER_WEIGHTS: "weights per member", LABEL_WEIGHTS: "weights per label"}
 MIN_POSITIVE = 5
+STEPS = (0.4, 0.2, 0.1, 0.05)  # shares of a label's weight that move from one member to another
+DIGITS = 6
+SMALLEST_GAIN = 1e-7  # of a score; less is rounding
+
 Rows = NDArray[np.intp]
 Fit = Callable[[Rows], Weights]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way to weigh the members.
+    """One set of weights of the members.
 
     Attributes:
-        name: as tables call it; of a single member its own name.
-        complexity: the less, the simpler.
+        name: as tables call it; a single member's own name.
+        complexity: one of `SINGLE` to `LABEL_WEIGHTS`; less is simpler.
         weights: `(M, L)`, fitted on all cases.
-        by_fold: for each fold, the weights fitted on the cases of the others.
+        by_fold: for each fold, the weights fitted on the cases of the other folds.
         fitted: counts of all cases under `weights`.
         held_out: counts of each case under the weights of its fold.
     """
@@ -55,18 +55,17 @@ def make_candidates(
     names: Sequence[str],
     search: Scorer | None = None,
 ) -> tuple[Candidate, ...]:
-    """Each member alone, equal weights, one weight a member, and weights per label.
+    """Make all candidates of weights, from simple to complex; a single member makes a single candidate.
+
+    Labels with few positive cases keep the weights per member.
 
     Args:
         scorer: of all cases.
         objective: what to raise.
         folds: of each case, in the scorer's order; fitted weights are scored fold by fold.
         names: of the members.
-        search: of the same cases, where weights are looked for; every score is the first one's.
-
-    Returns:
-        From simple to complex; a single member makes a single candidate. Labels with few positive
-        cases keep the weights per member.
+        search: a scorer of the same cases, thinned, that weights are searched with; all scores of the
+            candidates are of the first scorer.
     """
     n_members, n_labels = len(names), len(scorer.labels)
     search = search or scorer
@@ -112,94 +111,126 @@ def _always(weights: Weights) -> Fit:
     return lambda _: weights
 
 
-def rare_labels(counts: Counts) -> dict[int, int]:
-    """Foreground labels that too few cases hold to judge weights of their own, with that number."""
-    held = (counts[..., 0] > 0).sum(axis=0)
-    return {label: int(n) for label, n in enumerate(held) if n < MIN_POSITIVE}
-
-
 def _held_out(scorer: Scorer, by_fold: Mapping[str, Weights], folds: Sequence[str]) -> Counts:
     return np.stack([scorer.counts(by_fold[fold])[case] for case, fold in enumerate(folds)])
 
 
-CLEAR = 2.0  # standard errors of a difference
-SMALLEST_DIFFERENCE = 0.001  # of a Dice: less is not worth a more complex plan
+def rare_labels(counts: Counts) -> dict[int, int]:
+    """Return the foreground labels that too few cases hold for weights of their own, with that number."""
+    held = (counts[..., 0] > 0).sum(axis=0)
+    return {label: int(n) for label, n in enumerate(held) if n < MIN_POSITIVE}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rating:
-    """One candidate's held-out score.
-
-    Attributes:
-        score: by the objective.
-        standard_error: of the score, over cases or subjects.
-        behind_best: by how much the best candidate is better.
-        behind_error: standard error of that difference, which is taken case by case.
-        tolerance: the most that the best may be ahead for this one to be as good.
-    """
-
-    score: float
-    standard_error: float
-    behind_best: float
-    behind_error: float
-    tolerance: float
-
-    @property
-    def is_as_good(self) -> bool:
-        """Whether it is as good as the best."""
-        return self.behind_best <= self.tolerance
+def equal_weights(n_members: int, n_labels: int) -> Weights:
+    """Return weights `(M, L)` that are the same for all members."""
+    return np.full((n_members, n_labels), 1 / n_members)
 
 
-def rate(
-    held_out: Sequence[Counts],
-    objective: Objective,
-    eligible: Sequence[bool],
-    units: Sequence[str] | None = None,
-) -> tuple[Rating, ...]:
-    """Rate candidates against the best of those that are eligible.
+def single_weights(member: int, n_members: int, n_labels: int) -> Weights:
+    """Return weights `(M, L)` that are all on one member."""
+    weights = np.zeros((n_members, n_labels))
+    weights[member] = 1
+    return weights
+
+
+def fit_member_weights(scorer: Scorer, objective: Objective, rows: Rows, n_members: int) -> Weights:
+    """Search for one weight per member, the same for every label.
+
+    The search begins at the best of equal weights and single members, and moves ever smaller shares from
+    one member to another as long as that raises the score.
 
     Args:
-        held_out: of each candidate the counts `(cases, labels, 3)`, all of the same cases.
-        objective: what makes one better.
-        eligible: which may be recommended.
-        units: what each case belongs to, such as its subject; None takes each case for itself.
-    """
-    scores = np.array([objective.score(counts) for counts in held_out])
-    without = [objective.without_each(counts, units) for counts in held_out]
-    best = int(np.argmax(np.where(np.isfinite(scores) & eligible, scores, -np.inf)))
-    best_error = standard_error(without[best])
-    rated = []
-    for score, one in zip(scores, without, strict=True):
-        paired = standard_error(without[best] - one)
-        tolerance = max(SMALLEST_DIFFERENCE, min(best_error, CLEAR * paired))
-        rated.append(
-            Rating(
-                score=float(score),
-                standard_error=standard_error(one),
-                behind_best=float(scores[best] - score),
-                behind_error=paired,
-                tolerance=tolerance,
-            )
-        )
-    return tuple(rated)
-
-
-def recommend(rated: Sequence[Rating], complexities: Sequence[int], eligible: Sequence[bool]) -> int:
-    """The simplest candidate that is as good as the best, and never worse than the best of the simplest.
-
-    Args:
-        rated: all candidates.
-        complexities: of each; the less, the simpler.
-        eligible: which may be recommended.
+        scorer: of all cases.
+        objective: what to raise.
+        rows: the cases that count.
+        n_members: number of members.
 
     Returns:
-        Its index; of several that are equally simple the best.
+        `(M, L)`, every column the same and summing to 1.
     """
-    simplest = min(complexities)
-    floor = max(one.score for one, kind in zip(rated, complexities, strict=True) if kind == simplest)
-    able = [
-        number
-        for number, one in enumerate(rated)
-        if eligible[number] and one.is_as_good and not one.score < floor
-    ]
-    return min(able, key=lambda number: (complexities[number], -rated[number].score))
+    n_labels = len(scorer.labels)
+
+    def spread(column: Weights) -> Weights:
+        return np.repeat(column[:, None], n_labels, axis=1)
+
+    def score(column: Weights) -> float:
+        return objective.score(scorer.counts(spread(column))[rows])
+
+    starts = [column[:, 0] for column in _starts(n_members, 1)]
+    best, best_score = _best(starts, [score(column) for column in starts])
+    for step in STEPS:
+        while True:
+            moved = list(_moves(best, step))
+            found, found_score = _best([best, *moved], [best_score, *map(score, moved)])
+            if found is best:
+                break
+            best, best_score = found, found_score
+    return spread(best)
+
+
+def fit_label_weights(
+    scorer: Scorer, objective: Objective, rows: Rows, start: Weights, labels: Sequence[int]
+) -> Weights:
+    """Search for weights of each label by coordinate ascent: label after label, in ever smaller steps.
+
+    Args:
+        scorer: of all cases.
+        objective: what to raise.
+        rows: the cases that count.
+        start: `(M, L)`, such as one weight per member; equal weights and single members are tried, too.
+        labels: channels whose weights may change.
+
+    Returns:
+        `(M, L)`, each column summing to 1; deterministic.
+    """
+    n_members = len(start)
+    wholes = [*_starts(n_members, len(scorer.labels)), start]
+    scores = [objective.score(scorer.counts(whole)[rows]) for whole in wholes]
+    best, best_score = _best([start, *wholes], [scores[-1], *scores])
+    best = best.copy()
+    for keep in set(range(len(scorer.labels))) - set(labels):
+        best[:, keep] = start[:, keep]
+    best_score = objective.score(scorer.counts(best)[rows])
+    for step in STEPS:
+        risen = True
+        while risen:
+            risen = False
+            for label in labels:
+                columns = [best[:, label].copy(), *_moves(best[:, label], step)]
+                if step == STEPS[0]:
+                    columns += [whole[:, label] for whole in wholes]
+                counts = scorer.counts_of_columns(best, label, columns[1:])
+                found = [best_score, *(objective.score(one[rows]) for one in counts)]
+                column, score = _best(columns, found)
+                if column is not columns[0]:
+                    best = best.copy()
+                    best[:, label] = column
+                    best_score, risen = score, True
+    return best
+
+
+def _starts(n_members: int, n_labels: int) -> Iterator[Weights]:
+    """Yield the weights that every search tries first: equal ones, then each member alone."""
+    yield equal_weights(n_members, n_labels)
+    for member in range(n_members):
+        yield single_weights(member, n_members, n_labels)
+
+
+def _moves(column: Weights, step: float) -> Iterator[Weights]:
+    """Yield the column with a share moved from one member to another, for every ordered pair of members."""
+    for source, target in permutations(range(len(column)), 2):
+        share = min(step, column[source])
+        if share > 0:
+            moved = column.copy()
+            moved[source] -= share
+            moved[target] += share
+            yield np.round(moved, DIGITS)
+
+
+def _best(weights: Sequence[Weights], scores: Sequence[float]) -> tuple[Weights, float]:
+    """Return the first of the best; a gain below `SMALLEST_GAIN` is none, and NaN never wins."""
+    best = 0
+    for number, score in enumerate(scores):
+        if score > scores[best] + SMALLEST_GAIN or (np.isnan(scores[best]) and not np.isnan(score)):
+            best = number
+    return weights[best], scores[best]

@@ -1,4 +1,7 @@
-"""What workers do for tuning: read a case once, and tabulate its segmentation for post-processing."""
+"""Cases of a tuning: read once, then put together as candidates segment them, and tabulated for steps.
+
+Reading and tabulating run on worker processes.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ LEVEL = 1  # of zlib: segmentations shrink to a hundredth even so
 
 @dataclass(frozen=True)
 class Packed:
-    """An array of labels in little memory."""
+    """An array of labels, compressed in memory."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -51,18 +54,18 @@ class Packed:
 
     @classmethod
     def of(cls, array: NDArray[np.integer[Any]]) -> Packed:
-        """Pack an array."""
+        """Compress an array."""
         return cls(array.shape, array.dtype.str, zlib.compress(np.ascontiguousarray(array).data, LEVEL))
 
     def unpacked(self) -> Segmentation:
-        """The array, which may be written to."""
+        """Decompress the array; it may be written to."""
         data = bytearray(zlib.decompress(self.data))
         return np.frombuffer(data, np.dtype(self.dtype)).reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class ReadJob:
-    """One case to read.
+    """A job that reads one case.
 
     Attributes:
         case: its files of probabilities.
@@ -84,12 +87,12 @@ class ReadJob:
 
 @dataclass(frozen=True)
 class CaseVolume:
-    """One case's labels, on the axes of its file.
+    """The labels of one case, on the axes of its file.
 
     Attributes:
-        settled: its segmentation, 0 where weights decide.
-        voxels: where they do, as indices.
-        reference: its labels.
+        settled: the segmentation, 0 at the contested voxels, whose label depends on the weights.
+        voxels: indices of the contested voxels.
+        reference: the reference segmentation.
         voxel_mm3: volume of a voxel.
     """
 
@@ -101,7 +104,7 @@ class CaseVolume:
 
 @dataclass(frozen=True)
 class TuningCase:
-    """One case, read: what scoring weights needs, its labels, and volumes in its reference."""
+    """One case that was read: values for scoring weights, its labels, and volumes in its reference."""
 
     scored: ScoredCase
     volume: CaseVolume
@@ -109,7 +112,7 @@ class TuningCase:
 
 
 def read_case(job: ReadJob) -> TuningCase:
-    """Read a case's probabilities and reference once, and keep what tuning needs.
+    """Read a case's probabilities and reference once; keep its contested voxels' values and all labels.
 
     Raises:
         NnunetExtError: a file is damaged, or reference and members lie on different grids.
@@ -164,15 +167,15 @@ def _sizes(reference: Segmentation, groups: tuple[Group, ...], voxel_mm3: float)
 
 @dataclass(frozen=True, kw_only=True)
 class TableJob:
-    """One case to tabulate after some steps.
+    """A job that tabulates one case after some steps of post-processing.
 
     Attributes:
-        number: by which the result is told from others.
-        volume: its labels.
+        number: of the job, which places its table among those of all jobs.
+        volume: labels of the case.
         decided: labels of its contested voxels.
-        steps: to do first.
-        groups: of labels, each of which a step may be for.
-        n_values: rows and columns of the counts at least.
+        steps: steps to apply first.
+        groups: groups of labels that the next step may be for.
+        n_values: the least number of rows and columns of the counts.
     """
 
     number: int
@@ -184,7 +187,7 @@ class TableJob:
 
 
 def table_of(job: TableJob) -> CaseTable:
-    """Put a case's segmentation together, apply steps and tabulate what each further step would do."""
+    """Put a case's segmentation together, apply steps, and tabulate what each further step would do."""
     volume = job.volume
     segmentation = volume.settled.unpacked()
     segmentation.reshape(-1)[volume.voxels] = job.decided
@@ -202,7 +205,7 @@ def read_cases(
     data: Dataset,
     execution: Execution,
 ) -> tuple[list[TuningCase], dict[str, str]]:
-    """Read all cases once; those that cannot be are given with the reason.
+    """Read all cases once; return them sorted, and the reasons why other cases could not be read.
 
     Raises:
         UsageError: fewer than two could be read.
@@ -233,8 +236,16 @@ def read_cases(
     return sorted(read, key=lambda case: case.scored.case_id), dict(sorted(failed.items()))
 
 
-class Desk:
-    """Puts segmentations together and tabulates them on the workers."""
+class Tabulator:
+    """Tabulates the segmentations of all cases under given weights and steps, on worker processes.
+
+    Args:
+        scorer: of all cases.
+        volumes: the labels of each case, in the scorer's order.
+        folds: of each case.
+        dataset: labels and file ending.
+        execution: where the jobs run.
+    """
 
     def __init__(
         self,
@@ -249,12 +260,12 @@ class Desk:
         self._groups = tuple(trial_groups(dataset.labels))
 
     def held_out_tables(self, asked: Sequence[tuple[Candidate, tuple[Step, ...]]]) -> list[list[CaseTable]]:
-        """Tables of each case as the weights fitted without its fold segment it, after some steps."""
+        """Tabulate each case as the weights fitted without its fold segment it, after some steps."""
         plans = [([one.by_fold[fold] for fold in self._folds], steps) for one, steps in asked]
         return self._tables(plans, self._groups)
 
     def plan_counts(self, plans: Sequence[tuple[Weights, tuple[Step, ...]]]) -> list[Counts]:
-        """Counts of all cases under each plan."""
+        """Count voxels of all cases under each plan of weights and steps."""
         tables = self._tables([([weights] * len(self._folds), steps) for weights, steps in plans], ())
         joints = [np.stack([table.joint for table in of_plan]) for of_plan in tables]
         return [label_counts(without_ignored(j, self.dataset.ignore), self.dataset.labels) for j in joints]
@@ -262,7 +273,7 @@ class Desk:
     def _tables(
         self, plans: Sequence[tuple[Sequence[Weights], tuple[Step, ...]]], groups: tuple[Group, ...]
     ) -> list[list[CaseTable]]:
-        """For each plan, with weights of each case, the tables of all cases."""
+        """Tabulate all cases for each plan, which has weights of its own for each case."""
         n_values, n_cases = self._scorer.n_values, len(self._volumes)
         jobs = [
             TableJob(
@@ -281,6 +292,6 @@ class Desk:
         tables: dict[int, CaseTable] = {}
         for outcome in execution.run(table_of, jobs):
             if outcome.result is None:
-                raise WorkerDied(f"post-processing could not be tried: {outcome.reason}")
+                raise WorkerDied(f"steps of post-processing could not be tried on a case: {outcome.reason}")
             tables[outcome.job.number] = outcome.result
         return [[tables[plan * n_cases + case] for case in range(n_cases)] for plan in range(len(plans))]

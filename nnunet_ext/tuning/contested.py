@@ -1,9 +1,10 @@
-"""Which voxels weights can change, found in one reading pass; all others are settled.
+"""Find the contested voxels of a case, whose label depends on the weights, in one pass over its files.
 
-A voxel is settled for a label where the least that any member gives this label is more than the most
-that any member gives another: each fused score is a mean of the members' values, whatever the weights.
-A voxel of regions is settled where, for each region, all members lie on one side of the threshold.
-Both hold with a margin for the rounding of single precision, in which fusion computes.
+All other voxels are settled: they get the same label whatever the weights. A voxel is settled for a label
+where the least that any member gives this label is more than the most that any member gives another, since
+each fused score is a mean of the members' values. A voxel of regions is settled where, for each region, all
+members lie on one side of the threshold. Both hold with a margin for the rounding of single precision, in
+which fusion computes.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contested:
-    """One case, split into what weights can and what they cannot change.
+    """The settled and the contested voxels of one case.
 
     Attributes:
-        settled: the segmentation, flat; 0 where it is contested.
+        settled: the segmentation, flat; 0 at the contested voxels.
         voxels: indices of the contested voxels, rising.
-        values: `(L, sources, contested voxels)`, as fusion reads them. Of regions, a value of 0 or 1
-            of all sources stands for a region that is settled there.
+        values: `(L, files, contested voxels)`, as fusion reads them. Where a region is settled at a voxel
+            that another region contests, the values of all files are 0 or 1 for it.
     """
 
     settled: NDArray[np.integer[Any]]
@@ -44,14 +45,14 @@ class Contested:
 
 
 class SumsAboveOne(ValueError):
-    """Two labels of one voxel have more than a half each."""
+    """Raised where two labels of one voxel have more than a half each."""
 
 
 def find_contested(open_streams: Callable[[], Streams], labels: Labels, layout: Layout) -> Contested:
-    """Split one case, keeping the values of few voxels in memory.
+    """Split the voxels of one case into settled and contested ones, with few values in memory.
 
     Args:
-        open_streams: the sources' blocks from their beginning, cut by `layout`. It is called a second
+        open_streams: opens the files' blocks from the beginning, cut by `layout`. It is called a second
             time only where values that should sum to 1 do not.
         labels: what the channels stand for.
         layout: how the streams are cut.
@@ -65,7 +66,7 @@ def find_contested(open_streams: Callable[[], Streams], labels: Labels, layout: 
 
 
 def rounding_margin(n_sources: int) -> float:
-    """By how much more than exact means two means in single precision may come closer to each other.
+    """Return by how much two means in single precision may lie closer to each other than exact means.
 
     Each is off by one rounding at most for every product, sum and weight and for the quotient, which
     are fewer than 2 (sources + 1), each of 2 ** -24 relative to a value of 1 at most.
@@ -75,13 +76,13 @@ def rounding_margin(n_sources: int) -> float:
 
 @dataclass
 class _Open:
-    """The voxels of one block that no label has for sure yet, and their values of the labels so far."""
+    """The voxels of one block that are not settled yet, and their values of the labels so far."""
 
     places: Places
     values: list[Values] = field(default_factory=list)
 
     def drop(self, sure: NDArray[np.bool_]) -> Places:
-        """Forget the values of some voxels, and return where these lie in the block."""
+        """Drop the values of voxels that are settled now; return where these voxels lie in the block."""
         dropped = self.places[sure]
         if len(dropped):
             self.places = self.places[~sure]
@@ -120,7 +121,7 @@ def _of_labels(streams: Streams, labels: Labels, layout: Layout, sure_above: np.
 
 
 def _settled_labels(values: Values, margin: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The label whose lowest value is highest, and whether it lies above all values of the others."""
+    """Return the label whose lowest value is highest, and whether it lies above all other labels' values."""
     lowest, highest = values.min(axis=1), values.max(axis=1)
     winner = lowest.argmax(axis=0)
     columns = np.arange(len(winner))
@@ -160,14 +161,14 @@ def _no_labels(labels: Labels, layout: Layout) -> NDArray[np.integer[Any]]:
 
 
 def _taken(blocks: Sequence[Block], places: Places) -> Values:
-    """The sources' values at some places of a block, `(sources, places)`."""
+    """Return the files' values at some places of a block, `(files, places)`."""
     return np.stack([block[places] for block in blocks])
 
 
 def _gathered(
     settled: NDArray[np.integer[Any]], blocks: dict[int, _Open], channels: tuple[int, int]
 ) -> Contested:
-    """All blocks' remaining voxels together."""
+    """Join the remaining voxels of all blocks."""
     voxels = [start + one.places for start, one in blocks.items()]
     values = [np.stack(one.values) if one.values else np.empty((*channels, 0)) for one in blocks.values()]
     return Contested(settled, np.concatenate(voxels), np.concatenate(values, axis=2).astype(np.float32))

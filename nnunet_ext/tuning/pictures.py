@@ -1,4 +1,4 @@
-"""Pictures of a tuning: scores of all candidates, and the recommended weights."""
+"""Pictures of a tuning: the scores of all candidates, and the weights of the recommended one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nnunet_ext.display.themes import LIGHT, Theme, as_png, plain_text
 from nnunet_ext.files.whole import written_whole
+from nnunet_ext.tuning.recommendation import Tuning, WeightMatrix
 
 WIDTH, ROW, ROOM_BELOW = 9.0, 0.3, 0.75  # inches
 OTHER, CHOSEN = 0, 1  # colours of a theme
@@ -21,14 +22,14 @@ SCALE = "score: held out with one standard error (dot), fitted on all cases (rin
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateScore:
-    """One candidate; a score that does not exist is NaN.
+    """The score of one candidate as it is drawn; a score that does not exist is NaN.
 
     Attributes:
-        name: as tables call it.
+        name: the candidate's name in tables.
         score: on held-out cases.
         standard_error: of that score.
-        is_chosen: whether it is recommended.
-        fitted: the score of weights that were fitted on all cases.
+        is_chosen: whether the candidate is recommended.
+        fitted: the score with weights fitted on all cases.
     """
 
     name: str
@@ -44,12 +45,12 @@ def draw_candidates(bars: Sequence[CandidateScore], theme: Theme) -> bytes:
 
 
 def height_of(bars: Sequence[CandidateScore]) -> float:
-    """Inches that the scores take."""
+    """Return the height of the picture of the scores in inches."""
     return ROOM_BELOW + ROW * len(bars)
 
 
 def draw_scores(axes: Axes, bars: Sequence[CandidateScore], theme: Theme) -> None:
-    """Draw the scores into a part of a figure, that of the recommended candidate in another colour."""
+    """Draw the scores into axes, that of the recommended candidate in another colour."""
     for place, bar in enumerate(bars):
         colour = theme.colour(CHOSEN if bar.is_chosen else OTHER)
         error = bar.standard_error
@@ -69,23 +70,6 @@ MOST_WIDTH = 16.0
 BRIGHT = 0.55
 
 
-@dataclass(frozen=True)
-class WeightMatrix:
-    """An ensemble's weights.
-
-    Attributes:
-        members: one a row.
-        labels: one a column.
-        weights: `weights[row][column]`, each column summing to 1.
-        steps: of post-processing, in words.
-    """
-
-    members: Sequence[str]
-    labels: Sequence[str]
-    weights: Sequence[Sequence[float]]
-    steps: tuple[str, ...] = ()
-
-
 def draw_weights(matrix: WeightMatrix, theme: Theme) -> bytes:
     """Draw the matrix, each cell with its value, as a PNG."""
     width = min(MOST_WIDTH, ROOM_RIGHT + CELL_WIDTH * len(matrix.labels))
@@ -94,7 +78,7 @@ def draw_weights(matrix: WeightMatrix, theme: Theme) -> bytes:
 
 
 def draw_cells(axes: Axes, matrix: WeightMatrix, theme: Theme) -> None:
-    """Draw the matrix into a part of a figure."""
+    """Draw the matrix into axes."""
     colours = colormaps[theme.scale]
     axes.imshow(matrix.weights, cmap=colours, vmin=0, vmax=1, aspect="auto")
     axes.set_yticks(range(len(matrix.members)), [plain_text(name) for name in matrix.members])
@@ -117,7 +101,7 @@ def draw_tuning(bars: Sequence[CandidateScore], matrix: WeightMatrix, target: Pa
 
     Args:
         bars: from simple to complex; the first is on top.
-        matrix: of the recommended candidate.
+        matrix: weights of the recommended candidate.
         target: the PNG, written whole or not at all.
     """
     widths = (SCORES_WIDTH, MEMBERS_WIDTH + CELL * len(matrix.labels))
@@ -132,3 +116,17 @@ def draw_tuning(bars: Sequence[CandidateScore], matrix: WeightMatrix, target: Pa
     png = as_png(sum(widths), height, LIGHT, draw)
     with written_whole(target) as part:
         part.write_bytes(png)
+
+
+def tuning_scores(tuning: Tuning) -> list[CandidateScore]:
+    """Return the scores of a tuning's candidates as they are drawn."""
+    return [
+        CandidateScore(
+            name=row.heading,
+            score=row.rated.score,
+            standard_error=row.rated.standard_error,
+            is_chosen=row is tuning.chosen,
+            fitted=tuning.objective.score(row.fitted),
+        )
+        for row in tuning.rows
+    ]

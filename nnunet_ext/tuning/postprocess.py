@@ -1,4 +1,4 @@
-"""Steps of post-processing that raise a score, learnt on some cases and scored on others."""
+"""Learn steps of post-processing that raise a score on some cases, and score them on others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnunet_ext.tuning.postprocess_tables import CaseTable
 MAX_STEPS = 4
 SMALLEST_GAIN = 1e-4  # of the score on the cases learnt on; less is chance
 ROUNDING = 1e-9
-SHARES = (1.0, 0.5)  # of the smallest volume in the references, below which a prediction is no finding
+SHARES = (1.0, 0.5)  # of the smallest volume in the references: thresholds to try
 Entry = Mapping[str, Mapping[str, Any]]
 Entries = tuple[Entry, ...]
 Tables = Sequence[CaseTable]
@@ -31,11 +31,11 @@ Place = tuple[int, str]
 
 @dataclass(frozen=True)
 class ReferenceSizes:
-    """Volumes in one reference, by group of labels; a group that is absent has none.
+    """Volumes in one reference, by group of labels; a group that is absent has no entry.
 
     Attributes:
-        smallest_mm3: of its smallest component.
-        total_mm3: of all of it.
+        smallest_mm3: volume of the group's smallest component.
+        total_mm3: volume of the whole group.
     """
 
     smallest_mm3: Mapping[Group, float]
@@ -44,11 +44,11 @@ class ReferenceSizes:
 
 @dataclass(frozen=True)
 class Learnt:
-    """Steps and what they are worth.
+    """Steps of post-processing that were learnt, and their effect on held-out cases.
 
     Attributes:
         entries: the steps learnt on all cases, as a plan writes them.
-        by_fold: those learnt without the cases of each fold.
+        by_fold: the steps learnt without the cases of each fold.
         held_out: counts of each case after the steps of its fold.
         accepted: whether, on held-out cases, no label's score falls and one rises.
     """
@@ -61,9 +61,9 @@ class Learnt:
 
 @dataclass
 class _Fit:
-    """Steps on their way: learnt for one subject on the cases of `rows`."""
+    """The state of learning steps for one candidate on the cases of `rows`."""
 
-    subject: int
+    candidate: int
     rows: Rows
     entries: Entries = ()
     counts: Counts | None = None
@@ -71,17 +71,17 @@ class _Fit:
 
     @property
     def place(self) -> Place:
-        """Whose segmentations after which steps come next."""
-        return self.subject, json.dumps(self.entries)
+        """The key of the tables that the next step is chosen from: the candidate and its steps so far."""
+        return self.candidate, json.dumps(self.entries)
 
 
 class StepTuner:
-    """Learns steps for several ways to segment the same cases.
+    """Learns steps for several candidates, which segment the same cases.
 
     Args:
-        tables_after: for each subject and steps, the tables of all cases after them. All that are
-            wanted next are asked for at once, and each once only.
-        sizes: of the references, in the order of the cases.
+        tables_after: returns, for each pair of a candidate's index and steps, the tables of all cases after
+            these steps. All tables that are needed next are asked for in one call, and each only once.
+        sizes: volumes in the references, in the order of the cases.
         labels: those of the data set.
         objective: what to raise.
         ignore: value of voxels in the references that do not count.
@@ -103,40 +103,40 @@ class StepTuner:
         self._tables: dict[Place, Tables] = {}
         self._trial_counts: dict[tuple[Place, str], Counts] = {}
 
-    def learn(self, folds: Sequence[str], n_subjects: int = 1) -> list[Learnt]:
-        """Learn on all cases, and for each fold on the cases of the others; one result a subject."""
+    def learn(self, folds: Sequence[str], n_candidates: int = 1) -> list[Learnt]:
+        """Learn on all cases, and for each fold on the cases of the others; one result per candidate."""
         every = np.arange(len(folds))
         own = {fold: np.flatnonzero(np.array(folds) == fold) for fold in dict.fromkeys(folds)}
-        whole = [_Fit(subject, every) for subject in range(n_subjects)]
-        parts = [
-            {fold: _Fit(subject, np.setdiff1d(every, rows)) for fold, rows in own.items()}
-            for subject in range(n_subjects)
+        whole = [_Fit(candidate, every) for candidate in range(n_candidates)]
+        by_fold = [
+            {fold: _Fit(candidate, np.setdiff1d(every, rows)) for fold, rows in own.items()}
+            for candidate in range(n_candidates)
         ]
-        self._run([*whole, *(fit for of_subject in parts for fit in of_subject.values())])
-        return [self._learnt(fit, of_folds, own) for fit, of_folds in zip(whole, parts, strict=True)]
+        self._run([*whole, *(fit for of_candidate in by_fold for fit in of_candidate.values())])
+        return [self._learnt(fit, of_folds, own) for fit, of_folds in zip(whole, by_fold, strict=True)]
 
     def steps(self, entries: Entries) -> tuple[Step, ...]:
-        """The steps that some entries stand for."""
+        """Return the steps that entries of a plan describe."""
         return resolve_steps(entries, self._labels)
 
-    def _learnt(self, whole: _Fit, parts: Mapping[str, _Fit], own: Mapping[str, Rows]) -> Learnt:
-        before = self._counts(self._tables[_Fit(whole.subject, whole.rows).place])
+    def _learnt(self, whole: _Fit, by_fold: Mapping[str, _Fit], own: Mapping[str, Rows]) -> Learnt:
+        before = self._counts(self._tables[_Fit(whole.candidate, whole.rows).place])
         held_out = before.copy()
-        for fold, fit in parts.items():
+        for fold, fit in by_fold.items():
             if fit.counts is not None:
                 held_out[own[fold]] = fit.counts[own[fold]]
         return Learnt(
             whole.entries,
-            {fold: fit.entries for fold, fit in parts.items()},
+            {fold: fit.entries for fold, fit in by_fold.items()},
             held_out,
             bool(whole.entries) and self._helps(before, held_out),
         )
 
     def _run(self, fits: Sequence[_Fit]) -> None:
-        """All fits side by side, a step at a time."""
+        """Run all fits side by side, a step at a time."""
         while going := [fit for fit in fits if not fit.is_done]:
             wanted = {fit.place: fit for fit in going if fit.place not in self._tables}
-            asked = [(fit.subject, self.steps(fit.entries)) for fit in wanted.values()]
+            asked = [(fit.candidate, self.steps(fit.entries)) for fit in wanted.values()]
             if asked:
                 self._tables |= dict(zip(wanted, self._tables_after(asked), strict=True))
             for fit in going:
@@ -163,7 +163,7 @@ class StepTuner:
         return best
 
     def _tried(self, place: Place, entry: Entry, tables: Tables) -> Counts:
-        """Counts of all cases after one more step; folds try much the same ones."""
+        """Return the counts of all cases after one more step; kept, since folds try much the same steps."""
         key = place, json.dumps(entry)
         if key not in self._trial_counts:
             (step,) = self.steps((entry,))
@@ -171,7 +171,7 @@ class StepTuner:
         return self._trial_counts[key]
 
     def _trials(self, rows: Rows) -> Iterator[Entry]:
-        """Every step to try, from simple to complex; sizes are those of the references of `rows`."""
+        """Yield every step to try, from simple to complex, with volumes of the references of `rows`."""
         for names in trial_labels(self._labels):
             options: dict[str, Any] = {"labels": names} | ({"union": True} if len(names) > 1 else {})
             (group,) = self.steps(({"keep_largest": options},))[0].groups
@@ -192,7 +192,7 @@ class StepTuner:
         return label_counts(without_ignored(np.stack(joints), self._ignore), self._labels)
 
     def _spares_all(self, before: Counts, after: Counts) -> bool:
-        """Whether no label's score falls."""
+        """Return whether no label's score falls."""
         old, new = self._objective.by_label(before), self._objective.by_label(after)
         return not (new < old - ROUNDING).any()  # NaN, which no case counts for, is no fall
 
@@ -202,13 +202,13 @@ class StepTuner:
 
 
 def trial_labels(labels: Labels) -> list[list[str]]:
-    """Names of the labels of each group that steps are tried for: each one, then all foreground together."""
+    """Return the names of each group of labels to try: each label alone, then all foreground together."""
     alone = [[labels.names[channel]] for channel in labels.foreground]
     return [*alone, [name for (name,) in alone]] if len(alone) > 1 else alone
 
 
 def trial_groups(labels: Labels) -> list[Group]:
-    """The groups of labels that steps are tried for, each once."""
+    """Return the groups of labels that steps are tried for, each once."""
     groups = [
         resolve_steps([{"keep_largest": {"labels": names, "union": len(names) > 1}}], labels)[0].groups[0]
         for names in trial_labels(labels)
@@ -217,6 +217,6 @@ def trial_groups(labels: Labels) -> list[Group]:
 
 
 def _rounded_down(volume_mm3: float) -> float:
-    """To three digits, so that what is as small as the smallest stays."""
+    """Round down to three digits, so that a component as small as the smallest one stays."""
     unit = 10.0 ** (math.floor(math.log10(volume_mm3)) - 2)
     return float(f"{math.floor(volume_mm3 / unit * (1 + 1e-12)) * unit:.6g}")

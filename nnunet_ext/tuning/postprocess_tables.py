@@ -1,4 +1,4 @@
-"""What every step of post-processing would do to one case, counted without doing it again and again."""
+"""Tables of one case, from which the counts after any single step of post-processing follow at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_ext.postprocess.steps import FillHoles, KeepLargest, RemoveSmall, St
 
 @dataclass(frozen=True)
 class GroupTable:
-    """One group of labels of one case.
+    """Components and holes of one group of labels in one case.
 
     Attributes:
         sizes: voxels of each of its components.
@@ -31,18 +31,18 @@ class GroupTable:
 
     @property
     def n_voxels(self) -> int:
-        """Of the group."""
+        """Voxels of the group."""
         return int(self.sizes.sum())
 
 
 @dataclass(frozen=True)
 class CaseTable:
-    """One case.
+    """The counts of one case, and the tables of its groups of labels.
 
     Attributes:
         joint: its counts of pairs `(n, n)`, prediction before reference.
         voxel_mm3: volume of a voxel.
-        groups: tables of the groups that steps may be for.
+        groups: the table of each group that a step may be for.
     """
 
     joint: Joint
@@ -50,7 +50,7 @@ class CaseTable:
     groups: dict[Group, GroupTable]
 
     def after(self, step: Step) -> Joint:
-        """The counts of pairs after a step of one group."""
+        """Return the counts of pairs after a step on one group."""
         (group,) = step.groups
         table = self.groups[group]
         if isinstance(step, FillHoles):
@@ -77,14 +77,14 @@ def tabulate(
     voxel_mm3: float,
     n_values: int,
 ) -> CaseTable:
-    """Tables of one case; steps count with all neighbours, corners included (connectivity 26).
+    """Make the tables of one case; components are of connectivity 26, corners included.
 
     Args:
         segmentation: labels, `(Z, Y, X)` or `(Y, X)`.
         reference: labels of the same shape.
-        groups: of labels, each of which a step may be for.
+        groups: groups of labels that a step may be for.
         voxel_mm3: volume of a voxel.
-        n_values: rows and columns of the counts at least.
+        n_values: the least number of rows and columns of the counts.
     """
     joint = joint_histogram(segmentation, reference, n_values)
     n_values = len(joint)
@@ -96,19 +96,20 @@ def tabulate(
     box = bounding_slices(held)  # no component or hole reaches out of it
     predicted, expected = segmentation[box], reference[box]
     pairs = predicted.astype(np.int64) * n_values + expected
-    tables: dict[Group, GroupTable] = {}
+    components: dict[Group, Components] = {}
     for batch in _disjoint_batches(groups):
-        tables |= _of_batch(predicted, pairs, batch, n_values)
+        components |= _components_of(predicted, pairs, batch, n_values)
+    tables: dict[Group, GroupTable] = {}
     for group in groups:
         filled = np.flatnonzero(fill_holes(predicted, [group]) != predicted)
         before = pairs.reshape(-1)[filled]
         change = _histogram(group[0] * n_values + before % n_values, n_values) - _histogram(before, n_values)
-        tables[group] = GroupTable(tables[group].sizes, tables[group].joints, joint + change)
+        tables[group] = GroupTable(*components[group], joint + change)
     return CaseTable(joint, voxel_mm3, tables)
 
 
 def component_sizes(segmentation: Segmentation, groups: Sequence[Group]) -> dict[Group, NDArray[np.int64]]:
-    """Voxels of each group's components; empty where the group is absent."""
+    """Count the voxels of each group's components; empty where the group is absent."""
     found: dict[Group, NDArray[np.int64]] = {}
     for batch in _disjoint_batches(groups):
         _, sizes, group_of = find_components(segmentation, batch)
@@ -116,19 +117,20 @@ def component_sizes(segmentation: Segmentation, groups: Sequence[Group]) -> dict
     return found
 
 
-def _of_batch(
+# Voxels of each component of a group, and the counts of pairs of each.
+Components = tuple[NDArray[np.int64], NDArray[np.int32]]
+
+
+def _components_of(
     predicted: Segmentation, pairs: NDArray[np.int64], groups: Sequence[Group], n_values: int
-) -> dict[Group, GroupTable]:
+) -> dict[Group, Components]:
     components, sizes, group_of = find_components(predicted, groups)
     inside = np.flatnonzero(components)
     cells = components.reshape(-1)[inside].astype(np.int64) * n_values**2 + pairs.reshape(-1)[inside]
     counted = np.bincount(cells, minlength=len(sizes) * n_values**2)
     joints = counted.astype(np.int32).reshape(len(sizes), n_values, n_values)
     members = {group: np.flatnonzero(group_of[1:] == k) + 1 for k, group in enumerate(groups, start=1)}
-    return {
-        group: GroupTable(sizes[own], joints[own], np.empty((0, 0), np.int64))
-        for group, own in members.items()
-    }
+    return {group: (sizes[own], joints[own]) for group, own in members.items()}
 
 
 def _histogram(pairs: NDArray[np.int64], n_values: int) -> Joint:
@@ -140,7 +142,7 @@ def _no_components(joint: Joint) -> GroupTable:
 
 
 def _disjoint_batches(groups: Sequence[Group]) -> list[list[Group]]:
-    """The groups in as few batches as it takes for those of a batch to share no label."""
+    """Divide groups into batches whose groups have no label in common, as few as a greedy choice gives."""
     batches: list[list[Group]] = []
     for group in groups:
         fitting = [batch for batch in batches if all(not set(group) & set(other) for other in batch)]

@@ -1,11 +1,11 @@
-"""What a tuning leaves: the plan, a report, a picture, and the sentences a user should read."""
+"""The files of a tuning: plan, report and picture written, and the report read back."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,52 @@ import numpy as np
 
 from nnunet_ext import __version__
 from nnunet_ext.ensemble.plan_file import write_plan
+from nnunet_ext.errors import DamagedFile
+from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.outputs import begins_with, check_file
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.metrics.dice import DiceSummary, summarize
 from nnunet_ext.metrics.overlap import Counts, foreground_names, overlaps
-from nnunet_ext.tuning.candidates import MIN_POSITIVE, rare_labels
-from nnunet_ext.tuning.result import RatedCandidate, Tuning, plan_of, split_subjects
+from nnunet_ext.tuning.recommendation import RatedCandidate, Tuning, WeightMatrix, plan_of, weight_matrix
+from nnunet_ext.tuning.verdict import for_new_cases, step_in_words, verdict
 
-AUTHOR = "nnunet_ext tune"  # with which a plan of this verb begins
+AUTHOR = "nnunet_ext tune"  # first words of a plan of this verb
 is_tuned_plan = begins_with(f"# {AUTHOR}")
-REPORT = "tuning_report.json"  # behind the plan's name; alone, of a version that knew one plan a folder
+REPORT = "tuning_report.json"  # behind the plan's name; early versions wrote it without that name
+OVER_IN_WORDS = {
+    "mean": "the mean of the labels' Dice",
+    "pooled": "the mean of the labels' Dice, with the voxels of all cases taken as one",
+    "worst": "the lowest of the labels' Dice",
+}
+ABSENT_IN_WORDS = {
+    "nnunet": "a false alarm counts as 0",
+    "one": "a case without a label counts as 1, a false alarm as 0",
+    "zero": "a case without a label counts as 0",
+    "left_out": "false alarms do not count",
+}
 
 
 def report_of(plan_file: Path) -> Path:
-    """The report beside a plan: `plan_tuning_report.json` of `plan.yaml`."""
+    """Return the path of the report beside a plan: `plan_tuning_report.json` of `plan.yaml`."""
     return plan_file.with_name(f"{plan_file.stem}_{REPORT}")
 
 
 def picture_of(plan_file: Path) -> Path:
-    """The picture beside a plan: `plan_tuning_report.png` of `plan.yaml`."""
+    """Return the path of the picture beside a plan: `plan_tuning_report.png` of `plan.yaml`."""
     return report_of(plan_file).with_suffix(".png")
 
 
 def write_tuning(tuning: Tuning, plan_file: Path) -> None:
     """Write the plan, and its report and picture beside it."""
+    from nnunet_ext.tuning.pictures import draw_tuning, tuning_scores  # matplotlib, only to draw
+
     write_plan(plan_of(tuning), plan_file, _comment(tuning))
     write_json(_content(tuning, plan_file), report_of(plan_file))
-    _draw(tuning, picture_of(plan_file))
+    draw_tuning(tuning_scores(tuning), weight_matrix(tuning), picture_of(plan_file))
 
 
 def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, RatedCandidate]:
-    """The file of each candidate's plan: `equal_weights_post_processing.yaml`."""
+    """Name the file of each candidate's plan, such as `equal_weights_post_processing.yaml`."""
     files: dict[Path, RatedCandidate] = {}
     for row in tuning.rows:
         stem = re.sub(r"[^a-z0-9]+", "_", row.name.lower()).strip("_") or "candidate"
@@ -56,7 +71,7 @@ def candidate_files(tuning: Tuning, folder: Path) -> dict[Path, RatedCandidate]:
 
 
 def write_candidates(tuning: Tuning, folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write the plan of every candidate, with its scores.
+    """Write the plan of every candidate, with its scores in a comment.
 
     Raises:
         UsageError: a file of such a name is no plan of a tuning.
@@ -67,113 +82,14 @@ def write_candidates(tuning: Tuning, folder: Path, *, overwrite: bool = False) -
     for path, row in files.items():
         score, error = row.rated.score, row.rated.standard_error
         said = f"{row.heading}: held-out score {score:.4f}, standard error {error:.4f}"
-        recommended = " It is the one recommended." if row is tuning.rows[tuning.recommended] else ""
+        recommended = " It is the one recommended." if row is tuning.chosen else ""
         write_plan(plan_of(tuning, row), path, [f"{AUTHOR}, a candidate.{recommended}", said])
     return list(files)
 
 
-def _draw(tuning: Tuning, target: Path) -> None:
-    from nnunet_ext.tuning.pictures import (
-        CandidateScore,  # matplotlib, when it draws
-        WeightMatrix,
-        draw_tuning,
-    )
-
-    def bar(row: RatedCandidate) -> CandidateScore:
-        fitted = tuning.objective.score(row.fitted)
-        is_chosen = row is tuning.rows[tuning.recommended]
-        return CandidateScore(
-            name=row.heading,
-            score=row.rated.score,
-            standard_error=row.rated.standard_error,
-            is_chosen=is_chosen,
-            fitted=fitted,
-        )
-
-    chosen = tuning.rows[tuning.recommended].candidate.weights
-    members = [member.name for member in tuning.validation.plan.members]
-    matrix = WeightMatrix(members, tuning.dataset.labels.names, (chosen / chosen.sum(axis=0)).tolist())
-    draw_tuning([bar(row) for row in tuning.rows], matrix, target)
-
-
 def label_summaries(counts: Counts, names: Sequence[str]) -> dict[str, DiceSummary]:
-    """Dice of each label over the cases that hold it, and its false alarms in the others."""
+    """Summarize each label: Dice over the cases that hold it, and false alarms in the others."""
     return summarize(dict(zip(names, overlaps(case), strict=True)) for case in counts)
-
-
-def verdict(tuning: Tuning) -> list[str]:
-    """What the tuning says in words: the recommendation, what it is worth, and what to beware of."""
-    row, single = tuning.rows[tuning.recommended], tuning.best_single
-    best = max((one for one in tuning.rows if one.eligible), key=lambda one: one.rated.score)
-    said = [
-        f"recommended: {row.name}, held-out score {row.rated.score:.4f} "
-        f"(standard error {row.rated.standard_error:.4f}, over {tuning.units.words})"
-    ]
-    if row is single:
-        said.append(
-            "nothing clearly beats the best single member: the best candidate is ahead by "
-            f"{row.rated.behind_best:.4f}, and up to {row.rated.tolerance:.4f} may be chance"
-        )
-    else:
-        said.append(
-            f"that is {row.rated.score - single.rated.score:+.4f} to the best single member, {single.name}"
-        )
-    if row is not best and row is not single:
-        said.append(
-            f"{best.name} scores {row.rated.behind_best:.4f} more, which is not worth its complexity: up to "
-            f"{row.rated.tolerance:.4f} may be chance"
-        )
-    return said + _about_split_subjects(tuning) + _about_rare_labels(tuning) + _about_steps(tuning)
-
-
-def _about_split_subjects(tuning: Tuning) -> list[str]:
-    subjects = split_subjects(tuning)
-    if not subjects:
-        return []
-    return [
-        f"{len(subjects)} subjects have cases in several folds, such as {subjects[0]}: held-out scores are "
-        "too good, since the models were trained on other scans of the same subjects"
-    ]
-
-
-def for_new_cases(tuning: Tuning, plan: Path | str) -> list[str]:
-    """Commands that use a plan on new cases: on their scans, with trained models, or on predictions."""
-    tuned = plan_of(tuning)
-    members = tuned.members
-    folders = " ".join(f"{member.name}=FOLDER" for member in members if tuned.counts(member.name))
-    fuse = f"nnunet_ext ensemble --plan {plan} -i {folders} -o OUTPUT"
-    if any(member.model is None for member in members):
-        return [f"for new cases, once each member has predicted them: {fuse}"]
-    return [
-        f"for new cases: nnunet_ext predict --plan {plan} -i SCANS -o OUTPUT",
-        f"or, once each member has predicted them: {fuse}",
-    ]
-
-
-def _about_rare_labels(tuning: Tuning) -> list[str]:
-    names = foreground_names(tuning.dataset.labels)
-    counts = tuning.rows[0].held_out
-    said = []
-    for label, n_holding in rare_labels(counts).items():
-        alarms = [
-            f"{row.name} in {n}"
-            for row in tuning.rows
-            if row.learnt is None
-            and (n := sum(one.is_false_alarm for one in (overlaps(case)[label] for case in row.held_out)))
-        ]
-        said.append(
-            f"label {names[label]}: {n_holding} of {len(counts)} cases hold it, fewer than the "
-            f"{MIN_POSITIVE} that weights of its own take, so it keeps those per member"
-            + (f"; false alarms in the cases without it: {', '.join(alarms)}" if alarms else "")
-        )
-    return said
-
-
-def _about_steps(tuning: Tuning) -> list[str]:
-    refused = [row.name for row in tuning.rows if row.learnt is not None and not row.learnt.accepted]
-    if not refused:
-        return []
-    return [f"not accepted, since on held-out cases a label falls or none rises: {', '.join(refused)}"]
 
 
 def _comment(tuning: Tuning) -> list[str]:
@@ -212,12 +128,12 @@ def _described(row: RatedCandidate, tuning: Tuning) -> dict[str, Any]:
     return {
         "name": row.name,
         "eligible": row.eligible,
-        "held_out": _number(row.rated.score),
+        "held_out": _finite_or_none(row.rated.score),
         "standard_error": row.rated.standard_error,
-        "behind_best": _number(row.rated.behind_best),
+        "behind_best": _finite_or_none(row.rated.behind_best),
         "behind_error": row.rated.behind_error,
         "tolerance": row.rated.tolerance,
-        "fitted": _number(tuning.objective.score(row.fitted)),
+        "fitted": _finite_or_none(tuning.objective.score(row.fitted)),
         "labels_held_out": _labels(row.held_out, names),
         "labels_fitted": _labels(row.fitted, names),
         "weights": {
@@ -239,5 +155,130 @@ def _labels(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+@dataclass(frozen=True, kw_only=True)
+class TunedCandidate:
+    """A candidate as the report tells it; a score that does not exist is None.
+
+    Attributes:
+        name: the candidate's name.
+        held_out: score on cases that the weights were not fitted on.
+        standard_error: of that score, over cases.
+        fitted: score with weights fitted on all cases.
+        behind_best: by how much the best candidate is better, held out.
+        tolerance: the largest difference that may be chance.
+        is_eligible: whether its post-processing helps on cases that it was not learnt on.
+        labels: each label's held-out Dice.
+    """
+
+    name: str
+    held_out: float | None
+    standard_error: float | None
+    fitted: float | None
+    behind_best: float | None
+    tolerance: float | None
+    is_eligible: bool
+    labels: Mapping[str, DiceSummary]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningReport:
+    """The content of a tuning report.
+
+    Attributes:
+        plan: name of the plan that was written with it.
+        candidates: from simple to complex.
+        recommended: name of the recommended candidate.
+        weights: weights and steps of that candidate.
+        verdict: the recommendation with its reason, and what to beware of, a phrase each.
+        score: definition of the scores, in words.
+        n_cases: number of cases that were scored.
+        n_folds: number of groups of cases that were held out one after the other.
+        left_out: cases that were not scored and what is missing, a sentence each.
+    """
+
+    plan: str
+    candidates: tuple[TunedCandidate, ...]
+    recommended: str
+    weights: WeightMatrix
+    verdict: tuple[str, ...]
+    score: str
+    n_cases: int
+    n_folds: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> TunedCandidate:
+        """The recommended candidate."""
+        return next(one for one in self.candidates if one.name == self.recommended)
+
+
+def read_tuning(path: Path) -> TuningReport:
+    """Read a tuning report; entries that later versions add are ignored.
+
+    Raises:
+        DamagedFile: it cannot be read, or is not what `nnunet_ext tune` writes.
+    """
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path} cannot be read: {error}") from error
+    try:
+        return _report(content)
+    except KeyError as error:
+        raise DamagedFile(f"{path} is no report of nnunet_ext tune: it has no {error}.") from error
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedFile(f"{path} is no report of nnunet_ext tune: {error}.") from error
+
+
+def _report(content: Any) -> TuningReport:
+    failed = {str(case): str(reason) for case, reason in content["failed"].items()}
+    by_name = {str(one["name"]): one for one in content["candidates"]}
+    recommended = str(content["recommended"])
+    if recommended not in by_name:
+        raise ValueError(f"it recommends {recommended}, which is none of its candidates")
+    return TuningReport(
+        plan=Path(content["plan"]).name,
+        candidates=tuple(map(_candidate, by_name.values())),
+        recommended=recommended,
+        weights=_weights(by_name[recommended], tuple(content["members"])),
+        verdict=tuple(map(str, content["verdict"])),
+        score=_score(content["objective"]),
+        n_cases=len(content["cases"]),
+        n_folds=len(set(content["cases"].values())),
+        left_out=(*(f"{case}: {reason}" for case, reason in failed.items()), *map(str, content["missing"])),
+    )
+
+
+def _score(objective: Mapping[str, Any]) -> str:
+    over, absent = str(objective["over"]), str(objective["absent"])
+    return f"{OVER_IN_WORDS.get(over, over)}; {ABSENT_IN_WORDS.get(absent, absent)}"
+
+
+def _candidate(content: Mapping[str, Any]) -> TunedCandidate:
+    return TunedCandidate(
+        name=str(content["name"]),
+        is_eligible=bool(content["eligible"]),
+        labels={str(name): _summary(one) for name, one in content["labels_held_out"].items()},
+        **{name: _finite_or_none(content[name]) for name in ("held_out", "standard_error", "fitted")},
+        **{name: _finite_or_none(content[name]) for name in ("behind_best", "tolerance")},
+    )
+
+
+def _summary(content: Mapping[str, Any]) -> DiceSummary:
+    counts = (int(content[name]) for name in ("n_cases", "n_holding", "n_false_alarms"))
+    return DiceSummary(_finite_or_none(content["mean"]), *counts)
+
+
+def _finite_or_none(value: Any) -> float | None:
+    number = None if value is None else float(value)
+    return None if number is None or not math.isfinite(number) else number
+
+
+def _weights(content: Mapping[str, Any], members: tuple[str, ...]) -> WeightMatrix:
+    columns = content["weights"]
+    return WeightMatrix(
+        members,
+        tuple(map(str, columns)),
+        tuple(tuple(float(column[member]) for column in columns.values()) for member in members),
+        tuple(map(step_in_words, content["postprocess"])),
+    )

@@ -1,4 +1,4 @@
-"""The run that learns weights and post-processing from cross-validation."""
+"""Learn weights and post-processing from the validation probabilities of a cross-validation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.subjects import Subjects, find_subjects, units_of
-from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, Rating, make_candidates, rate, recommend
-from nnunet_ext.tuning.cases import Desk, read_cases
+from nnunet_ext.tuning.candidates import EQUAL, SINGLE, Candidate, make_candidates
+from nnunet_ext.tuning.cases import Tabulator, TuningCase, read_cases
 from nnunet_ext.tuning.postprocess import ReferenceSizes, StepTuner
-from nnunet_ext.tuning.result import RatedCandidate, Tuning
+from nnunet_ext.tuning.recommendation import PlanCandidate, Tuning, rate_candidates
 from nnunet_ext.tuning.scoring import Scorer
 from nnunet_ext.tuning.validation import CrossValidation, find_validation, groups_of
 
@@ -31,23 +31,23 @@ def run_tuning(
     objective: Objective | None = None,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> Tuning:
-    """Learn weights and post-processing on validation probabilities, and say what they are worth.
+    """Learn weights and post-processing on validation probabilities, and estimate what they are worth.
 
     Args:
         folders: by the member's name, trained models' folders or folders of probabilities.
-        references: one segmentation a case.
+        references: one segmentation per case.
         dataset: the dataset.json.
         objective: what to raise; the mean over labels of the mean Dice over cases unless given.
         execution: worker processes or a cluster, and who is told of each case that was read; no shard.
 
     Returns:
-        All candidates with their scores; a case that failed is left out and told.
+        All candidates with their scores; a case that failed is left out and named with its reason.
 
     Raises:
         PlanError, DatasetError, UsageError: before the first case is read, or where fewer than two could be.
     """
-    objective = objective or Objective()
     execution.check_no_shard("tune")
+    objective = objective or Objective()
     data = read_dataset(dataset)
     subjects = find_subjects((dataset, references, *(path for paths in folders.values() for path in paths)))
     validation = find_validation(folders, data.file_ending, subjects)
@@ -56,82 +56,85 @@ def run_tuning(
     validation = _only(validation, [case.scored.case_id for case in cases], subjects)
     units = units_of([case.case_id for case in validation.cases], subjects)
     read = time.perf_counter()
-    scorer = Scorer([case.scored for case in cases], data.labels, data.ignore)
-    n_voxels = sum(int(np.prod(case.volume.settled.shape)) for case in cases)
-    n_contested = sum(len(case.volume.voxels) for case in cases)
     kept_bytes = sum(case.scored.values.nbytes for case in cases)
+    contested_share = _contested_share(cases)
+    scorer = Scorer([case.scored for case in cases], data.labels, data.ignore)
     names = [member.name for member in validation.plan.members]
     search = Scorer([case.scored.thinned(SEARCH_VOXELS) for case in cases], data.labels, data.ignore)
     candidates = make_candidates(scorer, objective, validation.folds, names, search)
     sizes, volumes = [case.sizes for case in cases], [case.volume for case in cases]
-    del cases, search
-    desk = Desk(scorer, volumes, validation.folds, data, execution)
-    rows = [_bare(candidate) for candidate in candidates]
-    rows += _with_steps(_worth_processing(candidates, objective), desk, validation.folds, sizes, objective)
-    rows.sort(key=lambda row: row.complexity)
-    rated = rate([row.held_out for row in rows], objective, [row.eligible for row in rows], units.of_cases)
-    rows = [replace(row, rated=one) for row, one in zip(rows, rated, strict=True)]
-    chosen = recommend(rated, [row.complexity for row in rows], [row.eligible for row in rows])
+    del cases, search  # their values lie in the scorer
+    tabulator = Tabulator(scorer, volumes, validation.folds, data, execution)
+    with_steps = _with_steps(
+        _worth_processing(candidates, objective), tabulator, validation.folds, sizes, objective
+    )
+    every = sorted([*map(_without_steps, candidates), *with_steps], key=lambda one: one.complexity)
+    rows, recommended = rate_candidates(every, objective, units.of_cases)
     return Tuning(
         dataset=data,
         validation=validation,
         units=units,
         objective=objective,
-        rows=tuple(rows),
-        recommended=chosen,
+        rows=rows,
+        recommended=recommended,
         failed=failed,
-        contested_share=n_contested / n_voxels,
+        contested_share=contested_share,
         kept_bytes=kept_bytes,
         reading_s=read - started,
         searching_s=time.perf_counter() - read,
     )
 
 
-_UNRATED = Rating(score=float("nan"), standard_error=0.0, behind_best=0.0, behind_error=0.0, tolerance=0.0)
+def _contested_share(cases: Sequence[TuningCase]) -> float:
+    """Return the share of all voxels that weights can change."""
+    n_voxels = sum(int(np.prod(case.volume.settled.shape)) for case in cases)
+    return sum(len(case.volume.voxels) for case in cases) / n_voxels
 
 
-def _bare(candidate: Candidate) -> RatedCandidate:
-    return RatedCandidate(
-        candidate=candidate, rated=_UNRATED, learnt=None, fitted=candidate.fitted, held_out=candidate.held_out
+def _without_steps(candidate: Candidate) -> PlanCandidate:
+    return PlanCandidate(
+        candidate=candidate, learnt=None, fitted=candidate.fitted, held_out=candidate.held_out
     )
 
 
 def _with_steps(
     candidates: Sequence[Candidate],
-    desk: Desk,
+    tabulator: Tabulator,
     folds: Sequence[str],
     sizes: Sequence[ReferenceSizes],
     objective: Objective,
-) -> list[RatedCandidate]:
-    """The candidates once more, with the steps of post-processing that were learnt for them, if any."""
+) -> list[PlanCandidate]:
+    """Return the candidates that steps of post-processing were learnt for, with these steps."""
     tuner = StepTuner(
-        lambda asked: desk.held_out_tables([(candidates[number], steps) for number, steps in asked]),
+        lambda asked: tabulator.held_out_tables([(candidates[number], steps) for number, steps in asked]),
         sizes,
-        desk.dataset.labels,
+        tabulator.dataset.labels,
         objective,
-        desk.dataset.ignore,
+        tabulator.dataset.ignore,
     )
     learnt = [
         (candidate, one)
         for candidate, one in zip(candidates, tuner.learn(folds, len(candidates)), strict=True)
         if one.entries
     ]
-    counts = desk.plan_counts([(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt])
+    counts = tabulator.plan_counts(
+        [(candidate.weights, tuner.steps(one.entries)) for candidate, one in learnt]
+    )
     return [
-        RatedCandidate(candidate=candidate, rated=_UNRATED, learnt=one, fitted=fitted, held_out=one.held_out)
+        PlanCandidate(candidate=candidate, learnt=one, fitted=fitted, held_out=one.held_out)
         for (candidate, one), fitted in zip(learnt, counts, strict=True)
     ]
 
 
 def _worth_processing(candidates: Sequence[Candidate], objective: Objective) -> list[Candidate]:
-    """The best single member and all ensembles: another single member is not going to be recommended."""
+    """Return the best single member and all ensembles; another single member will not be recommended."""
     singles = [one for one in candidates if one.complexity == SINGLE]
     best = max(singles, key=lambda one: objective.score(one.held_out))
     return [best, *(one for one in candidates if one.complexity >= EQUAL)]
 
 
 def _only(validation: CrossValidation, case_ids: Sequence[str], subjects: Subjects | None) -> CrossValidation:
-    """The same without the cases that failed."""
+    """Return the cross-validation with these of its cases alone, in two folds at least."""
     kept = [
         (case, fold)
         for case, fold in zip(validation.cases, validation.folds, strict=True)

@@ -1,4 +1,4 @@
-"""Any weights scored exactly on all cases, from the contested voxels alone."""
+"""Count the voxels of all cases under any weights, exactly, from the contested voxels alone."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Segmentation = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredCase:
-    """What scoring needs of one case.
+    """Values and labels of one case's contested voxels, and counts of all its other voxels.
 
     Attributes:
         case_id: the case's name.
-        members: of each source, the index of its member.
-        shares: of each source, its share of the member's weight.
-        values: of the contested voxels, `(L, sources, voxels)`.
+        members: of each file, the index of its member.
+        shares: of each file, its share of the member's weight.
+        values: of the contested voxels, `(L, files, voxels)`.
         reference: labels of the contested voxels.
         settled: counts of pairs of all other voxels, `(n, n)`, prediction before reference.
-        stands_for: voxels that each of the contested ones counts for; 1 is exact.
+        stands_for: number of voxels that each contested one counts for; 1 is exact.
     """
 
     case_id: str
@@ -43,7 +43,7 @@ class ScoredCase:
     stands_for: int = 1
 
     def thinned(self, n_voxels: int) -> ScoredCase:
-        """About the same case for a search: no more than so many contested voxels, evenly picked."""
+        """Return the case with at most so many contested voxels, evenly picked, for a faster search."""
         step = -(-self.values.shape[2] // n_voxels)
         if step <= 1:
             return self
@@ -57,7 +57,7 @@ class ScoredCase:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What cases must share to be scored together."""
+    """The properties that cases have in common if they are scored together."""
 
     members: tuple[int, ...]
     shares: tuple[float, ...]
@@ -66,15 +66,15 @@ class _Kind:
 
 @dataclass(frozen=True)
 class _Group:
-    """Cases of one kind, their contested voxels in one row; `places` tells where each case's lie."""
+    """Cases of one kind, with their contested voxels in one array; `places` holds the slice of each case."""
 
     kind: _Kind
     places: dict[int, slice]
     values: NDArray[np.float32]
-    cells: NDArray[np.int64]  # of the counts, for a predicted 0: each voxel's case and reference
+    cells: NDArray[np.int64]  # index into the counts of each voxel's case and reference, for a predicted 0
 
     def weights(self, weights: Weights) -> Weights:
-        """Weights of the sources `(sources, L)`, as an ensemble gives them."""
+        """Return the weights of the files `(files, L)`, as an ensemble computes them."""
         normal = weights / weights.sum(axis=0)
         return np.array(
             [normal[m] * share for m, share in zip(self.kind.members, self.kind.shares, strict=True)]
@@ -82,14 +82,14 @@ class _Group:
 
     @property
     def chunks(self) -> list[slice]:
-        """Its voxels, piece by piece."""
+        """The slices of the voxels that are counted at a time."""
         n_voxels = self.values.shape[2]
         return [slice(start, start + CHUNK_VOXELS) for start in range(0, n_voxels, CHUNK_VOXELS)]
 
 
 @dataclass(frozen=True)
 class _Rest:
-    """What decides some voxels without one label: it wins where above `lower`, and not below `upper`."""
+    """The decision on voxels without one label; the label wins where above `lower` and not below `upper`."""
 
     winners: NDArray[np.int64]
     lower: NDArray[np.float32]
@@ -97,7 +97,7 @@ class _Rest:
 
 
 class Scorer:
-    """Counts of all cases for any weights; what was counted once is kept.
+    """Counts voxels of all cases for any weights, and keeps the counts.
 
     Args:
         cases: in the order of the counts' rows.
@@ -115,7 +115,7 @@ class Scorer:
         self._known: dict[bytes, Counts] = {}
 
     def counts(self, weights: Weights) -> Counts:
-        """Counts `(cases, foreground labels, 3)` of the segmentations that weights `(M, L)` give."""
+        """Count voxels `(cases, foreground labels, 3)` of the segmentations that weights `(M, L)` give."""
         key = weights.tobytes()
         found = self._known.get(key)
         if found is None:
@@ -129,7 +129,7 @@ class Scorer:
         return found
 
     def counts_of_columns(self, weights: Weights, label: int, columns: Sequence[Weights]) -> list[Counts]:
-        """Counts for weights in which one label's column is replaced by each of `columns` in turn."""
+        """Count voxels for weights in which one label's column is replaced by each of `columns` in turn."""
         replaced = [weights.copy() for _ in columns]
         for one, column in zip(replaced, columns, strict=True):
             one[:, label] = column
@@ -140,7 +140,7 @@ class Scorer:
         return [known[one.tobytes()] for one in replaced]
 
     def decided(self, case: int, weights: Weights) -> Segmentation:
-        """The labels of one case's contested voxels."""
+        """Decide the labels of one case's contested voxels."""
         for group in self._groups:
             if case in group.places:
                 return self._decide(group, group.values[:, :, group.places[case]], weights)
@@ -149,7 +149,7 @@ class Scorer:
     def _count_columns(
         self, weights: Weights, label: int, missing: dict[bytes, Weights]
     ) -> dict[bytes, Counts]:
-        """Decide the other labels once for all columns; a voxel then changes only where `label` wins."""
+        """Decide the other labels once for all columns; a voxel then changes only where `label` wins it."""
         tables = {key: self._settled.ravel().copy() for key in missing}
         value = self.labels.values[label]
         for group in self._groups:
@@ -199,7 +199,7 @@ class Scorer:
         return _Rest(winners, lower, upper)
 
     def _decide(self, group: _Group, values: NDArray[np.float32], weights: Weights) -> Segmentation:
-        """As an ensemble does it: by its own fusion and decision."""
+        """Decide voxels with the fusion and decision of an ensemble."""
         if values.shape[2] == 0:
             return np.zeros(0, np.uint8)
         layout = Layout(values.shape[0], values.shape[2:], values.shape[2])

@@ -1,4 +1,4 @@
-"""The validation probabilities of trained models: what is there, and the commands that make what is not."""
+"""Find the validation probabilities of trained models, and name the commands that make missing ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnunet_ext.ensemble.cascades import stages_for
 from nnunet_ext.ensemble.members import Case, MemberFile, find_member_cases
 from nnunet_ext.ensemble.plan import Member, Plan
-from nnunet_ext.ensemble.cascades import stages_for
 from nnunet_ext.errors import PlanError, UsageError, joined_faults
 from nnunet_ext.nnunet.folders import DATASET_NAME, dataset_folders, find_dataset
 from nnunet_ext.nnunet.model_folder import (
@@ -28,18 +28,18 @@ N_GROUPS = 5
 
 @dataclass(frozen=True)
 class ValidatedMember:
-    """A member as tuning reads it.
+    """A member of the ensemble to tune, with its validation probabilities.
 
     Attributes:
-        member: its name, the folders of its probabilities, and what predicts new cases, if that is there.
-        folder: the trained model's; None where plain folders were named.
+        member: its name, the folders of its probabilities, and its trained model where that is complete.
+        folder: the trained model's folder; None where plain folders were named.
     """
 
     member: Member
     folder: Path | None
 
     def command(self, fold: str) -> str:
-        """What makes the validation probabilities of a fold."""
+        """Return the command that makes the validation probabilities of a fold."""
         name = parse_model_name(self.folder.name) if self.folder else None
         if self.folder is None or name is None:
             return f"predict it into {self.member.folders[0]} with --save_probabilities"
@@ -50,13 +50,12 @@ class ValidatedMember:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The cases that all members predicted without having learnt from them.
+    """The cases that all members predicted without having been trained on them.
 
     Attributes:
         plan: the members with their folders, of equal weight.
         cases: sorted by name.
-        folds: of each case: the fold that the first member with folds has it in, or else one of five
-            groups of cases.
+        folds: the fold of each case in the first member that has folds, or else one of five groups of cases.
         notes: what is missing, for which member and fold, with the command that makes it.
     """
 
@@ -100,7 +99,7 @@ def find_validation(
 
 
 def find_references(dataset: str | None, models: Iterable[Path]) -> Path:
-    """The folder of the reference segmentations, in nnUNet_preprocessed or nnUNet_raw.
+    """Find the folder of the reference segmentations, in nnUNet_preprocessed or nnUNet_raw.
 
     Args:
         dataset: its number or name; None takes the name from the models' folders.
@@ -142,7 +141,7 @@ def _model(name: str, paths: Sequence[Path], notes: list[str]) -> ValidatedMembe
 
 
 def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
-    """What predicts new cases with the folds of some validation folders; None where it is not all there."""
+    """Return the trained model of some validation folders; None where one of its files is missing."""
     name = parse_model_name(model.name)
     needed = [model / PLANS_FILE, *(folder.parent / FINAL_CHECKPOINT for folder in folders)]
     whole = all(path.is_file() for path in needed)
@@ -156,7 +155,7 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
 
 
 def _with_previous_stage(models: Sequence[ValidatedMember]) -> list[ValidatedMember]:
-    """The models, those of cascades with the member that they begin with, where there is one."""
+    """Add to each cascade the member that is its previous stage, where there is exactly one."""
     found = {
         model.member.name: ModelFiles(model.member.model, model.folder)
         for model in models
@@ -177,7 +176,7 @@ def _holds_probabilities(folder: Path) -> bool:
 
 
 def _missing_folds(models: Sequence[ValidatedMember]) -> list[str]:
-    """Folds that one of the models has, at least as a folder, and another has no probabilities of."""
+    """Note the folds that one model has, at least as a folder, and of which another has no probabilities."""
     known = {
         fold
         for model in models
@@ -195,7 +194,7 @@ def _missing_folds(models: Sequence[ValidatedMember]) -> list[str]:
 
 
 def _missing_cases(models: Sequence[ValidatedMember], cases: Sequence[Case], file_ending: str) -> list[str]:
-    """Cases that some members lack, told for each member and fold."""
+    """Note the cases that some members lack, for each member and fold."""
     notes = []
     tables = [find_member_cases(Plan(members=(model.member,)), file_ending) for model in models]
     fold_of: dict[str, str] = {}
@@ -218,7 +217,7 @@ def _missing_cases(models: Sequence[ValidatedMember], cases: Sequence[Case], fil
 
 
 def fold_of_files(files: Sequence[MemberFile]) -> str | None:
-    """The fold whose validation folder the first of some files lies in; None in other folders."""
+    """Return the fold in whose validation folder the first of some files lies; None for other folders."""
     for file in files:
         fold = parse_fold(file.path.parent.parent.name)
         if fold and fold.isdecimal() and file.path.parent.name == "validation":
@@ -234,7 +233,7 @@ def _folds_of(cases: Sequence[Case], subjects: Subjects | None) -> tuple[str, ..
 
 
 def groups_of(cases: Sequence[str], subjects: Subjects | None, n_groups: int) -> tuple[str, ...]:
-    """Groups of cases to hold out one after the other, one a case; a subject's cases are in one group."""
+    """Divide cases into groups to hold out one after the other; a subject's cases are in one group."""
     units = units_of(cases, subjects).of_cases
     if len(set(units)) < 2:
         units = tuple(cases)

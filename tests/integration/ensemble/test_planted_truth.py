@@ -12,9 +12,8 @@ from nnunet_ext.tuning.candidates import (
     MIN_POSITIVE,
     SINGLE,
     make_candidates,
-    rate,
-    recommend,
 )
+from nnunet_ext.tuning.recommendation import rate, recommend
 from nnunet_ext.tuning.scoring import Scorer
 
 GOOD, POOR = 1.0, 3.0

@@ -18,9 +18,9 @@ from nnunet_ext.nnunet.folders import dataset_folders
 from nnunet_ext.report.blocks import ListBlock, MissingBlock, PictureBlock, TableBlock
 from nnunet_ext.report.ensemble import ensemble_blocks
 from nnunet_ext.report.material import Material, ShownPlan, read_shown_plan
-from nnunet_ext.tuning.read_report import read_tuning
-from nnunet_ext.tuning.report import label_summaries, verdict, write_tuning
+from nnunet_ext.tuning.report import label_summaries, read_tuning, write_tuning
 from nnunet_ext.tuning.run import run_tuning
+from nnunet_ext.tuning.verdict import verdict
 
 GOOD, POOR = 1.0, 3.0
 NOISES = {"2d": {1: GOOD, 2: GOOD, 3: POOR}, "3d_fullres": {1: POOR, 2: POOR, 3: GOOD}}
@@ -66,7 +66,7 @@ def test_what_is_read_is_what_the_tuning_found(tuned):
         assert one.labels == label_summaries(row.held_out, names)
     assert report.chosen.name == found.rows[found.recommended].name
     assert list(report.verdict) == verdict(found)
-    assert (report.plan, report.n_cases, report.n_parts, report.left_out) == ("plan.yaml", 5, 3, ())
+    assert (report.plan, report.n_cases, report.n_folds, report.left_out) == ("plan.yaml", 5, 3, ())
     chosen = found.rows[found.recommended].candidate.weights
     np.testing.assert_allclose(report.weights.weights, chosen / chosen.sum(axis=0), atol=1e-6)
 

@@ -13,9 +13,9 @@ from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.metrics.objective import Objective
 from nnunet_ext.metrics.overlap import joint_histogram, label_counts
 from nnunet_ext.nnunet.dataset_json import read_dataset
-from nnunet_ext.tuning.report import verdict
-from nnunet_ext.tuning.result import plan_of
+from nnunet_ext.tuning.recommendation import plan_of
 from nnunet_ext.tuning.run import run_tuning
+from nnunet_ext.tuning.verdict import verdict
 
 GOOD, POOR = 1.0, 3.0
 NOISES = {"2d": {1: GOOD, 2: GOOD, 3: POOR}, "3d_fullres": {1: POOR, 2: POOR, 3: GOOD}}
@@ -181,7 +181,7 @@ def test_a_broken_case_is_left_out_and_told(tmp_path, capsys):
     arguments = ["-m", *members, "-r", str(tmp_path / "ref"), "-o", str(tmp_path / "plan.yaml"), "-np", "0"]
     assert main(["tune", *arguments]) == 1
     printed = capsys.readouterr().out
-    assert "4 cases, 3 parts" in printed
+    assert "4 cases, 3 groups" in printed
     assert "FAILED case_00: ProbabilitiesError" in printed
     assert "FAILED case_01: " in printed
     assert (tmp_path / "plan.yaml").exists()

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 
 from nnunet_ext.metrics.objective import Objective
-from nnunet_ext.tuning.candidates import SMALLEST_DIFFERENCE, rate, recommend
+from nnunet_ext.nnunet.subjects import Units
+from nnunet_ext.tuning.recommendation import SMALLEST_DIFFERENCE, rate, recommend, split_subjects
 
 DICE = np.linspace(0.6, 0.9, 12)
 
@@ -45,3 +48,13 @@ def test_of_equally_simple_ones_the_best_is_taken():
 def test_nothing_worse_than_the_best_of_the_simplest_is_taken():
     wild = np.where(np.arange(12) % 2, 0.99, 0.4)
     assert chosen(DICE - 0.02, DICE, wild, DICE + 0.02, complexities=(0, 0, 1, 2)) == 3
+
+
+def tuning(units, folds):
+    return SimpleNamespace(units=units, validation=SimpleNamespace(folds=folds))
+
+
+def test_subjects_whose_cases_are_in_several_folds_are_named():
+    folds = ("fold 0", "fold 1", "fold 1", "fold 1")
+    assert split_subjects(tuning(Units(("p1", "p1", "p2", "p2"), True), folds)) == ["p1"]
+    assert split_subjects(tuning(Units(("a", "b", "c", "d")), folds)) == []

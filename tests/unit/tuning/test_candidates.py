@@ -5,8 +5,8 @@ import pytest
 from factories import labels
 
 from nnunet_ext.metrics.objective import Objective
+from nnunet_ext.tuning.candidates import equal_weights, fit_label_weights, fit_member_weights
 from nnunet_ext.tuning.scoring import ScoredCase, Scorer
-from nnunet_ext.tuning.search import equal_weights, fit_label_weights, fit_member_weights
 
 KNOWN = labels({"background": 0, "a": 1, "b": 2})
 ROWS = np.arange(2)

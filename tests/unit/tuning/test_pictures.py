@@ -1,7 +1,8 @@
 import numpy as np
 from matplotlib.image import imread
 
-from nnunet_ext.tuning.pictures import CandidateScore, WeightMatrix, draw_tuning
+from nnunet_ext.tuning.pictures import CandidateScore, draw_tuning
+from nnunet_ext.tuning.recommendation import WeightMatrix
 
 
 def test_the_picture_grows_with_candidates(tmp_path):
