@@ -271,7 +271,9 @@ def _fold(path: Path) -> None:
 
 
 def _hidden(path: Path) -> None:
-    fold = FoldFolder(path.parent, "Dataset001_A", "T", "P", "2d", "0")
+    fold = FoldFolder(
+        path=path.parent, dataset="Dataset001_A", trainer="T", plans="P", configuration="2d", fold="0"
+    )
     assert isinstance(hidden_for(fold), str)
 
 

@@ -74,8 +74,14 @@ def epochs(n: int, first: int = 0, n_labels: int = 2, shift: float = 0.0) -> lis
         dice: list[float | None] = [round(0.3 + 0.05 * i + 0.1 * k + shift, 4) for k in range(n_labels)]
         if i == 2:
             dice[-1] = None
-        losses = round(0.9 - 0.13 * i + shift, 4), round(0.8 - 0.09 * i + shift, 4)
-        return Epoch(i, *losses, tuple(dice), round(0.01 * 0.9**i, 5), round(12.5 + i, 2))
+        return Epoch(
+            number=i,
+            train_loss=round(0.9 - 0.13 * i + shift, 4),
+            val_loss=round(0.8 - 0.09 * i + shift, 4),
+            dice=tuple(dice),
+            learning_rate=round(0.01 * 0.9**i, 5),
+            seconds=round(12.5 + i, 2),
+        )
 
     return [epoch(i) for i in range(first, first + n)]
 

@@ -100,7 +100,7 @@ class FileJob:
     role: Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileFacts:
     """What a file holds; only the part of its role is filled.
 
@@ -137,7 +137,7 @@ def read_facts(job: FileJob) -> FileFacts:
     try:
         before = read_through(job.path, n_bytes=1)
     except OSError as error:
-        return FileFacts(job.path, 0, 0, refusal=_refusal(error, job.path))
+        return FileFacts(path=job.path, n_bytes=0, modified_ns=0, refusal=_refusal(error, job.path))
     known = {"path": job.path, "n_bytes": before.st_size, "modified_ns": before.st_mtime_ns}
     try:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class Finding:
     kind: str
     path: Path
     seen: str
+    _: KW_ONLY
     advice: str = ""
     repair: Repair | None = None
     case_id: str | None = None

@@ -18,7 +18,7 @@ ENDINGS = ("_seg.b2nd", ".b2nd", "_seg.npy", ".npy", ".npz", ".pkl")
 NEEDED = {"b2nd": (".b2nd", "_seg.b2nd", ".pkl"), "npz": (".npz", ".pkl")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessed:
     """The preprocessed cases of one configuration.
 
@@ -44,7 +44,7 @@ class Preprocessed:
         return NEEDED[self.kind]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreprocessedDataset:
     """A data set's preprocessed folder.
 
@@ -106,15 +106,15 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
     splits = tuple(read_splits_if_whole(folder / SPLITS))
     description = _load(folder / "dataset.json")
     return PreprocessedDataset(
-        folder,
-        tuple(configurations.values()),
-        tuple(absent),
-        tuple(elsewhere),
-        segmentations,
-        json_files,
-        junk,
-        splits,
-        description if isinstance(description, dict) else {},
+        folder=folder,
+        configurations=tuple(configurations.values()),
+        absent=tuple(absent),
+        elsewhere=tuple(elsewhere),
+        segmentations=segmentations,
+        json_files=json_files,
+        junk=junk,
+        splits=splits,
+        description=description if isinstance(description, dict) else {},
     )
 
 
@@ -167,7 +167,14 @@ def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> P
             strangers.append(path)
         else:
             cases.setdefault(path.name.removesuffix(ending), {})[ending] = path
-    return Preprocessed(folder, plans, configuration, kind, cases, tuple(strangers))
+    return Preprocessed(
+        folder=folder,
+        plans=plans,
+        configuration=configuration,
+        kind=kind,
+        cases=cases,
+        strangers=tuple(strangers),
+    )
 
 
 def _listed(folder: Path) -> list[Path]:

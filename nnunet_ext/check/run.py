@@ -157,7 +157,12 @@ def _size(path: Path) -> int:
 def _unread(outcome: Outcome[FileJob, FileFacts]) -> FileFacts:
     """A file that took its reader down."""
     reason = ((outcome.reason or "").strip().splitlines() or ["nobody knows why"])[-1]
-    return FileFacts(outcome.job.path, _size(outcome.job.path), 0, refusal=Refusal.of_reader(reason))
+    return FileFacts(
+        path=outcome.job.path,
+        n_bytes=_size(outcome.job.path),
+        modified_ns=0,
+        refusal=Refusal.of_reader(reason),
+    )
 
 
 def run_check(

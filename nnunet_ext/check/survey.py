@@ -98,7 +98,7 @@ ROLES: dict[str, Role] = {
 OWN_PICKLES = ("postprocessing.pkl",)  # of functions, which only nnU-Net itself can read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """The trainings of a data set.
 
@@ -134,7 +134,14 @@ def survey_results(folder: Path, file_ending: str) -> Results:
         if parse_fold(here.name) and not (here / FINAL_CHECKPOINT).exists() and list(here.glob("*.pth")):
             unfinished.append(here)
     unlisted = tuple((Path(str(error.filename)), str(error.strerror)) for error in errors)
-    return Results(folder, tuple(jobs), tuple(odd), tuple(unfinished), junk, unlisted)
+    return Results(
+        folder=folder,
+        jobs=tuple(jobs),
+        odd_folds=tuple(odd),
+        unfinished=tuple(unfinished),
+        junk=junk,
+        unlisted=unlisted,
+    )
 
 
 def _role(path: Path, file_ending: str) -> Role | None:

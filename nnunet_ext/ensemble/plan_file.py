@@ -86,9 +86,16 @@ class _Member(_Strict):
             return None
         files = self.results
         return TrainedModel(
-            files.d, files.c, files.tr, files.p, tuple(files.f), files.chk,
-            self.folds, self.mirroring, self.step_size,
-        )  # fmt: skip
+            dataset=files.d,
+            configuration=files.c,
+            trainer=files.tr,
+            plans=files.p,
+            folds=tuple(files.f),
+            checkpoint=files.chk,
+            fold_mean=self.folds,
+            mirroring=self.mirroring,
+            step_size=self.step_size,
+        )
 
 
 class _Weights(_Strict):

@@ -149,13 +149,13 @@ def _epochs_of(logging: Mapping[str, Any], n_epochs: int) -> tuple[Epoch, ...]:
     columns = zip(*map(column, names), starts, ends, strict=True)
     return tuple(
         Epoch(
-            number,
-            _finite(train_loss),
-            _finite(val_loss),
-            tuple(map(_finite, dice)) if isinstance(dice, list) else (),
-            _finite(rate),
-            _seconds(start, end),
-            _finite(average),
+            number=number,
+            train_loss=_finite(train_loss),
+            val_loss=_finite(val_loss),
+            dice=tuple(map(_finite, dice)) if isinstance(dice, list) else (),
+            learning_rate=_finite(rate),
+            seconds=_seconds(start, end),
+            average=_finite(average),
         )
         for number, (train_loss, val_loss, dice, rate, average, start, end) in enumerate(columns)
     )

@@ -13,7 +13,7 @@ LEARNT_DICE, LOST_SHARE, LAST_EPOCHS = 0.2, 0.5, 5
 SAME_DICE, SAME_LR, SAME_SECONDS = 2e-4, 2e-5, 0.02  # how far what a log rounds may be from the value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What one epoch gave. A value that is missing, NaN or infinite is None.
 

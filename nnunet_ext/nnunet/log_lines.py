@@ -31,7 +31,15 @@ def read_plain_epoch(
     try:
         train_loss, val_loss, learning_rate, epoch_s = finite(train, val, rate, seconds)
         (average,) = finite(best) if best else (None,)
-        return Epoch(int(number), train_loss, val_loss, parse_dice(dice), learning_rate, epoch_s, average)
+        return Epoch(
+            number=int(number),
+            train_loss=train_loss,
+            val_loss=val_loss,
+            dice=parse_dice(dice),
+            learning_rate=learning_rate,
+            seconds=epoch_s,
+            average=average,
+        )
     except ValueError:
         return None
 

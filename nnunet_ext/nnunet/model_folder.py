@@ -76,7 +76,7 @@ def _fold_order(fold: str) -> tuple[int, str]:
     return (int(fold) if fold.isdecimal() else 1 << 30, fold)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainedModel:
     """A model, and how to predict with it.
 
@@ -187,7 +187,7 @@ def find_model_folder(dataset: str, name: ModelName, environment: Mapping[str, s
     return folder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoldFolder:
     """A fold of a model, and where it lies."""
 
@@ -227,7 +227,7 @@ def find_folds(root: Path) -> list[FoldFolder]:
     else:
         models = {model: find_fold_folders(model) for model in _models(root)}
     folds = [
-        FoldFolder(path, model.parent.name, *name, fold)
+        FoldFolder(path=path, dataset=model.parent.name, fold=fold, **name._asdict())
         for model, paths in models.items()
         if (name := parse_model_name(model.name))
         for fold, path in paths.items()

@@ -26,7 +26,7 @@ WAITED = re.compile(r"(\d{1,9}) of (\d{1,9}) epochs without a rise")
 MAX_NOTES = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Log:
     """What the logs of one fold say, from the first line to the last.
 
@@ -212,7 +212,7 @@ class LogParser:
         missing = [name for name in ("train_loss", "val_loss", "dice") if name not in values]
         if missing:
             self._note(f"epoch {number} has no {', '.join(missing)}")
-        self._add(Epoch(number, **values))
+        self._add(Epoch(number=number, **values))
 
     def _add(self, epoch: Epoch) -> None:
         self._epochs.append(epoch)

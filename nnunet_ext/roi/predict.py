@@ -67,7 +67,13 @@ def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.en
             f"{option} {folder} has no fold with a {TrainedModel.checkpoint}; train one to its end."
         )
     # The folder of the results in the place of a number: then the model may lie anywhere.
-    model = TrainedModel(str(folder.parent), name.configuration, name.trainer, name.plans, folds)
+    model = TrainedModel(
+        dataset=str(folder.parent),
+        configuration=name.configuration,
+        trainer=name.trainer,
+        plans=name.plans,
+        folds=folds,
+    )
     return Plan(
         members=(Member(name=folder.name, folders=(), folder_weights=(1.0,) * len(folds), model=model),)
     )

@@ -150,7 +150,12 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     folds = tuple(fold for folder in folders if (fold := parse_fold(folder.parent.name)))
     # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
     return TrainedModel(
-        model.parent.name, name.configuration, name.trainer, name.plans, folds, fold_mean="logits"
+        dataset=model.parent.name,
+        configuration=name.configuration,
+        trainer=name.trainer,
+        plans=name.plans,
+        folds=folds,
+        fold_mean="logits",
     )
 
 

@@ -28,7 +28,7 @@ LOCKED_BYTE = 1 << 40  # far behind the text, which others may read while the lo
 State = Literal["planned", "done", "undoing", "taken_back"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entries:
     """What a journal holds.
 
@@ -153,12 +153,12 @@ def read_journal(path: Path) -> Entries:
     steps = {entry["step"] for _, entry in known}
     parts = [part for _, entry in known if entry["step"] == "begun" for part in entry.get("parts", ())]
     return Entries(
-        tuple(map(Path, parts)),
-        tuple(changes),
-        states,
-        is_first_version or "closed" in steps,
-        UNDONE in steps,
-        (*(n for n, entry in enumerate(entries, 1) if entry is None), *spoilt),
+        parts=tuple(map(Path, parts)),
+        changes=tuple(changes),
+        states=states,
+        is_closed=is_first_version or "closed" in steps,
+        is_undone=UNDONE in steps,
+        unreadable=(*(n for n, entry in enumerate(entries, 1) if entry is None), *spoilt),
     )
 
 

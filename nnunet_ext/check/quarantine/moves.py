@@ -16,7 +16,7 @@ from nnunet_ext.files.whole import move, sha256_of, sync
 Step = tuple["Move", ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """What tells a file, folder or link from another one in its place.
 
@@ -43,10 +43,15 @@ class Look:
         """
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            return cls("link", leads_to=os.readlink(path))  # noqa: PTH115, the text as it is
+            return cls(kind="link", leads_to=os.readlink(path))  # noqa: PTH115, the text as it is
         if stat.S_ISDIR(status.st_mode):
-            return cls("folder")
-        return cls("file", status.st_size, status.st_mtime_ns, sha256_of(path) if hashed else None)
+            return cls(kind="folder")
+        return cls(
+            kind="file",
+            n_bytes=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            sha256=sha256_of(path) if hashed else None,
+        )
 
     def is_at(self, path: Path) -> bool:
         """Whether this is what lies there."""

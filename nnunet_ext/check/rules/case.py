@@ -69,7 +69,9 @@ def _channel_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator
     if not case.channels:
         assert case.label
         seen = "there is no image of this label"
-        yield Finding("warning", "no_image", case.label, seen, "", SetAside(case.label, True), case.case_id)
+        yield Finding(
+            "warning", "no_image", case.label, seen, repair=SetAside(case.label, True), case_id=case.case_id
+        )
         return
     folder = next(iter(case.channels.values())).parent
     if case.part == "Tr" and case.label is None:
@@ -114,9 +116,9 @@ def _image_faults(case: RawCase, path: Path, image: ImageFacts, expected: Expect
             "constant",
             path,
             seen,
-            "Look at it.",
-            SetCaseAside(case.case_id, case.part),
-            case.case_id,
+            advice="Look at it.",
+            repair=SetCaseAside(case.case_id, case.part),
+            case_id=case.case_id,
         )
 
 
@@ -161,9 +163,17 @@ def _compare(
         severity = "error"
         seen = f"spacing {grid.spacing} and {reference.spacing}: nnU-Net refuses channels that differ so much"
     repair = CopyGrid(path, reference, is_raw=not is_label)
-    yield Finding(severity, "header", path, seen, "", repair, case.case_id)
+    yield Finding(severity, "header", path, seen, repair=repair, case_id=case.case_id)
 
 
 def _unusable(case: RawCase, kind: str, path: Path, seen: str, advice: str = "") -> Finding:
     """A fault that no program can mend; `--fix_raw` takes the whole case out."""
-    return Finding("error", kind, path, seen, advice, SetCaseAside(case.case_id, case.part), case.case_id)
+    return Finding(
+        "error",
+        kind,
+        path,
+        seen,
+        advice=advice,
+        repair=SetCaseAside(case.case_id, case.part),
+        case_id=case.case_id,
+    )

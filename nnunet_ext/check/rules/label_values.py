@@ -60,15 +60,22 @@ def _type_notes(case: RawCase, content: Content, values: Sequence[float]) -> Ite
         if lost:
             seen = f"{_shown(lost)} stand for whole labels, but nnU-Net cuts off what follows the point"
             repair = RoundLabels(case.label, same_values=False)
-            yield Finding("warning", "inexact_label", case.label, seen, "", repair, case.case_id)
+            yield Finding("warning", "inexact_label", case.label, seen, repair=repair, case_id=case.case_id)
         else:
             seen = f"{_shown(inexact)} stand for whole labels, and are read as such"
             yield Finding(
-                "note", "inexact_label", case.label, seen, "", RoundLabels(case.label), case.case_id
+                "note",
+                "inexact_label",
+                case.label,
+                seen,
+                repair=RoundLabels(case.label),
+                case_id=case.case_id,
             )
     elif content.dtype.startswith("float"):
         seen = f"labels are stored as {content.dtype}, with whole values"
-        yield Finding("note", "label_type", case.label, seen, "", RoundLabels(case.label), case.case_id)
+        yield Finding(
+            "note", "label_type", case.label, seen, repair=RoundLabels(case.label), case_id=case.case_id
+        )
     elif content.dtype not in USUAL_TYPES:
         seen = f"labels are stored as {content.dtype}"
         yield Finding("note", "label_type", case.label, seen, case_id=case.case_id)
@@ -81,9 +88,9 @@ def _error(case: RawCase, kind: str, seen: str) -> Finding:
         kind,
         case.label,
         seen,
-        "Segment it again, or convert it.",
-        SetCaseAside(case.case_id, case.part),
-        case.case_id,
+        advice="Segment it again, or convert it.",
+        repair=SetCaseAside(case.case_id, case.part),
+        case_id=case.case_id,
     )
 
 

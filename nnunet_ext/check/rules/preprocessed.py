@@ -42,13 +42,13 @@ def check_preprocessed(
     for path in found.json_files:
         if fault := facts[path].fault:
             advice = "Plan the data set again, or take it from a copy."
-            yield Finding("error", "damaged", path, fault, advice)
+            yield Finding("error", "damaged", path, fault, advice=advice)
     for name in found.absent:
         yield Finding("note", "not_preprocessed", found.folder, f"{name} was not preprocessed")
     for plans, name, identifier in found.elsewhere:
         seen = f"{name} has the data_identifier {identifier!r}, which is no folder for cases of this data set"
         advice = "Correct it there; nothing was read in that folder, and nothing is moved."
-        yield Finding("error", "data_identifier", plans, seen, advice)
+        yield Finding("error", "data_identifier", plans, seen, advice=advice)
     yield from _split_faults(found)
     yield from _copy_faults(found, raw_cases, facts)
     for configuration in found.configurations:
@@ -67,7 +67,12 @@ def _configuration_faults(
         if raw_cases is not None and raw is None:
             seen = f"there is no raw training case {case_id}, but nnU-Net trains on what was made of it"
             yield Finding(
-                "warning", "orphan", next(iter(files.values())), seen, "", ForgetCase(case_id), case_id
+                "warning",
+                "orphan",
+                next(iter(files.values())),
+                seen,
+                repair=ForgetCase(case_id),
+                case_id=case_id,
             )
             continue
         old = tuple(files.values())
@@ -84,7 +89,7 @@ def _configuration_faults(
         )
         advice = "" if raw else "Preprocess it again where its raw files are."
         for severity, kind, path, seen in _case_faults(found, case_id, files, raw, facts, expected):
-            yield Finding(severity, kind, path, seen, advice, repair, case_id)
+            yield Finding(severity, kind, path, seen, advice=advice, repair=repair, case_id=case_id)
 
 
 def _case_faults(
@@ -159,7 +164,7 @@ def check_descriptions(found: PreprocessedDataset, raw: RawDataset) -> Iterator[
     if found.description and raw.content and other:
         seen = f"{', '.join(other)} differ from those of {source}, and trainings read these"
         yield Finding(
-            "warning", "stale", path, seen, "Plan and preprocess again if labels or channels changed."
+            "warning", "stale", path, seen, advice="Plan and preprocess again if labels or channels changed."
         )
 
 
@@ -180,11 +185,11 @@ def _split_faults(found: PreprocessedDataset) -> Iterator[Finding]:
     advice = "nnunet_ext splits writes new ones."
     if missing:
         seen = f"it names {len(missing)} cases that are not preprocessed: {', '.join(missing[:3])}"
-        yield Finding("error", "splits", path, seen, advice)
+        yield Finding("error", "splits", path, seen, advice=advice)
     for number, split in enumerate(found.splits):
         if both := sorted(set(split["train"]) & set(split["val"])):
             seen = f"fold {number} trains on cases that it validates: {', '.join(both[:3])}"
-            yield Finding("error", "splits", path, seen, advice)
+            yield Finding("error", "splits", path, seen, advice=advice)
 
 
 def _copy_faults(
@@ -200,12 +205,14 @@ def _copy_faults(
         repair = CopyFile(source, found.folder / REFERENCE_COPIES / source.name) if source else None
         if path is None and source is not None:
             seen = f"{source.name} is not there; the validation of its fold will fail"
-            yield Finding("error", "missing", found.folder / REFERENCE_COPIES, seen, "", repair, case_id)
+            yield Finding(
+                "error", "missing", found.folder / REFERENCE_COPIES, seen, repair=repair, case_id=case_id
+            )
         elif path is not None and (fault := facts[path].fault):
-            yield Finding("error", "damaged", path, fault, "", repair or SetAside(path), case_id)
+            yield Finding("error", "damaged", path, fault, repair=repair or SetAside(path), case_id=case_id)
         elif path is not None and source is not None and _values_differ(path, source, facts):
             seen = f"its labels are not those of {source.parent.name}/{source.name}"
-            yield Finding("warning", "stale", path, seen, "", repair, case_id)
+            yield Finding("warning", "stale", path, seen, repair=repair, case_id=case_id)
 
 
 def _values_differ(path: Path, source: Path, facts: Facts) -> bool:

@@ -17,7 +17,9 @@ def check_refusals(found: Survey, facts: Facts) -> Iterator[Finding]:
     refused = {one.path: one.refusal for one in facts.values() if one.refusal}
     case_of = _case_of(found) if refused else {}
     for path, refusal in refused.items():
-        yield Finding("error", "unreadable", path, refusal.reason, refusal.advice, case_id=case_of.get(path))
+        yield Finding(
+            "error", "unreadable", path, refusal.reason, advice=refusal.advice, case_id=case_of.get(path)
+        )
 
 
 def check_elsewhere(found: Survey) -> Iterator[Finding]:
@@ -29,7 +31,7 @@ def check_elsewhere(found: Survey) -> Iterator[Finding]:
     if names:
         seen = f"it lists files outside of the data set for {len(names)} cases, such as {names[0]!r}"
         advice = "They are checked, and no repair moves them."
-        yield Finding("note", "elsewhere", found.raw.folder / "dataset.json", seen, advice)
+        yield Finding("note", "elsewhere", found.raw.folder / "dataset.json", seen, advice=advice)
 
 
 def without_unsafe_repairs(findings: Iterable[Finding], found: Survey, facts: Facts) -> Iterator[Finding]:

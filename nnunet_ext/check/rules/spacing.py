@@ -39,10 +39,9 @@ def check_spacings(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
                 KIND,
                 path,
                 f"{sizes}: {reason}",
-                "Leave it where that is true.",
-                None,
-                case.case_id,
-                set_it,
+                advice="Leave it where that is true.",
+                case_id=case.case_id,
+                command=set_it,
             )
 
 

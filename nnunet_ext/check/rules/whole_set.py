@@ -44,18 +44,30 @@ def _copy(first: RawCase, first_channel: int, other: RawCase, channel: int, fact
     seen = f"its voxels are those of {source.parent.name}/{source.name}"
     if other is first:
         return Finding(
-            "warning", "same_channels", path, seen, "Find the image that belongs there.", None, other.case_id
+            "warning",
+            "same_channels",
+            path,
+            seen,
+            advice="Find the image that belongs there.",
+            case_id=other.case_id,
         )
     if other.part != first.part:
         seen += ": a test case that is trained on"
-        return Finding("warning", "leak", path, seen, "Take it out of one of the two.", None, other.case_id)
+        return Finding(
+            "warning", "leak", path, seen, advice="Take it out of one of the two.", case_id=other.case_id
+        )
     if other.part == "Tr" and _digest(first, facts) != _digest(other, facts):
         seen += ", but their labels differ"
         return Finding(
-            "warning", "duplicate", path, seen, "Decide which label is right.", None, other.case_id
+            "warning", "duplicate", path, seen, advice="Decide which label is right.", case_id=other.case_id
         )
     return Finding(
-        "warning", "duplicate", path, seen, "", SetCaseAside(other.case_id, other.part), other.case_id
+        "warning",
+        "duplicate",
+        path,
+        seen,
+        repair=SetCaseAside(other.case_id, other.part),
+        case_id=other.case_id,
     )
 
 
@@ -74,7 +86,7 @@ def _absent_labels(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
     for value in sorted(allowed - seen):
         what = f"label {names.get(str(value), '')} ({value}) occurs in none of {len(labels)} training cases"
         advice = "Take it out, or add cases that have it."
-        yield Finding("warning", "label_absent", raw.folder / "dataset.json", what, advice)
+        yield Finding("warning", "label_absent", raw.folder / "dataset.json", what, advice=advice)
 
 
 def _oddities(raw: RawDataset, facts: Facts) -> Iterator[Finding]:

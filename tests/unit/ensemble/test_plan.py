@@ -161,7 +161,7 @@ def test_a_plan_of_trained_models_that_is_written_reads_back_the_same(tmp_path):
 
 
 def test_a_member_can_be_folders_and_the_model_that_predicts_new_cases(tmp_path):
-    model = TrainedModel("Dataset001_Heart", "2d", folds=("0", "1", "3"))
+    model = TrainedModel(dataset="Dataset001_Heart", configuration="2d", folds=("0", "1", "3"))
     validation = tuple(tmp_path / f"fold_{fold}" for fold in (0, 1))
     member = Member(name="2d", folders=validation, folder_weights=(1.0, 1.0), model=model)
     path = write(tmp_path)
@@ -191,11 +191,18 @@ def test_what_members_begin_with_is_needed_as_well():
 
 def test_members_can_be_trained_models_each_with_its_own_way_to_predict(tmp_path):
     flat, full, cascade = read_plan(write(tmp_path, MODELS)).members
-    assert flat.model == TrainedModel("1", "2d", folds=("0", "all"), mirroring=False)
+    assert flat.model == TrainedModel(dataset="1", configuration="2d", folds=("0", "all"), mirroring=False)
     assert flat.folder_weights == (1.0, 3.0) and flat.folders == ()
     assert full.model == TrainedModel(
-        "Dataset001_Heart", "3d_fullres", "Mine", "Own", ("3",), "best.pth", "logits", True, 0.7
-    )  # fmt: skip
+        dataset="Dataset001_Heart",
+        configuration="3d_fullres",
+        trainer="Mine",
+        plans="Own",
+        folds=("3",),
+        checkpoint="best.pth",
+        fold_mean="logits",
+        step_size=0.7,
+    )
     assert cascade.previous_stage == "full" and cascade.model.folds == ("0", "1", "2", "3", "4")
 
 

@@ -64,7 +64,12 @@ def test_members_of_weight_0_are_not_read(tmp_path):
     folders = members(tmp_path, n_members=3)
     (tmp_path / "m1" / "a.npz").write_bytes(b"damaged")
     (tmp_path / "m1" / "b.npz").unlink()
-    model = Member(name="model", folders=(), folder_weights=(), model=TrainedModel("7", "3d_lowres"))
+    model = Member(
+        name="model",
+        folders=(),
+        folder_weights=(),
+        model=TrainedModel(dataset="7", configuration="3d_lowres"),
+    )
     weights = {"m0": 1.0, "m1": 0.0, "m2": 1.0, "model": 0.0}
     plan = Plan(members=(*equal_plan(folders).members, model), default_weights=weights)
     assert run_ensemble(plan, tmp_path / "out", execution=IN_THIS_PROCESS).ok

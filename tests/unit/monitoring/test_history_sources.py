@@ -70,7 +70,18 @@ def test_a_table_of_something_else_is_said(tmp_path, data):
 
 @pytest.mark.parametrize("number", [np.float64, np.float32, float])
 def test_a_checkpoint_gives_the_history_that_it_holds(tmp_path, number):
-    some = [Epoch(i, 0.5, 0.25, (0.5, None), 0.01, 2.0, 0.5) for i in range(3)]
+    some = [
+        Epoch(
+            number=i,
+            train_loss=0.5,
+            val_loss=0.25,
+            dice=(0.5, None),
+            learning_rate=0.01,
+            seconds=2.0,
+            average=0.5,
+        )
+        for i in range(3)
+    ]
     path = write_checkpoint(
         tmp_path / "checkpoint_final.pth", {**content(some), "logging": logging(some, number)}
     )
@@ -88,8 +99,13 @@ def test_a_checkpoint_names_labels_length_and_stop(tmp_path):
 
 
 def test_an_average_poisoned_by_nan_goes_on_as_that_of_a_log_does(tmp_path):
-    some = [Epoch(0, 0.5, 0.5, (0.5,), 0.01, 2.0, 0.5), Epoch(1, 0.5, 0.5, (None,), 0.01, 2.0)]
-    some.append(Epoch(2, 0.5, 0.5, (1.0,), 0.01, 2.0))
+    some = [
+        Epoch(
+            number=0, train_loss=0.5, val_loss=0.5, dice=(0.5,), learning_rate=0.01, seconds=2.0, average=0.5
+        ),
+        Epoch(number=1, train_loss=0.5, val_loss=0.5, dice=(None,), learning_rate=0.01, seconds=2.0),
+    ]
+    some.append(Epoch(number=2, train_loss=0.5, val_loss=0.5, dice=(1.0,), learning_rate=0.01, seconds=2.0))
     source = read_checkpoint_history(write_checkpoint(tmp_path / "c.pth", content(some)))
     assert History(("a",), source.epochs).averages == pytest.approx((0.5, 0.5, 0.55))
 

@@ -18,7 +18,14 @@ from nnunet_ext.monitoring.processes import (
 from nnunet_ext.nnunet.model_folder import FoldFolder
 from nnunet_ext.trainers.record.process import RecordedProcess, read_process, record_process
 
-FOLD = FoldFolder(Path("/x"), "Dataset004_Hippocampus", "nnUNetTrainer", "nnUNetPlans", "2d", "0")
+FOLD = FoldFolder(
+    path=Path("/x"),
+    dataset="Dataset004_Hippocampus",
+    trainer="nnUNetTrainer",
+    plans="nnUNetPlans",
+    configuration="2d",
+    fold="0",
+)
 
 
 def training(dataset, configuration, fold, trainer, plans):

@@ -29,12 +29,20 @@ FINISHED = Standing("finished")
 def folder(fold, configuration="2d", dataset="Dataset004_Hippocampus"):
     name = f"nnUNetTrainer__nnUNetPlans__{configuration}"
     return FoldFolder(
-        Path(dataset, name, f"fold_{fold}"), dataset, "nnUNetTrainer", "nnUNetPlans", configuration, fold
+        path=Path(dataset, name, f"fold_{fold}"),
+        dataset=dataset,
+        trainer="nnUNetTrainer",
+        plans="nnUNetPlans",
+        configuration=configuration,
+        fold=fold,
     )
 
 
 def run(fold, dice=((0.5, 0.5), (0.7, 0.9), (0.6, 0.1)), validation=None, standing=FINISHED, **more):
-    made = tuple(Epoch(i, 0.5, 0.4, one, 0.01, 10.0 + i) for i, one in enumerate(dice))
+    made = tuple(
+        Epoch(number=i, train_loss=0.5, val_loss=0.4, dice=one, learning_rate=0.01, seconds=10.0 + i)
+        for i, one in enumerate(dice)
+    )
     found = None if validation is None else SummaryScores({"case": dict(validation)}, nnunet_mean=0.5)
     history = History(("Anterior", "Posterior"), made)
     return Run(

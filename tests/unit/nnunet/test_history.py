@@ -11,7 +11,9 @@ def history(*dice, averages=None):
     stated = averages or [None] * len(dice)
     return History(
         ("organ",),
-        tuple(Epoch(i, dice=(d,), average=a) for i, (d, a) in enumerate(zip(dice, stated, strict=True))),
+        tuple(
+            Epoch(number=i, dice=(d,), average=a) for i, (d, a) in enumerate(zip(dice, stated, strict=True))
+        ),
     )
 
 
@@ -28,17 +30,18 @@ def test_the_best_epoch_is_the_one_that_the_training_judged_best_where_it_says_s
 
 
 def test_the_mean_of_an_epoch_is_over_the_labels_that_were_seen():
-    assert Epoch(0, dice=(0.5, None, 0.7)).dice_mean == pytest.approx(0.6)
-    assert Epoch(0, dice=(None,)).dice_mean is None
-    assert Epoch(0).dice_mean is None
+    assert Epoch(number=0, dice=(0.5, None, 0.7)).dice_mean == pytest.approx(0.6)
+    assert Epoch(number=0, dice=(None,)).dice_mean is None
+    assert Epoch(number=0).dice_mean is None
 
 
 def test_an_average_is_unknown_until_it_is_stated_where_the_first_epochs_are_lost():
     late = History(
-        ("organ",), tuple(Epoch(i, dice=(0.5,), average=0.8 if i == 52 else None) for i in range(50, 54))
+        ("organ",),
+        tuple(Epoch(number=i, dice=(0.5,), average=0.8 if i == 52 else None) for i in range(50, 54)),
     )
     assert late.averages == pytest.approx((None, None, 0.8, 0.77))
-    gap = History(("organ",), (Epoch(0, dice=(0.5,)), Epoch(2, dice=(0.5,))))
+    gap = History(("organ",), (Epoch(number=0, dice=(0.5,)), Epoch(number=2, dice=(0.5,))))
     assert gap.averages == (0.5, None)
 
 
@@ -75,9 +78,17 @@ def test_a_label_that_fell_below_half_of_its_peak_is_lost():
 
 
 def test_seconds_are_medians_and_sums_over_what_is_known():
-    known = History((), (Epoch(0, seconds=100), Epoch(1, seconds=10), Epoch(2), Epoch(3, seconds=12)))
+    known = History(
+        (),
+        (
+            Epoch(number=0, seconds=100),
+            Epoch(number=1, seconds=10),
+            Epoch(number=2),
+            Epoch(number=3, seconds=12),
+        ),
+    )
     assert known.epoch_s() == 12 and known.epoch_s(2) == 11 and known.total_s == 122
-    assert History((), (Epoch(0),)).epoch_s() is None
+    assert History((), (Epoch(number=0),)).epoch_s() is None
 
 
 def test_of_two_sources_the_newer_has_the_epoch():

@@ -27,25 +27,35 @@ def write(results, configuration="2d", folds=("0", "1"), dataset="Dataset004_Hea
 @pytest.mark.parametrize("dataset", ["4", "004", "Dataset004_Heart"])
 def test_a_model_is_found_by_number_or_name(tmp_path, dataset):
     folder = write(tmp_path)
-    files = find_model(TrainedModel(dataset, "2d", folds=("1", "0")), {"nnUNet_results": str(tmp_path)})
+    files = find_model(
+        TrainedModel(dataset=dataset, configuration="2d", folds=("1", "0")), {"nnUNet_results": str(tmp_path)}
+    )
     assert files.folder == folder
     assert [path.parent.name for path in files.checkpoints] == ["fold_1", "fold_0"]
 
 
 def test_a_model_anywhere_is_found_by_the_folder_of_its_results(tmp_path):
     folder = write(tmp_path)
-    assert find_model(TrainedModel(str(folder.parent), "2d", folds=("0",)), {}).folder == folder
+    assert (
+        find_model(TrainedModel(dataset=str(folder.parent), configuration="2d", folds=("0",)), {}).folder
+        == folder
+    )
     elsewhere = {"nnUNet_results": str(tmp_path / "elsewhere")}
-    assert find_model(TrainedModel(str(folder.parent), "2d", folds=("0",)), elsewhere).folder == folder
+    assert (
+        find_model(
+            TrainedModel(dataset=str(folder.parent), configuration="2d", folds=("0",)), elsewhere
+        ).folder
+        == folder
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (TrainedModel("5", "2d"), "-d 5: no data set of that name or number"),
-        (TrainedModel("4", "3d"), "has nnUNetTrainer__nnUNetPlans__2d"),
-        (TrainedModel("4", "2d", folds=("0", "3", "4")), "fold_3.*\n.*fold_4"),
-        (TrainedModel("6", "2d"), "Dataset006_A and Dataset006_B share that number"),
+        (TrainedModel(dataset="5", configuration="2d"), "-d 5: no data set of that name or number"),
+        (TrainedModel(dataset="4", configuration="3d"), "has nnUNetTrainer__nnUNetPlans__2d"),
+        (TrainedModel(dataset="4", configuration="2d", folds=("0", "3", "4")), "fold_3.*\n.*fold_4"),
+        (TrainedModel(dataset="6", configuration="2d"), "Dataset006_A and Dataset006_B share that number"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, model, message):
@@ -71,5 +81,5 @@ def test_the_previous_stage_is_that_of_the_configuration_or_of_what_it_inherits(
     tmp_path, configuration, previous
 ):
     write(tmp_path, configuration, ("0",))
-    model = TrainedModel("4", configuration, folds=("0",))
+    model = TrainedModel(dataset="4", configuration=configuration, folds=("0",))
     assert find_model(model, {"nnUNet_results": str(tmp_path)}).previous_stage() == previous

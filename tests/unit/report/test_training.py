@@ -18,7 +18,9 @@ FALLING = [1.0 - 0.02 * i for i in range(N)]
 
 
 def a_run(some, state="finished", reason="", fold="0") -> Run:
-    folder = FoldFolder(Path("fold_0"), "Dataset001_A", "T", "P", "2d", fold)
+    folder = FoldFolder(
+        path=Path("fold_0"), dataset="Dataset001_A", trainer="T", plans="P", configuration="2d", fold=fold
+    )
     return Run(
         folder=folder,
         history=History(("x", "y"), tuple(some)),

@@ -74,9 +74,14 @@ def test_a_member_knows_the_model_that_predicts_new_cases_where_its_checkpoints_
     (fold(models, "2d", 1) / "checkpoint_final.pth").touch()
     flat, full = find_validation(models, ".nii.gz").plan.members
     assert flat.model is None
-    names = ("Dataset007_Heart", "3d_fullres", "nnUNetTrainerExt", "nnUNetPlans", ("0", "1"))
-    expected = TrainedModel(*names, fold_mean="logits")
-    assert full.model == expected
+    assert full.model == TrainedModel(
+        dataset="Dataset007_Heart",
+        configuration="3d_fullres",
+        trainer="nnUNetTrainerExt",
+        plans="nnUNetPlans",
+        folds=("0", "1"),
+        fold_mean="logits",
+    )
     validation = [fold(models, "3d_fullres", number) / "validation" for number in (0, 1)]
     assert find_validation({"full": validation}, ".nii.gz").plan.members[0].model is None
 
