@@ -1,4 +1,4 @@
-"""Boxes of voxels: around a mask, with a margin in mm, moved at random for a training."""
+"""Boxes of voxels: around a region, with a margin in mm, moved at random, grown where an organ goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.images.geometry import Geometry
+from nnunet_ext.postprocess.components import Segmentation, find_components
+from nnunet_ext.postprocess.holes import bounding_slices
 
 AXES = "zyx"
 Mask = NDArray[np.bool_]
@@ -22,57 +24,57 @@ class Face:
     """One face of a box.
 
     Attributes:
-        axis: of the array, `z` first.
-        at_end: the face at the last voxel of the axis, not at the first.
+        axis: index of the array's axis, `z` first.
+        at_end: whether the face is at the last voxel of the axis, not at the first.
     """
 
     axis: int
     at_end: bool
 
     def name(self, n_axes: int = 3) -> str:
-        """`z-` is the face at the first slice, `x+` that at the last column."""
+        """Return the name of the face: `z-` is at the first slice, `x+` at the last column."""
         return AXES[-n_axes:][self.axis] + ("+" if self.at_end else "-")
 
 
 @dataclass(frozen=True)
 class Box:
-    """Voxels from `start` on and before `stop`, in the array's axis order."""
+    """A box of voxels, from `start` up to but without `stop`, in the array's axis order."""
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels along each axis."""
+        """Number of voxels along each axis."""
         return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
 
     @property
     def n_voxels(self) -> int:
-        """Voxels in all."""
+        """Number of all voxels."""
         return math.prod(self.shape)
 
     @property
     def slices(self) -> tuple[slice, ...]:
-        """To take the box out of an array."""
+        """The slices that take the box out of an array."""
         return tuple(slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
 
     @property
     def faces(self) -> tuple[Face, ...]:
-        """All of them, two an axis."""
+        """The faces of the box, two per axis."""
         return tuple(Face(axis, at_end) for axis in range(len(self.start)) for at_end in (False, True))
 
     def size_mm(self, spacing: Sequence[float]) -> tuple[float, ...]:
-        """Its edges in mm."""
+        """Return the lengths of the edges in mm."""
         return tuple(n * mm for n, mm in zip(self.shape, spacing, strict=True))
 
     def is_at_border(self, face: Face, shape: Sequence[int]) -> bool:
-        """Whether a face is the scan's own border."""
+        """Return whether a face lies at the border of the scan."""
         if face.at_end:
             return self.stop[face.axis] >= shape[face.axis]
         return self.start[face.axis] <= 0
 
     def moved(self, steps: Iterable[tuple[Face, int]], shape: Sequence[int]) -> Box:
-        """The box with faces moved outwards by voxels, inwards where negative, and cut off at the scan."""
+        """Return the box with faces moved outwards by voxels, inwards where negative, within the scan."""
         start, stop = list(self.start), list(self.stop)
         for face, n_voxels in steps:
             if face.at_end:
@@ -83,39 +85,65 @@ class Box:
 
 
 def whole_box(shape: Sequence[int]) -> Box:
-    """The box that is the whole scan."""
+    """Return the box of the whole scan."""
     return Box((0,) * len(shape), tuple(int(size) for size in shape))
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """The smallest box that holds all of a mask; None where the mask is empty."""
-    lines = [mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)) for axis in range(mask.ndim)]
-    if not lines[0].any():
+    """Return the smallest box that holds all of a mask; None where the mask is empty."""
+    if not mask.any():
         return None
-    ends = [np.flatnonzero(line)[[0, -1]] for line in lines]
-    return Box(tuple(int(first) for first, _ in ends), tuple(int(last) + 1 for _, last in ends))
+    slices = bounding_slices(mask)
+    return Box(tuple(along.start for along in slices), tuple(along.stop for along in slices))
+
+
+def region_box(segmentation: Segmentation, values: Sequence[int], n_components: int | None) -> Box | None:
+    """Return the bounding box of a region's largest components; None where the region is absent.
+
+    Args:
+        segmentation: of the scan.
+        values: labels that make the region together.
+        n_components: how many components count. None is all of them.
+    """
+    if n_components is None:
+        return bounding_box(np.isin(segmentation, values))
+    return bounding_box(largest_components(segmentation, values, n_components))
+
+
+def largest_components(segmentation: Segmentation, values: Sequence[int], n_components: int) -> Mask:
+    """Return a region's largest components.
+
+    Components of the same size as the last one count, too, so that the result does not depend on the
+    orientation.
+    """
+    components, sizes, _ = find_components(segmentation, [tuple(values)])
+    sizes[0] = 0
+    if not sizes.any():
+        return np.zeros(segmentation.shape, np.bool_)
+    smallest = np.sort(sizes[sizes > 0])[::-1][:n_components][-1]
+    return (sizes >= smallest)[components]
 
 
 def voxels_of(length_mm: float, spacing_mm: float) -> int:
-    """The voxels that reach at least so far."""
+    """Return the least number of voxels that reach a length."""
     return math.ceil(length_mm / spacing_mm - 1e-9)  # 3 mm are 10 voxels of 0.3 mm, not 11
 
 
 def with_margin(box: Box, margin_mm: float, grid: Geometry) -> Box:
-    """The box with a margin of at least so many mm on every side, cut off at the scan."""
+    """Return the box with a margin of at least so many mm on every side, within the scan."""
     steps = [(face, voxels_of(margin_mm, grid.spacing[face.axis])) for face in box.faces]
     return box.moved(steps, grid.shape)
 
 
 def jittered(box: Box, inner: Box, jitter_mm: float, grid: Geometry, generator: np.random.Generator) -> Box:
-    """The box with each face moved in or out at random, as the boxes of a coarse model vary.
+    """Return the box with each face moved in or out at random, as the boxes of a coarse model vary.
 
     Args:
-        box: with its margin.
-        inner: what must stay inside, the bounding box of the organ.
-        jitter_mm: a face moves so far at most.
-        grid: the scan's.
-        generator: of random numbers.
+        box: the box with its margin.
+        inner: the bounding box of the organ, which stays inside.
+        jitter_mm: the most by which a face moves.
+        grid: the scan's grid.
+        generator: random numbers.
     """
     steps = []
     for face in box.faces:
@@ -126,20 +154,20 @@ def jittered(box: Box, inner: Box, jitter_mm: float, grid: Geometry, generator: 
 
 
 def _distance(box: Box, inner: Box, face: Face) -> int:
-    """Voxels by which a face may move inwards before it cuts what is inside."""
+    """Return the voxels by which a face may move inwards before it cuts the inner box."""
     if face.at_end:
         return box.stop[face.axis] - inner.stop[face.axis]
     return inner.start[face.axis] - box.start[face.axis]
 
 
 def generator_of(seed: int, case_id: str) -> np.random.Generator:
-    """Random numbers of one case: the same whatever other cases there are, and in whichever order."""
+    """Return random numbers of one case, which do not depend on the other cases and their order."""
     digest = hashlib.sha256(f"{seed}/{case_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def describe_box(box: Box, grid: Geometry) -> dict[str, Any]:
-    """A box as records tell it: voxels, mm and its share of the scan."""
+    """Describe a box for a record: its voxels, its size in mm and its share of the scan."""
     return {
         "start": list(box.start),
         "stop": list(box.stop),
@@ -153,12 +181,12 @@ LEAST_STEP_MM = 10.0
 
 
 def touched_faces(organ: Mask, box: Box, shape: Sequence[int]) -> tuple[Face, ...]:
-    """The faces of a box that an organ within it reaches, where the scan goes on beyond them.
+    """Return the faces of a box that an organ reaches and beyond which the scan goes on.
 
     Args:
-        organ: within the box alone.
-        box: where it lies in the scan.
-        shape: of the scan.
+        organ: mask of the organ within the box alone.
+        box: the box in the scan.
+        shape: shape of the scan.
     """
     return tuple(
         face
@@ -168,10 +196,10 @@ def touched_faces(organ: Mask, box: Box, shape: Sequence[int]) -> tuple[Face, ..
 
 
 def grown(box: Box, faces: Sequence[Face], step_mm: float, grid: Geometry) -> Box:
-    """The box with these faces moved outwards by at least so many mm, cut off at the scan."""
+    """Return the box with these faces moved outwards by at least so many mm, within the scan."""
     return box.moved([(face, voxels_of(step_mm, grid.spacing[face.axis])) for face in faces], grid.shape)
 
 
 def step_mm(margin_mm: float, n_growths: int) -> float:
-    """How far faces move after so many growths: the margin, 10 mm at least, and twice as far each time."""
+    """Return how far faces move after so many growths: the margin, 10 mm at least, twice as far each time."""
     return max(margin_mm, LEAST_STEP_MM) * 2.0**n_growths

@@ -1,4 +1,4 @@
-"""A run that makes a data set of crops from a raw data set."""
+"""Make a data set of crops from a raw data set: the box of each training case's region of interest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.nnunet.image_files import channel_fault, scan_name
 from nnunet_ext.roi.coarse import Coarse
-from nnunet_ext.roi.crops import CropJob, crop_case
+from nnunet_ext.roi.crops import CropJob, CropSettings, crop_case
 from nnunet_ext.roi.dataset import (
     BOXES,
     ENTRY,
@@ -27,21 +27,21 @@ from nnunet_ext.roi.merging import LabelMap, Merges, merge_labels
 from nnunet_ext.roi.splits import take_splits_along
 
 SEED = 12345
-OF_OTHER_FILES = ("training", "test", "numTest", ENTRY)  # of the old data set's dataset.json
+LEFT_OUT = ("training", "test", "numTest", ENTRY)  # entries of the old dataset.json about other files
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoiBuild:
-    """What became of a data set of crops.
+    """The result of making a data set of crops.
 
     Attributes:
-        folder: its own.
-        cases: each written case's box, as in `roi_boxes.json`.
-        missing: why a case is not in it, by case.
-        warnings: what a user should know.
-        n_done_before: cases that an earlier run had written.
-        taken_along: what became of the old data set's folds and subjects, a sentence each.
-        split_fault: why they were not taken along.
+        folder: the new data set's folder.
+        cases: the box of each written case, as in `roi_boxes.json`.
+        missing: why a case is not in the data set, by case.
+        warnings: what the user should know.
+        n_done_before: number of cases that an earlier run had written.
+        taken_along: what was done with the old data set's folds and subjects, a sentence each.
+        split_fault: why folds and subjects were not taken along.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class RoiBuild:
 
     @property
     def ok(self) -> bool:
-        """Whether every case is in it, with the folds of the old data set."""
+        """Whether every case is in the data set, with the folds of the old one."""
         return not self.missing and self.split_fault is None
 
 
@@ -73,16 +73,16 @@ def run_roi_build(
     """Make a raw data set of the training cases' regions of interest.
 
     Images keep their values, types and places in the scanner; labels are written as uint8. A run that was
-    ended, or in which cases failed, goes on when it is started again with the same settings. Folds and
-    subjects of the old data set are those of the new one.
+    ended, or in which cases failed, goes on when it is started again with the same settings. The new data
+    set gets the folds and subjects of the old one.
 
     Args:
         source: folder of the raw data set.
         target: folder of the new one; nothing of something else is overwritten.
         coarse: segmentations to draw the boxes around; None draws them around the references.
         settings: margin and labels of the region; the defaults where they are not given.
-        jitter_mm: each face of a box moves so far at most, in or out; the organ stays inside.
-        seed: of that; a case's box does not depend on the other cases.
+        jitter_mm: the most by which each face of a box moves in or out at random; the organ stays inside.
+        seed: of the random numbers; a case's box does not depend on the other cases.
         merges: new labels and the old ones that become them.
         whole: take whole scans, as for a coarse model with merged labels.
         execution: worker processes or a cluster, and who is told of each case; no shard.
@@ -93,24 +93,51 @@ def run_roi_build(
     execution.check_no_shard("roi build")
     settings = settings or BoxSettings()
     raw = read_raw(source)
-    _check_apart(source, target)
+    if source.resolve() == target.resolve():
+        raise UsageError(f"{source} is the data set to crop; choose another folder with -o.")
     if not 0 <= jitter_mm < float("inf"):
         raise UsageError(f"a jitter of {jitter_mm} mm is none; give 0 or more.")
-    label_map = merge_labels(raw.dataset, merges or {}, raw.content["labels"])
     labels = (coarse.dataset if coarse else raw.dataset).labels
-    region = values_of_region(labels.covered_by_name, settings.roi_labels)
-    described = {
+    crop_settings = CropSettings(
+        region=values_of_region(labels.covered_by_name, settings.roi_labels),
+        box=settings,
+        jitter_mm=jitter_mm,
+        seed=seed,
+        whole=whole,
+        dataset=raw.dataset,
+        label_map=merge_labels(raw.dataset, merges or {}, raw.content["labels"]),
+        target=target,
+    )
+    described = _describe(source, coarse, crop_settings, merges or {})
+    return _build(raw, coarse, crop_settings, described, execution)
+
+
+def _describe(source: Path, coarse: Coarse | None, settings: CropSettings, merges: Merges) -> dict[str, Any]:
+    """Return the settings of a run as the new dataset.json and `roi_boxes.json` hold them."""
+    boxes_from = "references" if coarse is None else coarse.place.absolute().as_posix()
+    return {
         "source": source.absolute().as_posix(),
-        "boxes_from": _boxes_from(coarse, whole),
-        **settings.as_json(),
-        "jitter_mm": jitter_mm,
-        "seed": seed,
-        "merged": {name: list(parts) for name, parts in (merges or {}).items()},
-        "whole": whole,
+        "boxes_from": "whole scans" if settings.whole else boxes_from,
+        **settings.box.as_json(),
+        "jitter_mm": settings.jitter_mm,
+        "seed": settings.seed,
+        "merged": {name: list(old) for name, old in merges.items()},
+        "whole": settings.whole,
     }
+
+
+def _build(
+    raw: RawFiles,
+    coarse: Coarse | None,
+    settings: CropSettings,
+    described: Mapping[str, Any],
+    execution: Execution,
+) -> RoiBuild:
+    """Crop all cases that an earlier run has not written, and write the files of the new data set."""
+    target = settings.target
     done = check_target(target, described)
     done = {case: one for case, one in done.items() if _is_written(target, raw, case)}
-    missing, warnings = _missing(raw, coarse)
+    missing, warnings = _missing_cases(raw, coarse)
     write_json({"settings": described, "cases": done, "missing": {}}, target / BOXES)
     jobs = [
         CropJob(
@@ -118,14 +145,7 @@ def run_roi_build(
             channels=channels,
             label=raw.labels[case],
             coarse=coarse.files[case] if coarse else None,
-            region=region,
             settings=settings,
-            jitter_mm=jitter_mm,
-            seed=seed,
-            whole=whole,
-            dataset=raw.dataset,
-            label_map=label_map,
-            target=target,
         )
         for case, channels in raw.channels.items()
         if case not in done and case not in missing
@@ -141,44 +161,32 @@ def run_roi_build(
     taken: list[str] = []
     split_fault = None
     if cases:
-        write_json(_dataset_json(raw, label_map, described, len(cases)), target / "dataset.json")
+        write_json(_dataset_json(raw, settings.label_map, described, len(cases)), target / "dataset.json")
         try:
-            taken = take_splits_along(source, target, cases)
+            taken = take_splits_along(raw.folder, target, cases)
         except DatasetError as error:
             split_fault = str(error)
-    warnings += _lost(cases)
     return RoiBuild(
         folder=target,
         cases=cases,
         missing=missing,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_box_warnings(cases)),
         n_done_before=len(done),
         taken_along=tuple(taken),
         split_fault=split_fault,
     )
 
 
-def _boxes_from(coarse: Coarse | None, whole: bool) -> str:
-    if whole:
-        return "whole scans"
-    return coarse.place.absolute().as_posix() if coarse else "references"
-
-
-def _check_apart(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve():
-        raise UsageError(f"{source} is the data set to crop; choose another folder with -o.")
-
-
 def _is_written(target: Path, raw: RawFiles, case: str) -> bool:
-    """Whether all files of a case are in the new data set."""
+    """Return whether all files of a case are in the new data set."""
     names = [f"imagesTr/{path.name}" for path in raw.channels.get(case, ())]
     return bool(names) and all(
         (target / name).is_file() for name in [*names, f"labelsTr/{case}{raw.dataset.file_ending}"]
     )
 
 
-def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list[str]]:
-    """Why cases cannot be cropped, and what would help."""
+def _missing_cases(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list[str]]:
+    """Return why cases cannot be cropped, and warnings with the commands that would help."""
     ending = raw.dataset.file_ending
     missing = {case: f"there is no labelsTr/{case}{ending}" for case in raw.channels.keys() - raw.labels}
     missing |= {
@@ -197,8 +205,8 @@ def _missing(raw: RawFiles, coarse: Coarse | None) -> tuple[dict[str, str], list
     return missing, warnings
 
 
-def _lost(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What boxes cut off, and where there was nothing to draw one around."""
+def _box_warnings(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return warnings of voxels outside of boxes, and of whole scans taken for want of a region."""
     warnings = []
     for case, one in cases.items():
         if one["cut_off"]:
@@ -212,11 +220,11 @@ def _lost(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _dataset_json(
     raw: RawFiles, label_map: LabelMap, described: Mapping[str, Any], n_cases: int
 ) -> dict[str, Any]:
-    kept = {key: value for key, value in raw.content.items() if key not in OF_OTHER_FILES}
+    kept = {key: value for key, value in raw.content.items() if key not in LEFT_OUT}
     return {**kept, "labels": dict(label_map.labels), "numTraining": n_cases, ENTRY: dict(described)}
 
 
 def shares_of_scans(cases: Sequence[Mapping[str, Any]]) -> tuple[float, float, float] | None:
-    """The smallest, median and largest share of its scan that a box takes; None without any."""
+    """Return the smallest, median and largest share of its scan that a box takes; None without any box."""
     shares = sorted(float(one["box"]["share_of_scan"]) for one in cases)
     return (shares[0], shares[len(shares) // 2], shares[-1]) if shares else None

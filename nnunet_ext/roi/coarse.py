@@ -1,4 +1,4 @@
-"""The coarse segmentations that a data set of crops is made from: what is there, and what makes the rest."""
+"""Find the coarse segmentations that boxes are drawn around, and name the commands that make missing ones."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ class Coarse:
     """Segmentations of training cases by a coarse model.
 
     Attributes:
-        place: the model's folder, or the one that holds them.
-        dataset: of their labels.
-        files: by case.
-        model: the trained model, where each is the validation of a fold that did not train on it; None
-            where they are segmentations of a plain folder.
+        place: the folder of the model or of the segmentations.
+        dataset: their labels and file ending.
+        files: the segmentations by case.
+        model: the trained model whose folds validated the cases; None for segmentations of a plain folder.
     """
 
     place: Path
@@ -41,7 +40,7 @@ class Coarse:
     model: ModelName | None
 
     def lacking(self, cases: Iterable[str]) -> dict[str, list[str]]:
-        """The cases without a segmentation, by what makes them."""
+        """Return the cases without a segmentation, by the command or step that makes it."""
         missing = [case for case in cases if case not in self.files]
         if not missing:
             return {}
@@ -63,12 +62,12 @@ def find_coarse(place: Path, source: Dataset, folds: Sequence[str] = ()) -> Coar
     """Find coarse segmentations.
 
     Args:
-        place: the folder of a trained model, whose validations are taken, or one of segmentations.
-        source: labels of the data set to crop, which segmentations have that no dataset.json lies beside.
-        folds: of the model to take; none are all but `all`, which validates what it was trained on.
+        place: the folder of a trained model, whose validations are taken, or a folder of segmentations.
+        source: labels of the data set to crop, taken for segmentations without a dataset.json beside them.
+        folds: the model's folds to take; none are all but `all`, which validates its own training cases.
 
     Raises:
-        UsageError: there is none, or it is neither.
+        UsageError: there are no segmentations, or the folder is neither.
     """
     if place.suffix in PLAN_ENDINGS:
         raise UsageError(
@@ -104,7 +103,7 @@ def _holds_images(folder: Path, file_ending: str) -> bool:
 
 
 def _folds(dataset: str) -> dict[str, str]:
-    """The fold that validates each case, as far as the splits tell."""
+    """Return the fold that validates each case, for the cases in the splits."""
     folder = dataset_folders(dataset).preprocessed
     splits = read_splits_if_whole(folder / SPLITS) if folder else []
     return {case: str(number) for number, split in enumerate(splits) for case in split["val"]}

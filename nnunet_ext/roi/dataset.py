@@ -1,4 +1,4 @@
-"""Raw data sets of crops: what one is made from, where it goes, and how it was made."""
+"""Raw data sets of crops: the settings of boxes, the raw data set to crop, and the folder of the new one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.names import TIF_ENDINGS
 from nnunet_ext.nnunet.dataset_json import Dataset, dataset_of, read_dataset_json
 from nnunet_ext.nnunet.folders import DATASET_NAME, RAW_VARIABLE, dataset_names, is_dataset
 from nnunet_ext.nnunet.image_files import find_channels, find_images
-from nnunet_ext.roi.images import check_ending
 
-ENTRY = "roi"
+ENTRY = "roi"  # of the dataset.json of a data set of crops
+BOXES = "roi_boxes.json"
 MARGIN_MM = 20.0
 JITTER_MM = 10.0
 
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """How boxes come about.
+    """The settings of boxes around a region of interest.
 
     Attributes:
-        margin_mm: around what the box is drawn around.
+        margin_mm: least margin around the region on every side.
         roi_labels: names of the labels that make the region; none are all.
         n_components: how many of the largest components of a coarse segmentation count.
     """
@@ -41,16 +42,16 @@ class BoxSettings:
             raise UsageError(f"{self.n_components} components are none; give 1 or more.")
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values, tuples as lists."""
+        """Return the settings as plain values, tuples as lists."""
         return {**asdict(self), "roi_labels": list(self.roi_labels)}
 
 
 def values_of_region(covered: Mapping[str, tuple[int, ...]], names: tuple[str, ...]) -> tuple[int, ...]:
-    """The values of a segmentation that make the region.
+    """Return the values of a segmentation that make the region of interest.
 
     Args:
         covered: the values of each label or region, by its name.
-        names: of those that count; none are all.
+        names: names of the labels that make the region; none are all.
 
     Raises:
         UsageError: a name is unknown.
@@ -62,12 +63,12 @@ def values_of_region(covered: Mapping[str, tuple[int, ...]], names: tuple[str, .
 
 
 def settings_of_model(folder: Path) -> BoxSettings | None:
-    """How the crops were made that a model was trained on; None where its data set is none of crops.
+    """Read the settings of the crops that a model was trained on; None where it was trained on whole scans.
 
     nnU-Net copies the dataset.json of the data set into the folder of each model.
 
     Raises:
-        DatasetError: the model's dataset.json says something else there.
+        DatasetError: the model's dataset.json cannot be read, or its entry `roi` is of another form.
     """
     path = folder / "dataset.json"
     try:
@@ -79,7 +80,17 @@ def settings_of_model(folder: Path) -> BoxSettings | None:
         raise DatasetError(f"{path} has no readable entry {ENTRY!r}: {error!r}") from error
 
 
-BOXES = "roi_boxes.json"
+def check_ending(file_ending: str) -> None:
+    """Refuse formats that do not hold the geometry of a volume.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    if file_ending.lower() in TIF_ENDINGS:
+        raise UsageError(
+            f"Images that end in {file_ending} hold no spacing and origin, and a crop has no place in them; "
+            "convert them to .nii.gz or .nrrd."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +98,9 @@ class RawFiles:
     """The training cases of a raw data set.
 
     Attributes:
-        folder: its own.
+        folder: the data set's folder.
         content: its dataset.json, as parsed.
-        dataset: what this package needs of that.
+        dataset: labels and file ending.
         channels: each case's images, in order.
         labels: each case's reference, where it has one.
     """
@@ -122,12 +133,12 @@ def read_raw(folder: Path) -> RawFiles:
 
 
 def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of a new raw data set.
+    """Return the folder of a new raw data set.
 
     Args:
         text: a number (`103`), a name (`Dataset103_LiverROI`), or a folder anywhere.
         source: the old data set's folder; a number takes its name.
-        suffix: behind that.
+        suffix: appended to that name.
         environment: the variables that name nnU-Net's folders.
 
     Raises:
@@ -152,7 +163,7 @@ def target_folder(text: str, source: Path, suffix: str, environment: Mapping[str
 
 
 def read_boxes(folder: Path) -> dict[str, Any] | None:
-    """The record of boxes of a data set; None where there is none.
+    """Read the record of boxes of a data set of crops; None where there is none.
 
     Raises:
         DatasetError: it cannot be read.
@@ -167,11 +178,11 @@ def read_boxes(folder: Path) -> dict[str, Any] | None:
 
 
 def check_target(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse to write into what somebody else wrote.
+    """Refuse a folder that holds files of something else, or crops made with other settings.
 
     Args:
-        folder: of the new data set.
-        settings: of this run.
+        folder: folder of the new data set.
+        settings: settings of this run.
 
     Returns:
         The cases that an earlier run with the same settings has written there, by name.
@@ -183,7 +194,9 @@ def check_target(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     there = read_boxes(folder) if folder.is_dir() else None
     if there is None:
-        raise UsageError(f"{folder} is there already, and not of this command. Choose another with -o.")
+        raise UsageError(
+            f"{folder} exists and was not written by this command. Choose another folder with -o."
+        )
     old = there.get("settings", {})
     differing = [key for key in settings if old.get(key) != settings[key]]
     if differing:

@@ -1,4 +1,4 @@
-"""One stage against two: Dice by label, case by case, and what each took."""
+"""Compare predictions in one stage with those in two: Dice case by case, time and memory."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ROI_EVALUATION = "roi_evaluation.json"
 
 @dataclass(frozen=True)
 class StageCost:
-    """What predictions took; None where no report beside them tells.
+    """Time and memory of a run of predictions; None where no report beside the predictions holds them.
 
     Attributes:
-        n_cases: that the run predicted, without those of earlier runs.
-        seconds_a_case: of the whole run, loading models included.
-        peak_memory_bytes: resident memory at most.
-        peak_gpu_bytes: of a GPU at most.
+        n_cases: number of cases that the run predicted, without those of earlier runs.
+        seconds_a_case: mean seconds of a case, loading models included.
+        peak_memory_bytes: highest resident memory.
+        peak_gpu_bytes: highest memory of a GPU.
     """
 
     n_cases: int | None = None
@@ -37,16 +37,16 @@ class StageCost:
 
 @dataclass(frozen=True, kw_only=True)
 class RoiEvaluation:
-    """One stage (A) against two (B).
+    """Predictions in one stage (A) compared with those in two (B).
 
     Attributes:
-        folder: that holds both evaluations and `roi_evaluation.json`.
-        one_stage: the evaluation of one stage.
-        two_stages: that of two.
-        comparison: of both, case by case.
-        costs: of each, by `one stage` and `two stages`.
-        n_grown: cases whose box grew.
-        n_fallbacks: cases that the coarse model found nothing in.
+        folder: folder of both evaluations and `roi_evaluation.json`.
+        one_stage: the evaluation of the predictions in one stage.
+        two_stages: the evaluation of the predictions in two.
+        comparison: the paired comparison of both.
+        costs: time and memory of each, by `one stage` and `two stages`.
+        n_grown: number of cases whose box grew.
+        n_fallbacks: number of cases in which the coarse model found nothing.
     """
 
     folder: Path
@@ -125,7 +125,7 @@ def run_roi_evaluation(
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """A report; empty where there is none that can be read."""
+    """Read a report; empty where there is none that can be read."""
     try:
         content = read_json(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Labels merged into one: the new dataset.json's labels, and the new value of each old one."""
+"""Merge labels: the labels of the new dataset.json, and the new value of each old label."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Merges = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class LabelMap:
-    """How the labels of a data set become those of another.
+    """The map from the labels of a data set to those of another.
 
     Attributes:
-        labels: of the new dataset.json, by name.
+        labels: labels of the new dataset.json, by name.
         values: the new value of each old one.
     """
 
@@ -36,7 +36,7 @@ class LabelMap:
         return all(old == new for old, new in self.values.items())
 
     def apply(self, segmentation: NDArray[np.integer[Any]], what: str) -> NDArray[np.integer[Any]]:
-        """The segmentation with its new values, as uint8 where they allow it.
+        """Return the segmentation with its new values, as uint8 where they allow it.
 
         Raises:
             SegmentationError: it holds a value that the dataset.json does not know.
@@ -56,7 +56,7 @@ class LabelMap:
 
 
 def parse_merges(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`liver=liver,tumour` as `{"liver": ("liver", "tumour")}`.
+    """Parse `liver=liver,tumour` as `{"liver": ("liver", "tumour")}`.
 
     Raises:
         UsageError: one is not of that form, or a name is made or merged twice.
@@ -78,7 +78,7 @@ def parse_merges(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def merge_labels(dataset: Dataset, merges: Merges, entries: Mapping[str, Any]) -> LabelMap:
-    """The map of a merge; without any, that which changes nothing.
+    """Make the map of a merge; without merges, the map that changes nothing.
 
     Args:
         dataset: of the old labels.

@@ -1,4 +1,4 @@
-"""The coarse and the fine model, as users name them: a trained model's folder, or a plan of an ensemble."""
+"""Predict scans in two stages: a coarse model draws boxes, a fine model predicts in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
@@ -16,7 +15,7 @@ from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.jobs.report import Report, sorted_by_case
 from nnunet_ext.networks.devices import check_device
-from nnunet_ext.nnunet.dataset_json import Labels, check_same_labels, keep_dataset_json
+from nnunet_ext.nnunet.dataset_json import check_same_labels, keep_dataset_json
 from nnunet_ext.nnunet.folders import RESULTS_VARIABLE
 from nnunet_ext.nnunet.image_files import find_channels
 from nnunet_ext.nnunet.model_folder import (
@@ -27,22 +26,28 @@ from nnunet_ext.nnunet.model_folder import (
     parse_model_name,
 )
 from nnunet_ext.postprocess.run import describe_run
-from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, settings_of_model, values_of_region
-from nnunet_ext.roi.images import check_ending
+from nnunet_ext.roi.dataset import (
+    MARGIN_MM,
+    BoxSettings,
+    check_ending,
+    settings_of_model,
+    values_of_region,
+)
 from nnunet_ext.roi.stages import COARSE, Progress, TwoStageRun, without_progress
 
 PLAN_ENDINGS = (".yaml", ".yml")
+ROI_REPORT = "roi_report.json"
 
 
 def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.environ) -> Plan:
-    """The plan that a user names.
+    """Read the plan that a user names, or make the plan of one trained model.
 
     Args:
         text: a YAML plan of trained models; or the folder of a model
             (`Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_lowres`), from here or below `nnUNet_results`,
-            of which all folds are taken that are trained to their end; `fold_all` only where it is alone.
-        option: the command's, for messages.
-        environment: where `nnUNet_results` stands.
+            of which all folds that are trained to their end are taken; `fold_all` only where it is alone.
+        option: the command's option, for messages.
+        environment: the variables that name nnU-Net's folders.
 
     Raises:
         UsageError: there is no such folder, or no trained fold in it.
@@ -66,7 +71,7 @@ def plan_of_model(text: str, option: str, environment: Mapping[str, str] = os.en
         raise UsageError(
             f"{option} {folder} has no fold with a {TrainedModel.checkpoint}; train one to its end."
         )
-    # The folder of the results in the place of a number: then the model may lie anywhere.
+    # The folder of the results in place of a data set's number, so that the model may lie anywhere.
     model = TrainedModel(
         dataset=str(folder.parent),
         configuration=name.configuration,
@@ -83,9 +88,6 @@ def _trained_folds(folder: Path) -> tuple[str, ...]:
     folds = find_fold_folders(folder).items()
     found = [fold for fold, path in folds if (path / TrainedModel.checkpoint).is_file()]
     return tuple(fold for fold in found if fold != "all") or tuple(found)
-
-
-ROI_REPORT = "roi_report.json"
 
 
 def run_roi_predict(
@@ -113,11 +115,11 @@ def run_roi_predict(
     started again predicts nothing twice: it takes what the same models predicted from the same voxels.
 
     Args:
-        coarse: plan of trained models.
-        fine: the same; its labels are those of the results.
+        coarse: plan of the coarse model, of trained models.
+        fine: plan of the fine model; the results have its labels.
         scans: folder of the scans, all channels.
-        output: folder for one segmentation a case and `roi_report.json`.
-        margin_mm: around the region; None is that of the data set the fine model was trained on, or 20.
+        output: folder for one segmentation per case and `roi_report.json`.
+        margin_mm: margin around the region; None is the one of the fine model's training data, or 20.
         roi_labels: names of the coarse model's labels that make the region; none are all.
         n_components: how many of the largest components count, of the region and of the result.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
@@ -136,45 +138,48 @@ def run_roi_predict(
     """
     execution.check_no_shard("roi predict")
     coarse_model, fine_model = _check_models(coarse, fine)
-    dataset = fine_model.dataset()
-    settings = _settings(margin_mm, roi_labels, n_components, fine_model)
-    coarse_labels = coarse_model.dataset().labels
-    region = values_of_region(coarse_labels.covered_by_name, settings.roi_labels)
-    check_ending(dataset.file_ending)
+    dataset_file = fine_model.folder / "dataset.json"
+    stages = TwoStageRun(
+        output=output,
+        dataset=fine_model.dataset(),
+        settings=_settings(margin_mm, roi_labels, n_components, fine_model),
+        device=device,
+        execution=execution,
+        wide=wide,
+        progress=progress,
+    )
+    coarse_labels, ending = coarse_model.dataset().labels, stages.dataset.file_ending
+    region = values_of_region(coarse_labels.covered_by_name, stages.settings.roi_labels)
+    check_ending(ending)
     check_apart(output, [scans])
     if device is not None:
         check_device(device)
-    channels = find_channels(scans, dataset.file_ending)
-    ours = check_segmentations(
-        output, [f"{case}{dataset.file_ending}" for case in channels], overwrite=overwrite
-    )
-    dataset_file = fine_model.folder / "dataset.json"
+    channels = find_channels(scans, ending)
+    ours = check_segmentations(output, [f"{case}{ending}" for case in channels], overwrite=overwrite)
     check_same_labels(dataset_file, output, overwrite=overwrite)
-    described = describe_run(dataset_file, dataset.labels, ())
-    described |= {
-        "coarse": _described(coarse, coarse_labels),
-        "fine": _described(fine, dataset.labels),
-        "boxes": settings.as_json(),
+    described = describe_run(dataset_file, stages.dataset.labels, ()) | {
+        "coarse": describe_plan(coarse, coarse_labels, resolve_weights(coarse, coarse_labels)),
+        "fine": describe_plan(fine, stages.dataset.labels, resolve_weights(fine, stages.dataset.labels)),
+        "boxes": stages.settings.as_json(),
         "scans": str(scans),
         "device": device,
-    } | ours
-    report = Report(path=output / ROI_REPORT, settings=described)
+    }
+    report = Report(path=output / ROI_REPORT, settings=described | ours)
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
-    stages = TwoStageRun(output, dataset, settings, device, execution, wide, progress)
     with measured() as cost:
-        cases = stages.draw(coarse, scans, channels, region)
+        cases = stages.draw_boxes(coarse, scans, channels, region)
         stages.predict_in_boxes(fine, cases)
-        stages.paste(cases)
-    described |= {"cost": describe_cost(cost, stages.n_predicted), "stages": stages.costs}
+        stages.paste_results(cases)
+    costs = {"cost": describe_cost(cost, stages.n_predicted), "stages": stages.costs}
     records = sorted_by_case(case.record() for case in cases)
-    report = replace(report, settings=described, cases=records).written()
-    stages.tidy()
+    report = replace(report, settings={**report.settings, **costs}, cases=records).written()
+    stages.remove_cut_scans()
     return report
 
 
 def _check_models(coarse: Plan, fine: Plan) -> tuple[ModelFiles, ModelFiles]:
-    """The first model of each stage; all are there, and all read the same scans."""
+    """Find all models; return the first of each stage, which read scans of the same file ending."""
     firsts = []
     for stage, plan in ((COARSE, coarse), ("fine", fine)):
         without = [member.name for member in plan.members if member.model is None]
@@ -200,7 +205,3 @@ def _settings(
     if margin_mm is None:
         margin_mm = trained.margin_mm if trained else MARGIN_MM
     return BoxSettings(margin_mm, tuple(roi_labels), n_components)
-
-
-def _described(plan: Plan, labels: Labels) -> dict[str, Any]:
-    return describe_plan(plan, labels, resolve_weights(plan, labels))

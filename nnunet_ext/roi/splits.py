@@ -1,4 +1,4 @@
-"""The folds and subjects of a data set, taken along to one that was made of its cases.
+"""Take the folds and subjects of a data set along to a data set of crops of its cases.
 
 nnU-Net would draw folds of its own for the new data set, in which a subject may be on both sides, and a
 case that the coarse model has trained on may be one that the fine model is validated on.
@@ -24,12 +24,13 @@ def take_splits_along(
 
     Args:
         source: raw folder of the data set whose cases these are.
-        target: raw folder of the new one; where it is not named like one of nnU-Net's, it gets them itself.
-        cases: that the new data set holds; folds are written without the others.
-        environment: names nnUNet_preprocessed.
+        target: raw folder of the new data set; folds and subjects are written there where it is not named
+            like one of nnU-Net's.
+        cases: cases of the new data set; folds are written without the others.
+        environment: the variables that name nnU-Net's folders.
 
     Returns:
-        What was done, and what a user should know, a sentence each.
+        What was done and what the user should know, a sentence each.
 
     Raises:
         DatasetError: they cannot be read or written; nnU-Net would draw others.
@@ -76,7 +77,7 @@ def _take_folds(folds: list[Split] | None, name: str, path: Path, cases: Collect
 
 
 def _is_taken(there: list[Split], folds: list[Split]) -> bool:
-    """Whether an earlier run took these folds along, with fewer or more of their cases."""
+    """Return whether an earlier run took these folds along, with fewer or more of their cases."""
     named = {case for split in there for part in ("train", "val") for case in split[part]}
     return there == _restricted(folds, named)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from nnunet_ext.errors import GeometryMismatch, SegmentationError, UsageError
 from nnunet_ext.images.image import read_geometry, read_segmentation
 from nnunet_ext.roi.boxes import Box
-from nnunet_ext.roi.images import check_ending, crop_file, crop_image, paste, read_image
+from nnunet_ext.roi.dataset import check_ending
+from nnunet_ext.roi.images import crop_file, crop_image, paste, read_image
 
 sitk = pytest.importorskip("SimpleITK")
 SHAPE = (6, 9, 11)

@@ -205,7 +205,7 @@ def test_what_was_found_before_a_box_grew_is_kept_where_the_larger_one_fails(mod
     models.failing = {"round_1": {"a"}}
     report = models.run(margin_mm=4)
     assert report.ok
-    assert "the result of before is kept" in report.cases[0].notes[0]
+    assert "the earlier result is kept" in report.cases[0].notes[0]
     assert models.written("a")[0].any()
 
 

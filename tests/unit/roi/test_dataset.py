@@ -52,7 +52,7 @@ def test_a_number_needs_the_folder_of_raw_data(tmp_path):
 
 def test_what_others_wrote_is_never_overwritten(tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UsageError, match="not of this command"):
+    with pytest.raises(UsageError, match="not written by this command"):
         check_target(tmp_path, {"margin_mm": 20})
 
 
