@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_ext.cli.values import whole_number
 from nnunet_ext.demo.steps import DemoTraining
 from nnunet_ext.files.escaping import say
 
@@ -23,10 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-device", choices=DEVICES, default="auto", help="device to train on")
     parser.add_argument(
-        "-epochs", type=_count, default=default.n_epochs, metavar="N", help="epochs of each training"
+        "-epochs", type=whole_number(1), default=default.n_epochs, metavar="N", help="epochs of each training"
     )
     parser.add_argument(
-        "-iterations", type=_count, default=default.n_iterations, metavar="N", help="batches of each epoch"
+        "-iterations",
+        type=whole_number(1),
+        default=default.n_iterations,
+        metavar="N",
+        help="batches of each epoch",
     )
 
 
@@ -45,9 +50,3 @@ def run(args: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(report.elapsed_s), 60)
     say(f"time:       {minutes} min {seconds} s")
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)

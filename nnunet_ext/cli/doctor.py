@@ -1,4 +1,4 @@
-"""`nnunet_ext doctor`: says what is installed and found, and what is wrong."""
+"""`nnunet_ext doctor`: lists what is installed and found, and what is wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the findings; exit code 1 where one is an error."""
     if not args.json:
-        say("Looking; torch and nnU-Net are tried in a process of their own …", file=sys.stderr)
+        say("Examining this machine; torch and nnU-Net are tried in a child process …", file=sys.stderr)
     diagnosis = examine()
     show = _print_json if args.json else _print_table if sys.stdout.isatty() else _print_lines
     show(diagnosis)

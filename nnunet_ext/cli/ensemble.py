@@ -1,4 +1,4 @@
-"""`nnunet_ext ensemble`."""
+"""`nnunet_ext ensemble`: fuses members' probabilities into segmentations."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i",
         nargs="+",
         metavar="NAME=FOLDER",
-        help="members of equal weight, or beside --plan the folders of its members; a name given twice has "
-        "two folds; a bare folder is its own name",
+        help="members of equal weight, or with --plan the folders of the plan's members; a name given "
+        "twice has two folds; a folder without a name is named by its path",
     )
     parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the segmentations")
     parser.add_argument(
-        "-d", type=Path, metavar="FILE", help="dataset.json (default: that beside the members)"
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: the one beside the members)"
     )
     parser.add_argument(
-        "-r", type=Path, metavar="FOLDER", help="scans (imagesTs): cases and geometry to expect"
+        "-r",
+        type=Path,
+        metavar="FOLDER",
+        help="scans (imagesTs), which tell the cases and geometries to expect",
     )
     parser.add_argument(
         "--zip", type=Path, metavar="FILE", help="pack the segmentations into this verified zip"

@@ -20,20 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shell",
         choices=SHELLS,
         default="powershell" if ON_WINDOWS else "bash",
-        help="whose lines to print; bash is right for zsh too, cmd's are those of a batch file",
+        help="the shell to print lines for; zsh reads those of bash, and cmd those of a batch file",
     )
     parser.add_argument(
         "-b",
         dest="base",
         metavar="BASE",
         type=_folder,
-        help="folder that holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results; "
-        "without it a folder that is set is kept, one that is not lies in the current folder",
+        help="folder that holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results; without it, variables "
+        "that are set are kept, and the others name folders in the current folder",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the lines, encoded as the shell reads them."""
+    """Print the lines in the encoding that the shell reads."""
     if args.base is not None and args.base.exists() and not args.base.is_dir():
         raise UsageError(f"-b {args.base} is a file. Name the folder that holds nnU-Net's three folders.")
     if args.base is not None and not args.base.exists():
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _folder(text: str) -> Path:
-    """A folder; Windows hands over `"C:\\my data\\"` with the closing quote, as if it were escaped."""
+    """A folder; on Windows `"C:\\my data\\"` arrives with its closing quote, as if that were escaped."""
     return Path(text.rstrip('"') if ON_WINDOWS else text)
 
 
 def _encoded(text: str, shell: Shell) -> bytes:
-    """The bytes that the shell takes for `text`: those of file names, for cmd its console's code page."""
+    """A text as the shell reads it: for cmd in the console's code page, else as file names are encoded."""
     if shell != "cmd" or not ON_WINDOWS:
         return os.fsencode(text)
     page = _console_code_page()
@@ -67,13 +67,13 @@ def _encoded(text: str, shell: Shell) -> bytes:
 def _is_in(page: str, letter: str) -> bool:
     try:
         letter.encode(page)
-    except UnicodeEncodeError:  # whose place in a whole text Windows' own code pages do not tell
+    except UnicodeEncodeError:  # Windows' code pages do not tell the position in a whole text
         return False
     return True
 
 
 def _console_code_page() -> str:
-    """Python's name of the console's code page; that of the system where there is no console."""
+    """Python's name for the console's code page, or the system's where there is no console."""
     import ctypes
 
     number = ctypes.WinDLL("kernel32").GetConsoleOutputCP()  # type: ignore[attr-defined]

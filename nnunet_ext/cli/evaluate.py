@@ -1,4 +1,4 @@
-"""`nnunet_ext evaluate`."""
+"""`nnunet_ext evaluate`: compares predictions with references, or two evaluations with each other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of
+from nnunet_ext.cli.values import length_mm, whole_number
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.metrics.dice import MEAN_OF_LABELS, MEAN_OF_LABELS_DEFINED
@@ -35,55 +36,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-d",
         type=Path,
         metavar="FILE",
-        help="dataset.json (default: that in the -i folder; without any, labels are called by value)",
+        help="dataset.json (default: the one in the -i folder; without any, labels are named by value)",
     )
     parser.add_argument(
         "-l",
-        type=_label,
+        type=whole_number(1, "label, a whole number"),
         nargs="+",
         metavar="VALUE",
-        help="without dataset.json: the values to compare, gaps or not; others are background "
-        "(default: all that the files hold)",
+        help="without dataset.json: the values to compare; others count as background (default: all values "
+        "in the files)",
     )
     parser.add_argument(
         "-o", type=Path, metavar="FOLDER", help="folder for cases.csv, evaluation.json and summary.json"
     )
-    parser.add_argument("--surface", action="store_true", help="HD95 and surface Dice, too")
+    parser.add_argument("--surface", action="store_true", help="also compute HD95 and surface Dice")
     parser.add_argument(
-        "-tolerance", type=_millimetres, default=1.0, metavar="MM", help="of the surface Dice, in mm"
+        "-tolerance", type=length_mm, default=1.0, metavar="MM", help="tolerance of the surface Dice, in mm"
     )
     parser.add_argument(
         "--missed_hd95",
-        type=_millimetres,
+        type=length_mm,
         metavar="MM",
-        help="with --surface: HD95 of a label that is missed or a false alarm, whose surface Dice is then 0, "
-        "as some challenges count (default: such cases are told and have no HD95)",
+        help="with --surface: count this HD95, and a surface Dice of 0, for a missed label or a false alarm, "
+        "as some challenges do (default: such cases are listed and have no HD95)",
     )
     parser.add_argument(
         "--compare",
         nargs=2,
         type=Path,
         metavar=("A", "B"),
-        help="instead: the paired difference B - A of two folders with a summary.json, ours or nnU-Net's",
+        help="print the paired difference B - A of two folders with a summary.json, ours or nnU-Net's",
     )
     add_overwrite(parser)
     add_processes(parser)
-
-
-def _label(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text!r} is no label, a whole number of 1 or more")
-    return int(text)
-
-
-def _millimetres(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of 0 mm or more")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     if args.l and args.d:
         raise UsageError("-l names labels by value where there is no dataset.json; give it without -d.")
     if args.missed_hd95 is not None and not args.surface:
-        raise UsageError("--missed_hd95 is of surfaces; give it with --surface.")
+        raise UsageError("--missed_hd95 needs --surface.")
     beside = args.i / "dataset.json"
     described = args.d or (beside if beside.is_file() and not args.l else None)
     with execution_of(args, "evaluate") as execution:
@@ -123,10 +108,10 @@ def run(args: argparse.Namespace) -> int:
             execution=execution,
         )
     print_table(evaluation_table(evaluation))
-    return _tell_rest(evaluation)
+    return _print_rest(evaluation)
 
 
-def _tell_rest(evaluation: Evaluation) -> int:
+def _print_rest(evaluation: Evaluation) -> int:
     if evaluation.unpredicted:
         some = ", ".join(evaluation.unpredicted[:5])
         say(

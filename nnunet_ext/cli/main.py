@@ -1,4 +1,4 @@
-"""`nnunet_ext VERB …`: finds the verb's module, parses, runs it and turns errors into exit codes."""
+"""`nnunet_ext VERB …`: imports the verb's module, parses options, runs the verb, and sets the exit code."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from nnunet_ext.errors import NnunetExtError, describe_error, is_system_error
 from nnunet_ext.files.escaping import printable_lines, say
 
 VERBS = {
-    "plan": "plan UNet++ for a data set and a graphics card's memory, by nnU-Net's own function",
-    "train": "train with settings as options, by nnU-Net's own function",
+    "plan": "plan UNet++ for a data set and a GPU's memory with nnU-Net's own planner",
+    "train": "train with settings as options, with nnU-Net's own training function",
     "prune": "cut a trained UNet++ down to one of its branches, or compare them all",
-    "benchmark": "measure how fast a training's steps are, in a folder that is thrown away",
+    "benchmark": "measure the speed of a training's steps, in a temporary folder",
     "predict": "predict with trained models, fuse and post-process, all in one pass",
     "ensemble": "fuse members' probabilities into segmentations, with weights per label",
-    "probabilities": "keep probabilities in a fraction of their space, and look into their files",
+    "probabilities": "convert probabilities to a compact store and back, and describe their files",
     "postprocess": "keep largest components, remove small ones, fill holes",
-    "evaluate": "Dice, surfaces and intervals of predictions against references, and paired differences",
-    "tune": "learn weights and post-processing from cross-validation, and say what they are worth",
+    "evaluate": "compare predictions with references: Dice, surface distances, intervals, paired differences",
+    "tune": "learn weights and post-processing from a cross-validation, scored on held-out folds",
     "submit": "pack a folder of segmentations into a verified zip",
     "verify": "list every fault of a submission zip",
-    "results": "tell how every trained model and fold stands, with the Dice of each label",
+    "results": "list the state of every trained model and fold, with the Dice of each label",
     "report": "write one page on a data set and its models, with curves, cases and pictures",
     "overlay": "draw a segmentation's contours on its scan, for one case or a folder",
     "monitor": "watch the running trainings: pace, Dice, patience, machine",
-    "check": "read every byte of a data set, list what is wrong, and repair it",
-    "splits": "split cases by subject, balanced by label and volume, or audit a split",
+    "check": "read every byte of a data set, list its faults, and repair them",
+    "splits": "split cases by subject, balanced by label and volume, or audit existing splits",
     "plans": "list, compare and derive configurations without editing JSON",
-    "roi": "work in two stages: data sets cropped to an organ, prediction in its box, comparison",
-    "env": "print the lines that set nnU-Net's folders and show it our trainers",
+    "roi": "work in two stages: crop data sets to an organ, predict in its box, compare with one stage",
+    "env": "print the lines that set nnU-Net's folders and let nnU-Net find our trainers",
     "register": "let nnU-Net find our trainers in this Python environment without a variable",
-    "unregister": "take that back",
-    "doctor": "say what is installed and found, and what is wrong",
-    "demo": "phantom data, training, ensemble and submission, end to end",
+    "unregister": "undo register",
+    "doctor": "list what is installed and found on this machine, and what is wrong",
+    "demo": "run the whole pipeline on phantom data: training, ensemble and submission",
 }
 EXIT_INTERRUPTED = 130
-SHOW_TRACEBACKS = ("train", "benchmark")  # of a training that crashed the whole way there is wanted
+SHOW_TRACEBACKS = ("train", "benchmark")  # a crash of a training is shown with its traceback
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose help fails where it cannot be printed; argparse says nothing then."""
+    """A parser that raises an error where its help cannot be printed; argparse ignores it."""
 
     def print_help(self, file: Any = None) -> None:
         """Print the help."""
@@ -58,17 +58,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a default where there is one: "(default: None)" tells nobody anything."""
+    """Shows defaults in help texts, except for None and False."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return super()._get_help_string(action) if action.default not in (None, False) else action.help
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser of all verbs; only the module of the verb asked for is imported."""
-    parser = _Parser(
-        prog="nnunet_ext", description="What nnU-Net v2 needs beside it: trainers, ensembles, submissions."
-    )
+    """Build the parser of all verbs; only the module of the given verb is imported."""
+    parser = _Parser(prog="nnunet_ext", description="Trainers, ensembles and submissions for nnU-Net v2.")
     parser.add_argument("--version", action="version", version=f"nnunet_ext {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, summary in VERBS.items():
@@ -107,22 +105,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        _write_no_more()  # whoever read, as `| head` does, has seen enough
+        _discard_output()  # the reader, such as `| head`, has closed the pipe
         return 1
     except (OSError, MemoryError, UnicodeError, RecursionError, csv.Error) as error:
         if verb in SHOW_TRACEBACKS and not is_system_error(error):
             raise
         if getattr(error, "filename", None) is None:
-            _write_no_more()  # it may be standard output that is full
-        say(f"{describe_error(error)}. What was finished before is kept.", file=sys.stderr)
+            _discard_output()  # standard output may be full
+        say(f"{describe_error(error)}. Finished work is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("Interrupted; what was finished is kept.", file=sys.stderr)
+        say("Interrupted; finished work is kept.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
 def _open_closed_streams() -> None:
-    """Give streams that the shell has closed an end that takes all: no file gets their numbers then."""
+    """Open closed standard streams to the null device, so that no file gets their descriptors."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, open to the end
@@ -132,30 +130,30 @@ def _parsed(arguments: Sequence[str], verb: str | None) -> argparse.Namespace:
     try:
         return build_parser(verb).parse_args(arguments)
     except SystemExit:
-        sys.stdout.flush()  # the help, which may not go where it is sent
+        sys.stdout.flush()  # raises where the help could not be written
         raise
 
 
 class _Printable(logging.Formatter):
-    """Formats messages without what a terminal would obey."""
+    """Formats log messages with control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))
 
 
 def _set_up_output() -> None:
-    """Let messages go to standard error, and no letter fail that the terminal's encoding lacks."""
+    """Send log messages to standard error, and escape letters that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports it, and it greets
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # Blosc2 imports numexpr, which logs a greeting
 
 
-def _write_no_more() -> None:
-    """Let what is left for standard output not fail again at the exit."""
+def _discard_output() -> None:
+    """Discard what is left for standard output, so that writing it does not fail again at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

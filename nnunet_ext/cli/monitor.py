@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from nnunet_ext.cli.results import add_run_selection, given_patterns
+from nnunet_ext.cli.values import number_between
 from nnunet_ext.files.escaping import say
 from nnunet_ext.monitoring.monitor import Monitor, Snapshot, snapshot_record
 from nnunet_ext.monitoring.results import select_runs
@@ -24,18 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print the current state as JSON, for programs, and exit"
     )
     parser.add_argument(
-        "--every", type=_seconds, default=5.0, metavar="S", help="seconds between two updates of the screen"
+        "--every",
+        type=number_between(0.1, 86400, "number of seconds"),
+        default=5.0,
+        metavar="S",
+        help="seconds between two updates of the screen",
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0.1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
-    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`nnunet_ext plan`."""
+"""`nnunet_ext plan`: plans UNet++ for data sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from nnunet_ext.cli.values import positive_number, whole_number
 from nnunet_ext.display.tables import Table, print_table
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files.escaping import say
@@ -31,16 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-pl", dest="planner", default="UNetPlusPlusPlanner", choices=PLANNERS, help="planner"
     )
     parser.add_argument(
-        "-gpu_memory_target", type=_positive, metavar="GB", help="memory to plan for, in GB (default: 8)"
+        "-gpu_memory_target",
+        type=positive_number,
+        metavar="GB",
+        help="memory to plan for, in GB (default: 8)",
     )
     parser.add_argument(
-        "-max_stages", type=_stages, default=MAX_STAGES, metavar="N", help="plan no deeper network"
+        "-max_stages",
+        type=whole_number(MIN_STAGES),
+        default=MAX_STAGES,
+        metavar="N",
+        help="largest number of stages of the network",
     )
     parser.add_argument(
         "-supervision",
         default=SUPERVISIONS[0],
         choices=SUPERVISIONS,
-        help="nested: our trainers' and can be pruned; pyramid: nnU-Net's own trainers know it",
+        help="nested: for our trainers, can be pruned; pyramid: for nnU-Net's own trainers, too",
     )
     parser.add_argument(
         "-overwrite_plans_name",
@@ -52,34 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-overwrite_target_spacing",
         dest="spacing",
         nargs=3,
-        type=_positive,
+        type=positive_number,
         metavar="MM",
-        help="spacing of 3d_fullres in the order of the scans' axes (default: nnU-Net's choice)",
+        help="spacing of 3d_fullres in mm, in the order of the scans' axes (default: nnU-Net's choice)",
     )
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return number
-
-
-def _stages(text: str) -> int:
-    if not text.isdecimal() or int(text) < MIN_STAGES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {MIN_STAGES} or more")
-    return int(text)
-
-
 def run(args: argparse.Namespace) -> int:
-    """Run the verb; a data set that cannot be planned leaves the others to be."""
+    """Run the verb; where a data set cannot be planned, the others still are."""
     from nnunet_ext.planning.choices import find_plannable
 
     if len(args.datasets) == 1:
-        find_plannable(args.datasets[0])  # before seconds pass with the import of what follows
+        find_plannable(args.datasets[0])  # refused before torch is imported, which takes seconds
     from nnunet_ext.planning.plan import PlanOrder, plan_dataset
 
     order = PlanOrder(
@@ -106,11 +98,11 @@ def _print_planned(planned: Planned) -> None:
     say(f"plans: {planned.path}")
     if planned.old_plans:
         say(
-            f"The plans of this name were others and are now {planned.old_plans.name}. "
-            "A training begun with them goes on only with them: put them back under their name for it."
+            f"Other plans had this name; they are kept as {planned.old_plans.name}. A training that was "
+            "begun with them continues only with them: rename them back for it."
         )
     if planned.kept:
-        say(f"Not planned now, but still in the file: {', '.join(planned.kept)}")
+        say(f"Kept in the file, but not planned now: {', '.join(planned.kept)}")
     command = planned.preprocess_command
     say(f"to preprocess: {command}" if command else "All data is preprocessed.")
 

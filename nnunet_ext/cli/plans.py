@@ -1,4 +1,4 @@
-"""`nnunet_ext plans`: lists, compares and derives configurations."""
+"""`nnunet_ext plans`: lists, compares and derives configurations of plans."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ LISTED = ("configuration", "inherits from", "batch", "patch", "spacing in mm", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument("-d", required=True, metavar="ID", help="data set by number or name")
-    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans to derive in")
+    parser.add_argument(
+        "-p", default="nnUNetPlans", metavar="PLANS", help="plans to add the configuration to"
+    )
     parser.add_argument(
         "-c", default="3d_fullres", metavar="CONFIGURATION", help="configuration to inherit from"
     )
-    change = parser.add_argument_group("changes; without any, all configurations are listed")
-    change.add_argument("--batch_size", type=int, metavar="N", help="patches a step")
+    change = parser.add_argument_group("changes; without changes, all configurations are listed")
+    change.add_argument("--batch_size", type=int, metavar="N", help="patches of a training step")
     change.add_argument(
-        "--patch_size", type=int, nargs="+", metavar="N", help="voxels, in the order of the plans' axes"
+        "--patch_size",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="size in voxels, in the order of the plans' axes",
     )
     change.add_argument(
-        "--spacing", type=float, nargs="+", metavar="MM", help="mm, likewise; needs preprocessing"
+        "--spacing",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="spacing in mm, in the order of the plans' axes; needs preprocessing",
     )
     change.add_argument(
         "--network",
@@ -40,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="arguments of the network, as in 'features_per_stage=[16, 32, 64]'",
     )
-    parser.add_argument("--name", help="of the new configuration (default: the parent's with the changes)")
+    parser.add_argument(
+        "--name", help="name of the new configuration (default: the parent's name with the changes)"
+    )
     parser.add_argument(
         "--diff", nargs=2, metavar=("A", "B"), help="compare two configurations: NAME or PLANS:NAME"
     )
@@ -62,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             f"{folders.name} has no preprocessed folder. Run nnUNetv2_plan_and_preprocess first."
         )
     if args.diff:
-        return _diff(folders.preprocessed, args)
+        return _print_diff(folders.preprocessed, args)
     changes = Changes(
         args.batch_size,
         tuple(args.patch_size) if args.patch_size else None,
@@ -70,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         dict(_parsed(text) for text in args.network),
     )
     if not changes.any:
-        return _list(folders.preprocessed)
+        return _list_plans(folders.preprocessed)
     plans = read_plans(folders.preprocessed / f"{args.p}.json")
     derived = derive(plans, args.c, changes, args.name)
     is_new = derived.name not in plans.configurations
@@ -81,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if plans.about_name:
         say(f"warning: {plans.about_name}", file=sys.stderr)
-    _show(plans, derived, args.c)
+    _print_derived(plans, derived, args.c)
     if not args.dry_run:
         _write(plans, derived)
     _print_commands(args, derived, folders.preprocessed)
@@ -89,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parsed(text: str) -> tuple[str, Any]:
-
     key, separator, value = text.partition("=")
     try:
         return key.strip(), parse_yaml(value) if separator else _no_value(text)
@@ -101,8 +112,8 @@ def _no_value(text: str) -> Any:
     raise UsageError(f"--network {text} is not NAME=VALUE.")
 
 
-def _list(folder: Path) -> int:
-    """List all plans; exit code 1 where one of them, or a configuration, cannot be read."""
+def _list_plans(folder: Path) -> int:
+    """Print all plans; exit code 1 where plans or a configuration cannot be read."""
     from nnunet_ext.display.tables import Table, print_table
     from nnunet_ext.nnunet.plans import find_plans
 
@@ -112,7 +123,7 @@ def _list(folder: Path) -> int:
         for name in plans.configurations:
             try:
                 rows.append(_row(plans, name))
-            except UsageError as error:  # which names the file and the configuration
+            except UsageError as error:  # its message names the file and the configuration
                 faults.append(str(error))
             except (TypeError, ValueError, AttributeError) as error:
                 faults.append(f"{plans.path}: configuration {name} cannot be read: {error}")
@@ -138,7 +149,7 @@ def _row(plans: Plans, name: str) -> tuple[str, ...]:
     )
 
 
-def _diff(folder: Path, args: argparse.Namespace) -> int:
+def _print_diff(folder: Path, args: argparse.Namespace) -> int:
     from nnunet_ext.display.tables import Table, print_table
     from nnunet_ext.nnunet.plans import compare, read_plans
 
@@ -154,7 +165,7 @@ def _diff(folder: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(plans: Plans, derived: Derived, parent: str) -> None:
+def _print_derived(plans: Plans, derived: Derived, parent: str) -> None:
     from nnunet_ext.nnunet.plans import compare
 
     say(f"{derived.name}, derived from {parent} of {plans.name}:")
@@ -166,7 +177,7 @@ def _show(plans: Plans, derived: Derived, parent: str) -> None:
 
 
 def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
-    """nnU-Net's estimate for parent and child; where torch or the network is missing, why there is none."""
+    """Print nnU-Net's memory estimates of the parent and the new configuration, where it can make them."""
     from nnunet_ext.nnunet.dataset_json import read_dataset
     from nnunet_ext.planning.memory import estimate_gb
 
@@ -177,12 +188,12 @@ def _print_memory(plans: Plans, derived: Derived, parent: str) -> None:
         before, after = (
             estimate_gb(one, n_channels, n_labels) for one in (plans.resolve(parent), derived.resolved)
         )
-    except Exception as error:  # a network refuses what it is given in its own way
+    except Exception as error:  # a network may refuse its arguments with any error
         raise UsageError(
             f"The network of {derived.name} cannot be built: {type(error).__name__}: {error}"
         ) from error
     if before and after:
-        say(f"  GPU memory as nnU-Net's planner counts: {before:.1f} GB -> {after:.1f} GB")
+        say(f"  GPU memory as nnU-Net's planner estimates it: {before:.1f} GB -> {after:.1f} GB")
 
 
 def _write(plans: Plans, derived: Derived) -> None:

@@ -1,4 +1,4 @@
-"""`nnunet_ext postprocess`."""
+"""`nnunet_ext postprocess`: post-processes a folder of segmentations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnunet_ext.errors import PlanError
 
 
 class _AddStep(argparse.Action):
-    """Appends a step to one list, so that steps keep the order in which they were typed."""
+    """Appends a step to one list, so that steps keep the order in which they are given."""
 
     def __call__(
         self,
@@ -42,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="segmentations, one a case")
     parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the results")
-    parser.add_argument("-d", type=Path, metavar="FILE", help="dataset.json (default: that in the -i folder)")
+    parser.add_argument(
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: the one in the -i folder)"
+    )
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="take the steps from a plan's postprocess section"
     )
-    step = parser.add_argument_group("steps, in the order typed; without labels each foreground label")
+    step = parser.add_argument_group("steps, in the order given; without labels, for each foreground label")
     shared: dict[str, Any] = {"action": _AddStep, "dest": "steps", "default": argparse.SUPPRESS}
     step.add_argument(
         "--keep_largest", nargs="*", metavar="LABEL", help="keep the largest component", **shared
@@ -55,14 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--remove_small",
         nargs="+",
         metavar=("MM3", "LABEL"),
-        help="remove components below a volume",
+        help="remove components below a volume in mm3",
         **shared,
     )
     step.add_argument(
         "--volume_floor",
         nargs="+",
         metavar=("MM3", "LABEL"),
-        help="remove labels that have less than a volume in all",
+        help="remove a label whose whole volume is below this, in mm3",
         **shared,
     )
     step.add_argument("--fill_holes", nargs="*", metavar="LABEL", help="fill enclosed background", **shared)

@@ -1,4 +1,4 @@
-"""`nnunet_ext predict`."""
+"""`nnunet_ext predict`: predicts with the models of a plan, fuses and post-processes in one pass."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML plan: trained models, weights, post-processing",
     )
     parser.add_argument(
-        "-d", type=Path, metavar="FILE", help="dataset.json (default: that of the first model)"
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: the one of the first model)"
     )
     parser.add_argument(
-        "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best there is)"
+        "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best device)"
     )
     parser.add_argument(
         "--save_probabilities",
         action="store_true",
-        help="keep the fused probabilities, in the compact store unless nnUNet_probabilities=npz",
+        help="keep the fused probabilities: in the compact store, or as npz where nnUNet_probabilities=npz",
     )
     parser.add_argument(
         "--zip", type=Path, metavar="FILE", help="pack the segmentations into this verified zip"
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_processes(
         parser,
         default=0,
-        text="processes that take whole cases and hold all models; 0 uses threads of this one",
+        text="processes, each of which predicts whole cases with all models; 0 uses threads of this process",
     )
     add_uint16(parser)
     add_overwrite(parser)

@@ -1,4 +1,4 @@
-"""`nnunet_ext probabilities convert` and `nnunet_ext probabilities info`."""
+"""`nnunet_ext probabilities`: converts folders of probabilities, and describes one file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="convert | info")
     convert = what.add_parser(
         "convert",
-        help="a folder of npz to the compact store, or back",
+        help="convert a folder of npz to the compact store, or back",
         description="Convert a folder of probabilities; every file written is read back and compared.",
         formatter_class=parser.formatter_class,
     )
@@ -30,22 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "-o", type=Path, required=True, metavar="FOLDER", help="folder for the converted files"
     )
-    convert.add_argument("--to", choices=("store", "npz"), default="store", help="the kind to write")
+    convert.add_argument("--to", choices=("store", "npz"), default="store", help="the format to write")
     convert.add_argument(
-        "-d", type=Path, metavar="FILE", help="dataset.json (default: that of the -i folder or its model)"
+        "-d", type=Path, metavar="FILE", help="dataset.json (default: the one of the -i folder or its model)"
     )
     convert.add_argument(
         "--remove_source",
         action="store_true",
-        help="remove each source, and the pkl of an npz, once its result was compared",
+        help="remove each source, and the pkl of an npz, after its result was compared with it",
     )
     add_overwrite(convert, "files there that hold other probabilities")
     add_processes(convert)
     add_execution(convert)
     info = what.add_parser(
         "info",
-        help="say what a file holds, and check every byte",
-        description="Say what a file of probabilities holds, and check every byte.",
+        help="describe a file, and check every byte",
+        description="Describe a file of probabilities, and check every byte.",
     )
     info.add_argument("file", type=Path, metavar="FILE", help="CASE.b2nd or CASE.npz")
 
@@ -69,7 +69,7 @@ def _convert(args: argparse.Namespace) -> int:
             execution=execution,
         )
     if not records:
-        say(f"nothing is left to convert in {args.i}: an earlier run did, and removed the sources")
+        say(f"nothing is left to convert in {args.i}: an earlier run converted all files and removed them")
         return 0
     failed = [record for record in records if record.reason]
     before = sum(record.source_bytes for record in records)
@@ -102,7 +102,7 @@ def _print_about(file: Probabilities) -> None:
     grid = placement.file if placement else None
     say(f"geometry: {f'spacing {grid.spacing} mm, origin {grid.origin}' if grid else 'not known'}")
     if placement is not None and placement.turn != Turn():
-        say("axes: on the scan turned to RAS, as its reader gave it; `ensemble` turns them back")
+        say("axes: those of the scan turned to RAS, as its reader gave it; `ensemble` turns them back")
     model = about.model
     say(
         f"model: {model.trainer} {model.plans} {model.configuration}, folds {', '.join(model.folds)}, "

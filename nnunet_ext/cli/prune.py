@@ -1,13 +1,13 @@
-"""`nnunet_ext prune`."""
+"""`nnunet_ext prune`: exports a branch of a trained UNet++, or compares all branches."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_ext.cli.values import number_between
 from nnunet_ext.display.tables import Table, dice_table, print_table
 from nnunet_ext.files.escaping import say
 from nnunet_ext.pruning.choice import TOLERANCE
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from nnunet_ext.pruning.compare import BranchComparison, BranchResult
     from nnunet_ext.pruning.model import TrainedUNetPlusPlus
 
-N_DIGITS = 4  # the tolerance has three
+N_DIGITS = 4  # one more than the tolerance has
 MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL_FOLDER", help="a trained UNet++, with a folder for each fold"
+        "model",
+        type=Path,
+        metavar="MODEL_FOLDER",
+        help="folder of a trained UNet++, with a folder for each fold",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--depth", type=int, metavar="D", help="the branch to export, from 1 on")
+    what.add_argument("--depth", type=int, metavar="D", help="depth of the branch to export, from 1")
     what.add_argument(
         "--auto", action="store_true", help="compare all branches on the folds' validation cases"
     )
@@ -34,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         type=Path,
         metavar="FOLDER",
-        help="new folder for the pruned model, with --auto for the one named",
+        help="new folder for the pruned model, with --auto for the recommended branch",
     )
     parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="folds (default: all that are there)"
+        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="folds (default: all existing ones)"
     )
     parser.add_argument(
         "-chk",
@@ -47,21 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint in each fold's folder",
     )
     parser.add_argument(
-        "-tolerance", type=_tolerance, default=TOLERANCE, metavar="DICE", help="Dice that --auto may lose"
+        "-tolerance",
+        type=number_between(0, 1),
+        default=TOLERANCE,
+        metavar="DICE",
+        help="Dice that the branch chosen by --auto may lose",
     )
     parser.add_argument(
-        "-device", choices=("cuda", "cpu", "mps"), help="where --auto computes (default: the best there is)"
+        "-device", choices=("cuda", "cpu", "mps"), help="where --auto computes (default: the best device)"
     )
-
-
-def _tolerance(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.o is None and not args.auto:
         raise UsageError("-o must name a new folder for the pruned model.")
     if not (args.model / "plans.json").is_file():
-        raise UsageError(f"{args.model} is no trained model's folder: it has no plans.json.")
+        raise UsageError(f"{args.model} is not the folder of a trained model: it has no plans.json.")
     if args.auto and args.device is not None:
         check_device(args.device)
     from nnunet_ext.pruning.export import check_new

@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Register the trainers and say where."""
+    """Register the trainers and print the file."""
     registration = register()
-    say(f"{registration.file} ({registration.done}) shows nnU-Net the trainers in {registration.folder}.")
-    say("`nnunet_ext unregister` removes it; do that before uninstalling the package.")
+    say(f"{registration.file} ({registration.done}) lets nnU-Net find the trainers in {registration.folder}.")
+    say("`nnunet_ext unregister` removes it; run that before you uninstall the package.")
     return 0

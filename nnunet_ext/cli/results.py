@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from nnunet_ext.cli.values import whole_number
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.monitoring.results import (
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--evolution",
-        type=_every,
+        type=whole_number(1),
         metavar="N",
         help="print instead the Dice of each label at every N-th epoch",
     )
@@ -78,12 +79,6 @@ def add_run_selection(parser: argparse.ArgumentParser) -> None:
     )
     for flag, name in FILTERS:
         parser.add_argument(flag, dest=name, nargs="+", metavar="NAME", help=PATTERN_HELP)
-
-
-def _every(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
 
 
 def given_patterns(args: argparse.Namespace) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""`nnunet_ext roi build`."""
+"""`nnunet_ext roi`: builds cropped data sets, predicts in two stages, and compares with one stage."""
 
 from __future__ import annotations
 
@@ -27,60 +27,66 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", required=True, metavar="ID", help="the new data set: a number, Dataset103_Name, or a folder"
     )
-    around = parser.add_argument_group("what boxes are drawn around; the references unless given")
+    around = parser.add_argument_group("what boxes are drawn around (default: the references)")
     around.add_argument(
         "--coarse",
         type=Path,
         metavar="FOLDER",
-        help="a trained model, whose validation segmentations are taken, or a folder of segmentations",
+        help="folder of a trained model, whose validation segmentations are used, or of segmentations",
     )
     around.add_argument(
-        "-c", metavar="CONFIGURATION", help="that model by its configuration, such as 3d_lowres, with -d"
+        "-c", metavar="CONFIGURATION", help="configuration of the trained model, such as 3d_lowres; needs -d"
     )
-    around.add_argument("-tr", default="nnUNetTrainer", metavar="TRAINER", help="its trainer")
-    around.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="its plans")
-    around.add_argument("-f", nargs="+", metavar="FOLD", help="its folds (default: all there are)")
-    around.add_argument("--whole", action="store_true", help="crop nothing: merge labels for a coarse model")
+    around.add_argument(
+        "-tr", default="nnUNetTrainer", metavar="TRAINER", help="trainer of the trained model"
+    )
+    around.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans of the trained model")
+    around.add_argument(
+        "-f", nargs="+", metavar="FOLD", help="folds of the trained model (default: all existing ones)"
+    )
+    around.add_argument(
+        "--whole", action="store_true", help="do not crop, but merge labels for a coarse model"
+    )
     add_region(parser, "20 mm")
     parser.add_argument(
         "--jitter",
         type=float,
         default=10.0,
         metavar="MM",
-        help="each face moves so far at most, at random, in mm; the organ stays inside",
+        help="largest random shift of each face of the box, in mm; the organ stays inside",
     )
-    parser.add_argument("--seed", type=int, default=12345, metavar="N", help="of that")
+    parser.add_argument("--seed", type=int, default=12345, metavar="N", help="seed of the shifts")
     parser.add_argument(
         "--merge",
         nargs="+",
         metavar="NEW=A,B",
-        help="labels that become one, as in liver=liver,tumour",
+        help="labels to merge into one, as in liver=liver,tumour",
     )
     add_processes(parser)
 
 
 def add_region(parser: argparse.ArgumentParser, default_margin: str) -> None:
-    """Add what makes a box, which `build` and `predict` share."""
+    """Add the options of a box, which `build` and `predict` share."""
     parser.add_argument(
         "--margin",
         type=float,
         metavar="MM",
-        help=f"around the region on every side, in mm (default: {default_margin})",
+        help=f"margin around the region on every side, in mm (default: {default_margin})",
     )
     parser.add_argument(
-        "--roi_labels", nargs="+", metavar="LABEL", help="that make the region (default: all)"
+        "--roi_labels", nargs="+", metavar="LABEL", help="labels that make the region (default: all)"
     )
     parser.add_argument(
         "--components",
         type=int,
         default=1,
         metavar="N",
-        help="how many of a segmentation's largest components count, such as 2 for kidneys",
+        help="number of largest components of a segmentation that count, such as 2 for kidneys",
     )
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """Make the data set; 1 where cases are missing in it."""
+    """Make the data set; exit code 1 where cases are missing in it."""
     from nnunet_ext.roi.build import run_roi_build
     from nnunet_ext.roi.dataset import MARGIN_MM, BoxSettings, target_folder
     from nnunet_ext.roi.merging import parse_merges
@@ -106,7 +112,7 @@ def run_build(args: argparse.Namespace) -> int:
         whole=args.whole,
         execution=Execution(n_processes=args.np, on_case=tell),
     )
-    return _tell_built(built)
+    return _print_built(built)
 
 
 def _source(args: argparse.Namespace) -> Path:
@@ -118,7 +124,9 @@ def _source(args: argparse.Namespace) -> Path:
         return Path(args.i)
     raw = find_dataset(args.d).raw
     if raw is None:
-        raise UsageError(f"-d {args.d}: there is no raw data of it below nnUNet_raw, which is to be cropped.")
+        raise UsageError(
+            f"-d {args.d}: there is no raw data of it below nnUNet_raw, whose images could be cropped."
+        )
     return raw
 
 
@@ -139,7 +147,7 @@ def _coarse(args: argparse.Namespace, source: Path) -> Coarse | None:
     return find_coarse(place, read_dataset(source / "dataset.json"), args.f or ())
 
 
-def _tell_built(built: RoiBuild) -> int:
+def _print_built(built: RoiBuild) -> int:
     from nnunet_ext.roi.build import shares_of_scans
 
     for warning in built.warnings:
@@ -161,13 +169,13 @@ def _tell_built(built: RoiBuild) -> int:
 
 
 MIB = 1 << 20
-MODEL_HELP = "trained model's folder, from here or below nnUNet_results, or a YAML plan of trained models"
+MODEL_HELP = "folder of a trained model, relative to here or nnUNet_results, or a YAML plan of trained models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's options."""
     what = parser.add_subparsers(dest="what", required=True, metavar="build | predict | evaluate")
-    for name, (add, summary) in _PARTS.items():
+    for name, (add, summary) in _STEPS.items():
         add(
             what.add_parser(
                 name,
@@ -188,14 +196,14 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder for the segmentations")
     parser.add_argument("--coarse", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--fine", required=True, metavar="MODEL", help=MODEL_HELP)
-    add_region(parser, "that which the fine model's data set was built with, or 20 mm")
+    add_region(parser, "the one of the fine model's data set, or 20 mm")
     parser.add_argument(
-        "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best there is)"
+        "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best device)"
     )
     add_processes(
         parser,
         default=0,
-        text="processes that take whole cases and hold all models of a stage; 0 uses threads of this one",
+        text="processes, each of which predicts whole cases with all models of a stage; 0 uses threads",
     )
     add_uint16(parser)
     add_overwrite(parser)
@@ -221,9 +229,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_processes(parser)
 
 
-_PARTS = {
-    "build": (add_build, "make a data set of the region of interest from a raw data set"),
-    "predict": (_add_predict, "predict in the box that a coarse model draws, and put it back into the scan"),
+_STEPS = {
+    "build": (add_build, "make a data set that is cropped to the region of interest of a raw data set"),
+    "predict": (
+        _add_predict,
+        "predict in the box that a coarse model draws, and write segmentations of the whole scan",
+    ),
     "evaluate": (_add_evaluate, "compare predictions in one stage and in two: Dice, time and memory"),
 }
 
@@ -264,7 +275,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     print_table(comparison_table(evaluation.comparison, "one stage", "two stages"))
     say()
     for name, cost in evaluation.costs.items():
-        say(f"{name:<10} {_told(cost)}")
+        say(f"{name:<10} {_cost_words(cost)}")
     say(
         f"two stages: the box of {evaluation.n_grown} cases grew; in {evaluation.n_fallbacks} the coarse "
         "model found nothing"
@@ -278,9 +289,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0 if evaluation.ok else 1
 
 
-def _told(cost: StageCost) -> str:
+def _cost_words(cost: StageCost) -> str:
     if cost.seconds_a_case is None:
-        return "no report beside the predictions tells time and memory (a run that found all done tells none)"
+        return "no report beside the predictions holds time and memory (a run that found all done has none)"
     gpu = f", {cost.peak_gpu_bytes / MIB:.0f} MiB of the GPU" if cost.peak_gpu_bytes else ""
     memory = f"{(cost.peak_memory_bytes or 0) / MIB:.0f} MiB"
     return f"{cost.seconds_a_case:.2f} s a case over {cost.n_cases}, at most {memory}{gpu}"

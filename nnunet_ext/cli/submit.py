@@ -1,4 +1,4 @@
-"""`nnunet_ext submit`."""
+"""`nnunet_ext submit`: packs a folder of segmentations into a verified zip."""
 
 from __future__ import annotations
 

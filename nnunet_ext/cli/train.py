@@ -1,17 +1,17 @@
-"""`nnunet_ext train`."""
+"""`nnunet_ext train`: trains with settings as options."""
 
 from __future__ import annotations
 
 import argparse
 
-from nnunet_ext.cli.training_options import add_settings, add_training, asked_settings
+from nnunet_ext.cli.training_options import add_settings, add_training, given_settings
 from nnunet_ext.files.escaping import say
 
 REQUIRED = ("dataset", "configuration", "fold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the verb's options; those of the settings come from the settings themselves."""
+    """Describe the verb's options; the options of settings come from their definition."""
     add_training(parser)
     _add_switches(parser)
     add_settings(parser)
@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_switches(parser: argparse.ArgumentParser) -> None:
     for flag, dest, text in (
-        ("--show", "show", "print the settings and where each came from, and train nothing"),
-        ("--c", "continue_training", "go on where the training was"),
+        ("--show", "show", "print the settings with their sources, and do not train"),
+        ("--c", "continue_training", "continue the training"),
         ("--val", "only_run_validation", "only predict the validation cases of a finished training"),
-        ("--val_best", "val_with_best", "predict them with checkpoint_best"),
-        ("--npz", "export_validation_probabilities", "keep their probabilities"),
+        ("--val_best", "val_with_best", "predict the validation cases with checkpoint_best"),
+        ("--npz", "export_validation_probabilities", "keep the probabilities of the validation cases"),
         ("--disable_checkpointing", "disable_checkpointing", "write no checkpoints"),
     ):
         parser.add_argument(flag, dest=dest, action="store_true", help=text)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.trainers.launch import Launch, resolve_launch
 
     given = {key: value for key, value in vars(args).items() if value is not None}
-    options = asked_settings(args)
+    options = given_settings(args)
     if args.show:
         resolved = resolve_launch(args.trainer, options, is_continued=args.continue_training)
         say("\n".join([args.trainer, *resolved.lines()]))

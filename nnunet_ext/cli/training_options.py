@@ -1,4 +1,4 @@
-"""Options of the verbs that train: which training, and its settings."""
+"""Options that train and benchmark share: the training, and its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_training(parser: argparse.ArgumentParser, default_fold: str | None = Non
         dest="trainer",
         default="nnUNetTrainerExt",
         metavar="NAME",
-        help="with or without settings in it",
+        help="the trainer, with or without settings in its name",
     )
     parser.add_argument(
         "-p", dest="plans", default="nnUNetPlans", metavar="NAME", help="identifier of the plans"
@@ -29,8 +29,10 @@ def add_training(parser: argparse.ArgumentParser, default_fold: str | None = Non
 
 
 def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
-    """Add an option for each setting."""
-    settings = parser.add_argument_group("settings", "Each is a variable, too: nnUNet_n_epochs is -n_epochs.")
+    """Add an option for each setting, except for those in `without`."""
+    settings = parser.add_argument_group(
+        "settings", "Each is an environment variable, too: -n_epochs is nnUNet_n_epochs."
+    )
     for name, field in ExtSettings.model_fields.items():
         if name in without:
             continue
@@ -40,7 +42,7 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
         settings.add_argument(f"-{name}", dest=f"setting_{name}", metavar="VALUE", help=text)
 
 
-def asked_settings(args: argparse.Namespace) -> dict[str, str]:
-    """The settings that were given, by name."""
+def given_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The values of the settings that were given as options, by name."""
     given = {name: getattr(args, f"setting_{name}", None) for name in ExtSettings.model_fields}
     return {name: value for name, value in given.items() if value is not None}

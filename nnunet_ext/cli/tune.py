@@ -1,4 +1,4 @@
-"""`nnunet_ext tune`."""
+"""`nnunet_ext tune`: learns an ensemble's weights and post-processing from a cross-validation."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d",
         metavar="ID",
-        help="data set by number or name, or its dataset.json (default: that of the models)",
+        help="data set by number or name, or its dataset.json (default: the one of the models)",
     )
     parser.add_argument(
         "-m",
         nargs="+",
         required=True,
         metavar="NAME=FOLDER",
-        help="members: trained models' folders (TRAINER__PLANS__CONFIGURATION), whose fold_*/validation hold "
-        "probabilities, from here or below nnUNet_results, or folders of probabilities",
+        help="members: folders of trained models (TRAINER__PLANS__CONFIGURATION) with probabilities in "
+        "fold_*/validation, relative to the current folder or nnUNet_results; or folders of probabilities",
     )
-    parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="plan to write, plan.yaml")
+    parser.add_argument(
+        "-o", type=Path, required=True, metavar="FILE", help="the plan to write, such as plan.yaml"
+    )
     parser.add_argument(
         "-r",
         type=Path,
@@ -41,17 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reference segmentations (default: nnU-Net's gt_segmentations or labelsTr)",
     )
     parser.add_argument(
-        "-over", choices=OVER, default="mean", help="what to raise: the labels' mean, pooled or worst Dice"
+        "-over",
+        choices=OVER,
+        default="mean",
+        help="the Dice to maximize: mean over labels, of pooled voxels, or of the worst label",
     )
     parser.add_argument(
         "-absent",
         choices=ABSENT,
         default="nnunet",
-        help="what a case without a label counts for it: nothing, or 0 for a false alarm (nnunet); 1, or 0 "
-        "for a false alarm (one); 0 (zero); nothing (left_out)",
+        help="the Dice of a label in a case without it: none, or 0 for a false alarm (nnunet); 1, or 0 for a "
+        "false alarm (one); always 0 (zero); none (left_out)",
     )
     parser.add_argument(
-        "--candidates", type=Path, metavar="FOLDER", help="write the plans of all candidates there, too"
+        "--candidates",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the plans of all candidates to this folder",
     )
     add_overwrite(parser, "files of these names that nnunet_ext tune did not write")
     add_processes(parser)
@@ -82,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
     for table in tables(tuning):
         print_table(table)
         say()
-    code = _tell_rest(tuning, args.o)  # before what may be refused: the work is not lost
+    code = _print_rest(tuning, args.o)  # first, so that nothing is lost where the candidates are refused
     if args.candidates:
         written = write_candidates(tuning, args.candidates, overwrite=args.overwrite)
         say(f"candidates: {len(written)} plans in {args.candidates}")
     return code
 
 
-def _tell_rest(tuning: Tuning, plan: Path) -> int:
+def _print_rest(tuning: Tuning, plan: Path) -> int:
     from nnunet_ext.tuning.report import picture_of, report_of, write_tuning
     from nnunet_ext.tuning.verdict import for_new_cases, verdict
 

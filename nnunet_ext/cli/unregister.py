@@ -13,10 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take the registration back and say where it was, or that there was none."""
+    """Remove the registration and print the file, or that there was none."""
     removed = unregister()
     for file in removed:
-        say(f"{file} is removed.")
+        say(f"{file} was removed.")
     if not removed:
-        say(f"Nothing to remove: no start-up file of ours in {', '.join(map(str, package_folders()))}.")
+        say(f"Nothing to remove: no start-up file of nnunet_ext in {', '.join(map(str, package_folders()))}.")
     return 0

@@ -1,4 +1,4 @@
-"""`nnunet_ext verify`."""
+"""`nnunet_ext verify`: lists every fault of a submission zip."""
 
 from __future__ import annotations
 

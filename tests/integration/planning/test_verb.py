@@ -39,7 +39,7 @@ def test_older_plans_are_set_aside_unless_they_are_the_same(folders, capsys):
     assert main(["plan", "-d", name]) == 0
     assert "_old1" not in capsys.readouterr().out
     assert main(["plan", "-d", name, "-max_stages", "3"]) == 0
-    assert f"are now {PLANS}_old1.json" in capsys.readouterr().out
+    assert f"are kept as {PLANS}_old1.json" in capsys.readouterr().out
     assert (folder / f"{PLANS}_old1.json").read_bytes() == before
     assert sorted(path.name for path in folder.glob("*Plans*")) == [f"{PLANS}.json", f"{PLANS}_old1.json"]
 

@@ -74,10 +74,10 @@ def test_options_become_an_order_and_the_figures_are_printed(capsys, monkeypatch
     assert printed.endswith(f"trace: {trace}\n")
 
 
-def test_the_steps_to_count_are_no_setting(capsys):
+def test_the_steps_to_measure_are_no_setting(capsys):
     with pytest.raises(SystemExit):
         main(["benchmark", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "-n_iterations N steps to count (default: 100)" in text
+    assert "-n_iterations N steps to measure (default: 100)" in text
     assert "-n_iterations VALUE" not in text
     assert benchmark.COUNTED in ExtSettings.model_fields

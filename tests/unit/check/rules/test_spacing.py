@@ -88,7 +88,7 @@ def test_it_is_set_in_images_and_labels_and_taken_back(tmp_path, capsys):
     assert main(["check", "--undo", str(journal)]) == 0
     assert {path: path.read_bytes() for path in before} == before
     assert main([*command, *asked, "--cases", "case_1"]) == 0
-    assert "No spacing is doubted" in capsys.readouterr().out
+    assert "No note doubts a spacing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
