@@ -52,7 +52,7 @@ def test_a_configuration_made_by_hand_stays_in_the_file(folders, capsys):
     plans["configurations"]["3d_large"] = {"inherits_from": "3d_fullres", "batch_size": 16}
     path.write_text(json.dumps(plans), encoding="utf-8")
     assert main(["plan", "-d", name, "-supervision", "pyramid"]) == 0
-    assert "Not planned now, but still in the file: 3d_large" in capsys.readouterr().out
+    assert "Kept in the file, but not planned now: 3d_large" in capsys.readouterr().out
     plans = json.loads(path.read_text(encoding="utf-8"))
     assert plans["configurations"]["3d_large"]["batch_size"] == 16
     assert plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["supervision"] == "pyramid"
