@@ -91,7 +91,7 @@ def add_overwrite(
 
 
 def member_folders(entries: Sequence[str], option: str, below: Path | None = None) -> dict[str, list[Path]]:
-    """The folders of each member from `NAME=FOLDER`; a bare folder is its own name.
+    """Find the folders of each member from `NAME=FOLDER`; a folder without a name is its own name.
 
     Args:
         entries: as typed; of a folder whose own name holds `=` and that is there, all is the folder.
@@ -144,7 +144,7 @@ def case_progress(verb: str, *, is_slow: bool = False) -> Iterator[OnCase]:
 
 
 def _case_lines(verb: str) -> OnCase:
-    """A function that prints a line a case: which of how many, how it went, and the time since the last."""
+    """Make a function that prints a line per case: number, outcome, and seconds since the last line."""
     numbers, last = itertools.count(1), [time.perf_counter()]
 
     def tell(case_id: str, reason: str | None, n_cases: int) -> None:
@@ -158,7 +158,7 @@ def _case_lines(verb: str) -> OnCase:
 
 @contextmanager
 def steps_told(verb: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A function to call with a step's name, how many are done and of how many: a bar on a terminal only."""
+    """Yield a function that shows a bar; it is called with a step's name, steps done, and all steps."""
     if not sys.stderr.isatty():
         yield lambda name, n_done, n: None
         return
@@ -175,7 +175,7 @@ def steps_told(verb: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def print_report(report: Report) -> int:
-    """Print a run's summary; 0 where every case was written, else 1."""
+    """Print a run's summary; return 0 where every case was written, else 1."""
     for warning in report.warnings:
         say(f"warning: {warning}", file=sys.stderr)
     for case in report.cases:

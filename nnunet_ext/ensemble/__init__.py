@@ -1,1 +1,1 @@
-"""Ensembles: which members, which of their files make a case, and how their probabilities become one."""
+"""Ensembles: members and their files, fusion of their probabilities, and the run over all cases."""

@@ -1,4 +1,4 @@
-"""Which member's segmentations each cascade begins with."""
+"""Previous stages of cascades: which members' segmentations they begin with, and the order of the members."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnunet_ext.nnunet.model_folder import ModelFiles
 
 
 def stages_for(cascade: ModelFiles, models: Mapping[str, ModelFiles]) -> list[str]:
-    """Names of the models that a cascade can begin with: its previous stage, of its data set and plans.
+    """Return the names of the models that can be a cascade's previous stage, of its data set and plans.
 
     Raises:
         DatasetError: its plans cannot be read.
@@ -26,7 +26,7 @@ def stages_for(cascade: ModelFiles, models: Mapping[str, ModelFiles]) -> list[st
 
 
 class CascadeOrder:
-    """The order in which members run.
+    """The order in which members run, each after its previous stage.
 
     Args:
         members: of a plan.
@@ -38,7 +38,7 @@ class CascadeOrder:
         self.previous = {member.name: self._previous_of(member) for member in members}
 
     def order(self, names: Iterable[str]) -> list[str]:
-        """The names with all that they depend on, each after what it depends on."""
+        """Return the names with all previous stages that they need, each after its previous stage."""
         ordered: list[str] = []
         for name in names:
             chain: list[str] = []

@@ -1,4 +1,4 @@
-"""Members' probabilities become one score volume a label, and the scores a segmentation."""
+"""Fuse members' probabilities to one score volume per label, and decide the segmentation."""
 
 from __future__ import annotations
 

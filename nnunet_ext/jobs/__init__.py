@@ -1,1 +1,1 @@
-"""Jobs on many cases: on processes or a cluster, their progress, and the report of a run."""
+"""Jobs on many cases: on worker processes or a cluster, their progress, cost, and the report of a run."""

@@ -14,7 +14,7 @@ import psutil
 
 
 class PeakMemory(threading.Thread):
-    """Looks at the resident memory again and again until it is stopped.
+    """A thread that samples the resident memory until it is stopped.
 
     Args:
         interval_s: between two looks.
@@ -30,13 +30,13 @@ class PeakMemory(threading.Thread):
         self._peak_bytes = 0
 
     def run(self) -> None:
-        """Look until `stop` is called; `start` begins it."""
+        """Sample the memory until `stop` is called; `start` calls this method on a thread."""
         self._look()
         while not self._done.wait(self._interval_s):
             self._look()
 
     def stop(self) -> int:
-        """Look a last time, and give the largest sum of bytes seen."""
+        """Take a last sample, and return the largest sum of bytes."""
         self._done.set()
         self.join()
         self._look()
@@ -66,7 +66,7 @@ SAMPLE_S = 0.2
 
 @dataclass
 class Cost:
-    """Of a block, once it has ended.
+    """Wall time and peak memory of a measured block, known once the block has ended.
 
     Attributes:
         elapsed_s: seconds.
@@ -82,13 +82,13 @@ class Cost:
 
 
 def describe_cost(cost: Cost, n_cases: int) -> dict[str, Any]:
-    """A cost as reports tell it, with the number of cases that it is of; earlier runs' are not among them."""
+    """Describe a cost for a report, with the number of cases that were done in it."""
     return {**asdict(cost), "n_cases": n_cases}
 
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure a block; whatever happens in it, the cost is known afterwards."""
+    """Measure the wall time and peak memory of a block, whether or not it fails."""
     cost, started = Cost(), time.perf_counter()
     memory = PeakMemory(SAMPLE_S, with_children=True)
     memory.start()

@@ -1,4 +1,4 @@
-"""Bars on standard error: one line that tells what is at work and how far it is."""
+"""Progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_bar(field: str, console: Console | None = None) -> Progress:
-    """A bar with a description before it and, behind its count, the text of a field of its task.
+    """Make a bar with a description before it and, behind its count, the text of a field of its task.
 
     What is printed meanwhile appears above it; where standard output is a file, it goes there.
 
@@ -38,7 +38,7 @@ def make_bar(field: str, console: Console | None = None) -> Progress:
 
 
 def pace(elapsed_s: float, n_done: int, n_left: int) -> str:
-    """Seconds a case so far, and what is left at that pace: `2.5 s a case, 0:01:40 left`."""
+    """Describe the seconds per case so far and the time left at that pace: `2.5 s a case, 0:01:40 left`."""
     if not n_done:
         return ""
     each = elapsed_s / n_done
@@ -63,7 +63,7 @@ class CaseBar:
         self._progress.start()
 
     def ended(self, case_id: str, n_cases: int, *, failed: bool = False) -> None:
-        """One more case has ended; a failed one is named above the bar."""
+        """Count one more case as ended; a failed case is named above the bar."""
         from rich.markup import escape
 
         self._n_done += 1
@@ -78,5 +78,5 @@ class CaseBar:
             self._progress.console.print(f"{printable(case_id)}: FAILED", markup=False)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()

@@ -1,1 +1,1 @@
-"""Numbers on segmentations, each defined once; evaluation and comparison of predictions."""
+"""Measures of segmentations, each defined once; evaluation and comparison of predictions."""

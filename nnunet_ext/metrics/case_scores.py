@@ -1,4 +1,4 @@
-"""One prediction and its reference, compared."""
+"""Compare the prediction of one case with its reference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nnunet_ext.nnunet.dataset_json import Dataset
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
-    """One comparison to make.
+    """A job that compares one prediction with its reference.
 
     Attributes:
         case_id: the case's name.
@@ -50,7 +50,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseScores:
-    """What a comparison found.
+    """Scores of one case against its reference.
 
     Attributes:
         case_id: the case's name.
@@ -102,14 +102,14 @@ def evaluate_case(job: EvaluationJob) -> CaseScores:
 
 
 def _numbered(array: Segmentation, values: Sequence[int]) -> Segmentation:
-    """Where the k-th value is k, and 0 everywhere else."""
+    """Replace the k-th of some values by k, and all other values by 0."""
     known = np.array(values, np.int64)
     places = np.minimum(np.searchsorted(known, array), len(known) - 1)
     return np.where(known[places] == array, places + 1, 0)
 
 
 def values_of(path: Path) -> tuple[int, ...]:
-    """The values that a segmentation holds, rising.
+    """Return the values that a segmentation holds, in rising order.
 
     Raises:
         SegmentationError: it cannot be read, or holds no whole numbers of 0 or more.

@@ -1,4 +1,4 @@
-"""Runs that compare folders of predictions with their references."""
+"""Evaluate a folder of predictions against their references."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         folder: of `cases.csv`, `evaluation.json` and nnU-Net's `summary.json`.
@@ -169,7 +169,7 @@ def run_evaluation(
 def _all_values(
     files: Mapping[str, tuple[Path, Path]], execution: Execution
 ) -> tuple[set[int], dict[str, str]]:
-    """Every value of these files by case, and why the values of a case are not known."""
+    """Collect the values of all files, and the reason why the values of a case are not known."""
     cases = {path: case for case, two in files.items() for path in two}
     found: set[int] = set()
     unread: dict[str, str] = {}
@@ -190,7 +190,7 @@ def _all_values(
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
-    """Make the folder, and refuse to replace nnU-Net's summary.json, or another's cases.csv."""
+    """Make the folder, and refuse to replace nnU-Net's summary.json, or a cases.csv of something else."""
     make_folder(output)
     ours = has_keys("labels", "mean_over_labels", "cases")
     check_file(output / EVALUATION, ours, "an evaluation", overwrite=overwrite)
@@ -224,7 +224,7 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
 
 
 def _rows(case: CaseScores, names: Sequence[str], evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row a label; what has no value is None."""
+    """Return one row per label; a measure without a value is None."""
     measures = measures_of([case], evaluation.missed_hd95_mm)
     return [
         {

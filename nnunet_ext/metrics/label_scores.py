@@ -1,4 +1,4 @@
-"""Scores of each label over many cases; a label that a case does not hold is neither 0 nor NaN."""
+"""Summarize the measures of each label over many cases, with intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SURFACE_MEASURES: dict[str, Measure] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScores:
-    """One label over all cases.
+    """Measures of one label over all cases.
 
     Attributes:
         name: the label's name.
@@ -47,7 +47,7 @@ class LabelScores:
 
 
 def measures_of(scores: Sequence[CaseScores], missed_hd95_mm: float | None = None) -> dict[str, Measure]:
-    """The measures that these comparisons took.
+    """Return the measures that these comparisons hold.
 
     Args:
         scores: the comparisons.
@@ -78,7 +78,7 @@ def score_labels(
     units: Sequence[str] | None = None,
     missed_hd95_mm: float | None = None,
 ) -> tuple[tuple[LabelScores, ...], dict[str, Interval]]:
-    """Summarize all cases.
+    """Summarize each label over all cases.
 
     Args:
         scores: one a case, all of the same labels.

@@ -1,4 +1,4 @@
-"""What a set of predictions is worth as one number, and how sure that number is."""
+"""The score of a set of predictions as one number, and its standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABSENT: tuple[str, ...] = get_args(Absent)
 
 @dataclass(frozen=True)
 class Objective:
-    """The score to raise.
+    """The definition of a score that is to be raised.
 
     Attributes:
         over: `mean` over labels of each label's mean Dice over cases; `pooled`, the same with each
@@ -33,7 +33,10 @@ class Objective:
     absent: Absent = "nnunet"
 
     def dice(self, counts: Counts) -> Values:
-        """Dice of each case and label, `(cases, labels)` from `(cases, labels, 3)`; NaN does not count."""
+        """Compute the Dice of each case and label, `(cases, labels)` from `(cases, labels, 3)`.
+
+        NaN stands for a case that does not count for a label.
+        """
         dice = dice_of_counts(counts)
         if self.absent == "left_out":
             dice[counts[..., 0] == 0] = np.nan
@@ -42,13 +45,13 @@ class Objective:
         return dice
 
     def by_label(self, counts: Counts) -> Values:
-        """Each label's score; NaN where no case counts for it."""
+        """Compute each label's score; NaN where no case counts for it."""
         if self.over == "pooled":
             return dice_of_counts(counts.sum(axis=0))
         return means_over_cases(self.dice(counts))
 
     def score(self, counts: Counts) -> float:
-        """The score of some cases; NaN where no case counts for any label."""
+        """Compute the score of some cases; NaN where no case counts for any label."""
         scores = self.by_label(counts)
         if self.over == "worst":
             known = scores[np.isfinite(scores)]
@@ -56,14 +59,14 @@ class Objective:
         return float(mean_of_means(scores))
 
     def without_each(self, counts: Counts, units: Sequence[str] | None = None) -> Values:
-        """The score without each unit in turn: the cases of one subject, or single cases without units."""
+        """Compute the score without each unit in turn: each subject's cases, or each case without units."""
         unit_of = np.arange(len(counts)) if units is None else np.unique(units, return_inverse=True)[1]
         n_units = int(unit_of.max(initial=-1)) + 1
         return np.array([self.score(counts[unit_of != unit]) for unit in range(n_units)])
 
 
 def standard_error(without_each: Values) -> float:
-    """Standard error of a score, or of a difference of two, by the jackknife.
+    """Estimate the standard error of a score, or of a difference of two, by the jackknife.
 
     Args:
         without_each: the score without each case, or each subject, in turn; NaN counts as no change.

@@ -1,4 +1,4 @@
-"""How far a prediction and its reference overlap, counted for all labels in one pass."""
+"""Count the overlap of a prediction with its reference, for all labels in one pass."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def joint_histogram(prediction: Segmentation, reference: Segmentation, n_values:
 
 
 def without_ignored(joint: Joint, ignore: int | None) -> Joint:
-    """The same counts without the voxels that the reference leaves open; `ignore` is their value."""
+    """Return the counts without the voxels of the ignore label in the reference."""
     if ignore is None or ignore >= joint.shape[-1]:
         return joint
     kept = joint.copy()
@@ -67,7 +67,7 @@ def without_ignored(joint: Joint, ignore: int | None) -> Joint:
 
 
 def label_counts(joint: Joint, labels: Labels) -> Counts:
-    """Voxels of each label or region but the background, from the counts of pairs.
+    """Count the voxels of each label or region but the background, from the counts of pairs.
 
     Args:
         joint: `(..., n, n)`, prediction before reference.
@@ -86,17 +86,17 @@ def label_counts(joint: Joint, labels: Labels) -> Counts:
 
 
 def known_values(labels: Labels) -> set[int]:
-    """The values that a segmentation with these labels may hold."""
+    """Return the values that a segmentation with these labels may hold."""
     return {BACKGROUND, *labels.values, *(value for covered in labels.covered for value in covered)}
 
 
 def n_values_of(labels: Labels) -> int:
-    """One more than the largest value that a segmentation with these labels may hold."""
+    """Return one more than the largest value that a segmentation with these labels may hold."""
     return max(known_values(labels)) + 1
 
 
 def check_values(n_voxels: NDArray[np.int64], labels: Labels, also: int | None = None) -> None:
-    """Refuse values that are no label: counted as background they would make a wrong Dice.
+    """Refuse values that are no label, which counted as background would give a wrong Dice.
 
     Args:
         n_voxels: of each value from 0 on, as a margin of the counts of pairs.
@@ -128,12 +128,12 @@ def dice_of_counts(counts: Counts) -> NDArray[np.float64]:
 
 
 def overlaps(counts: Counts) -> tuple[Overlap, ...]:
-    """One case's counts `(foreground labels, 3)` as overlaps."""
+    """Convert one case's counts `(foreground labels, 3)` to overlaps."""
     return tuple(Overlap(*map(int, row)) for row in counts)
 
 
 def foreground_names(labels: Labels) -> list[str]:
-    """Names of the labels or regions that are compared: the order of their counts and of nnU-Net's Dice."""
+    """Return the names of the labels or regions that are compared, in the order of their counts."""
     return [labels.names[channel] for channel in labels.foreground]
 
 

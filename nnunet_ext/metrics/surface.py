@@ -1,4 +1,4 @@
-"""How far the surfaces of a prediction and its reference lie from each other.
+"""Compare the surfaces of a prediction and its reference: 95th percentile distance and surface Dice.
 
 The distances are those of DeepMind's `surface-distance`, the published code of the surface Dice. Unlike
 MONAI it needs no torch, and it weighs each piece of surface by its area, where the voxels of an edge
@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Surface:
-    """Distances of one label of one case.
+    """Distances between the surfaces of one label in one case.
 
     Attributes:
         hd95_mm: the larger of both directions' 95th percentile; None where either lacks the label.

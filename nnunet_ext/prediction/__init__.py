@@ -1,1 +1,1 @@
-"""Trained networks on a scan, one after the other, in one process: from the scan to probabilities."""
+"""Predictions of scans with trained networks, all members of an ensemble in one pass."""

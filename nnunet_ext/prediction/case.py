@@ -1,4 +1,4 @@
-"""One case's outputs of networks become its segmentation, and its files."""
+"""Fuse the networks' outputs for one case, and write its segmentation and probabilities."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NONE = -1  # no model of that index
 
 
 class CaseFusion:
-    """Takes the networks' outputs as they come; keeps one volume a label, however many there are.
+    """Fuses the outputs of networks as they come; keeps one volume per label for any number of networks.
 
     Args:
         job: the case.
@@ -95,7 +95,7 @@ class CaseFusion:
                 mean.add(place, label, scores)
 
     def _stage_mean(self, index: int) -> RunningMean:
-        """The mean of one model's folds, by which a cascade's previous stage is decided."""
+        """Return the running mean of one model's folds, which decides a cascade's previous stage."""
         if index not in self._stages:
             shares = np.array(self._job.setup.fold_shares[index])
             weights = np.repeat(shares[:, None], len(self._job.dataset.labels), axis=1)
@@ -110,7 +110,7 @@ class CaseFusion:
             )
 
     def stage(self, index: int) -> Segmentation:
-        """The segmentation that one model alone gives, for the cascade that begins with it."""
+        """Decide the segmentation of one model alone, for the cascade that begins with it."""
         if index not in self._decided:
             self._decided[index] = self._decide(self._stages.pop(index))
         return self._decided[index]
@@ -146,11 +146,11 @@ class CaseFusion:
         return decide(mean.scores(), self._job.dataset.labels, mean.layout)
 
     def _placement(self) -> Placement | None:
-        """Where the scan's array lies in its file; None where a reader of somebody else's made it."""
+        """Return the placement of the scan's array in its file; None for a reader unknown to nnU-Net."""
         return placement_of_properties(self._scan.properties, self._scan.shape)
 
     def _export(self, segmentation: Segmentation) -> tuple[int, ...]:
-        """Post-process on the file's axes, and write; the voxels that each step changed."""
+        """Post-process on the file's axes, and write; return the voxels that each step changed."""
         job, placement = self._job, self._placement()
         if placement is not None:
             applied = apply_steps(placement.to_file(segmentation), job.steps, placement.file)
@@ -185,7 +185,7 @@ class CaseFusion:
             np.savez_compressed(part, probabilities=np.concatenate([*blocks]).reshape(shape))
 
     def _model(self) -> ModelOrigin | None:
-        """The model whose probabilities they are, where it is one."""
+        """Return the model whose probabilities are kept, where it is a single one."""
         setup = self._job.setup
         used = [index for index, row in enumerate(setup.weights) if any(row)]
         if len(used) != 1:

@@ -1,4 +1,4 @@
-"""Several networks on one device: all stay there while they fit, else each comes when it is its turn."""
+"""Share one device between networks: all stay on it while they fit, else each is moved there for its turn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Device:
         self._fit_together = True
 
     def logits(self, index: int, data: NDArray[np.float32]) -> Iterator[NDArray[Any]]:
-        """Each pass's logits of one model; the others leave the device once memory has run out.
+        """Yield each pass's logits of one model; other models leave the device once memory has run out.
 
         Raises:
             torch.cuda.OutOfMemoryError: the model does not fit alone either.
@@ -56,7 +56,7 @@ class Device:
     def _tried(
         self, model: Swapped, weights: Sequence[Weights], data: NDArray[np.float32]
     ) -> NDArray[Any] | None:
-        """The logits beside the other models; None where memory runs out, and the others are sent away."""
+        """Compute logits beside the other models; where memory runs out, move these away and return None."""
         try:
             return model.logits(weights, data)
         except torch.cuda.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""Which cases to predict with what, and the record by which a killed run knows what it has done."""
+"""The jobs of a prediction run, and the record of each case by which a later run knows what is finished."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = tuple[float, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What all cases of a run are predicted with; plain values, which name the same models everywhere.
+    """The models of a run; plain values, which name the same models in every process.
 
     Attributes:
         models: in the order in which they run; a cascade comes after its previous stage.
@@ -42,7 +42,7 @@ class Setup:
     n_threads: int = 0
 
     def weights_of_passes(self) -> list[tuple[int, Row]]:
-        """For each pass of each model, the model's index and one weight a label."""
+        """Return for each pass of each model the model's index and one weight per label."""
         return [
             (index, tuple(weight * share for weight in row))
             for index, (row, shares) in enumerate(zip(self.weights, self.fold_shares, strict=True))
@@ -52,7 +52,7 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictJob(CaseJob):
-    """One case to predict.
+    """A job that predicts one case.
 
     Attributes:
         files: of its scan, one a channel.
@@ -68,17 +68,17 @@ class PredictJob(CaseJob):
 
     @property
     def probabilities(self) -> Path:
-        """The file of its fused probabilities."""
+        """The file of the fused probabilities."""
         return self.output / f"{self.case_id}{STORE if self.save == 'store' else NPZ}"
 
     @property
     def record(self) -> Path:
-        """The file that tells how it was predicted."""
+        """The file of the case's record."""
         return self.output / RECORDS / f"{self.case_id}.json"
 
 
 def write_record(job: PredictJob, record: CaseRecord) -> None:
-    """Note that a case was written, by which plan; the last that is done to it."""
+    """Record that a case was written, and with which plan, as the last step of the case."""
     content = {
         "plan_sha256": job.plan_sha256,
         "output_sha256": sha256_of(job.target),
@@ -89,7 +89,7 @@ def write_record(job: PredictJob, record: CaseRecord) -> None:
 
 
 def read_finished(job: PredictJob) -> CaseRecord | None:
-    """The record of a case that an earlier run has written by the same plan from the same scan.
+    """Read the record of a case that an earlier run has written with the same plan from the same scan.
 
     None where that is not so, or its files are not as that run left them.
     """

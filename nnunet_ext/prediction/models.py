@@ -20,7 +20,7 @@ Weights = dict[str, Any]
 
 
 def best_device() -> str:
-    """The kind of device that torch computes fastest with here: `cuda`, `mps` or `cpu`."""
+    """Return the kind of device that torch computes fastest with here: `cuda`, `mps` or `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -74,7 +74,7 @@ class LoadedModel:
         return [[weights] for weights in self._weights]
 
     def logits(self, weights: Sequence[Weights], data: NDArray[np.float32]) -> NDArray[Any]:
-        """What the network puts out, on the network's grid.
+        """Compute the network's output on the network's grid.
 
         Args:
             weights: of one pass.
@@ -89,5 +89,5 @@ class LoadedModel:
         return array
 
     def leave_device(self) -> None:
-        """Take the network back into the host's memory."""
+        """Move the network back into the host's memory."""
         self.predictor.network = self.predictor.network.to("cpu")

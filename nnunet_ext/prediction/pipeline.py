@@ -1,4 +1,4 @@
-"""Cases through all networks of a plan in one process: loading, networks and export overlap on threads."""
+"""Predict cases with all networks of a plan in one process; loading, networks and export overlap."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LoadedCase:
 
 
 class OnePass:
-    """A plan's models in memory.
+    """The models of a plan in memory, through which cases pass one after the other.
 
     Raises:
         DatasetError: a model cannot be loaded.
@@ -68,7 +68,7 @@ class OnePass:
         self._device = Device(self.models)
 
     def outcomes(self, jobs: Sequence[PredictJob]) -> Iterator[Outcome[PredictJob, CaseRecord]]:
-        """Each case's outcome, in their order; one that fails takes no other down.
+        """Yield each case's outcome, in their order; a failed case does not end the others.
 
         While the networks work on a case, the next is loaded on one thread, and what they put out is
         resampled, fused and written on another.
@@ -78,7 +78,7 @@ class OnePass:
             yield Outcome(job, None, reason_of(error)) if error else Outcome(job, future.result())
 
     def futures(self, jobs: Sequence[PredictJob]) -> Iterator[tuple[PredictJob, Future[CaseRecord]]]:
-        """Each case and its record to come."""
+        """Yield each case with the future of its record."""
         with ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as exporter:
             ending: deque[tuple[PredictJob, Future[CaseRecord]]] = deque()
             loading = deque(loader.submit(self._load, job) for job in jobs[:1])
@@ -109,7 +109,7 @@ class OnePass:
     def _through_networks(
         self, job: PredictJob, loaded: Future[LoadedCase], exporter: Executor
     ) -> Future[CaseRecord]:
-        """The record to come of a case that all networks have seen, or of one that failed before."""
+        """Run a case through all networks; return the future of its record, failed if the case has."""
         try:
             return self._predict(job, loaded.result(), exporter)
         except Exception as error:  # it is this case's alone; whoever takes the record sees it
@@ -141,7 +141,7 @@ class OnePass:
 
 
 def _wait_for(added: Iterable[Future[None]]) -> None:
-    """Wait until outputs were added, and raise what went wrong."""
+    """Wait until outputs were added, and raise the error of the first that failed."""
     for one in added:
         one.result()
 
@@ -159,7 +159,7 @@ def _in_this_process(setup: Setup) -> OnePass:
 
 
 def predict_case(job: PredictJob) -> CaseRecord:
-    """One whole case in a worker, which loads the models with its first case and keeps them.
+    """Predict one case in a worker, which loads the models with its first case and keeps them.
 
     Raises:
         NnunetExtError: the scan cannot be read, or a model cannot be loaded.

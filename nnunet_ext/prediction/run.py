@@ -1,4 +1,4 @@
-"""A run over many scans in one pass: predict with every member, fuse, post-process and export."""
+"""Predict many scans in one pass: with every member of a plan, fused, post-processed and exported."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def run_predict(
 
 
 def _find_models(plan: Plan) -> dict[str, ModelFiles]:
-    """The files of each member's model, in the plan's order."""
+    """Find the files of each member's model, in the plan's order."""
     folders = [member.name for member in plan.members if member.model is None]
     if folders:
         raise PlanError(
@@ -150,7 +150,7 @@ def _find_models(plan: Plan) -> dict[str, ModelFiles]:
 
 
 def _check_agreement(found: Mapping[str, ModelFiles], data: Dataset) -> None:
-    """Refuse models whose outputs stand for other labels, or who see scans in another orientation."""
+    """Refuse models that have other labels, or that read scans in another orientation."""
     faults = []
     readers = {name: str(files.plans().get("image_reader_writer")) for name, files in found.items()}
     for name, files in found.items():
@@ -168,7 +168,7 @@ def _check_agreement(found: Mapping[str, ModelFiles], data: Dataset) -> None:
 def make_setup(
     plan: Plan, found: Mapping[str, ModelFiles], weights: NDArray[np.float64], device: str | None
 ) -> Setup:
-    """The models that run, in their order; one that nothing depends on is left out.
+    """Arrange the models to run, in their order, without those that have no weight and no cascade needs.
 
     Args:
         plan: of trained models.
@@ -203,7 +203,7 @@ def _shares(member: Member) -> Row:
 
 
 def plan_digest(setup: Setup, data: Dataset, steps: Sequence[Step], wide: bool) -> str:
-    """SHA-256 of all that a segmentation depends on but its scan."""
+    """Compute the SHA-256 of everything that a segmentation depends on except its scan."""
     content: dict[str, Any] = {
         "models": [asdict(files.model) for files in setup.models],
         "plans": [sha256_of(files.folder / "plans.json") for files in setup.models],
@@ -225,7 +225,7 @@ def _threads_of_each(n_processes: int) -> int:
 def _with_all_channels(
     jobs: Sequence[PredictJob], first: ModelFiles
 ) -> tuple[list[CaseRecord], list[PredictJob]]:
-    """The cases that lack a channel, as failed, and the others."""
+    """Divide jobs into records of failed cases, which lack a channel, and the other jobs."""
     path = first.folder / "dataset.json"
     content = read_dataset_json(path)
     names = content.get("channel_names", content.get("modality"))
@@ -242,7 +242,7 @@ def _with_all_channels(
 
 
 def _without_finished(jobs: Sequence[PredictJob]) -> tuple[list[CaseRecord], list[PredictJob]]:
-    """The records of earlier runs, and the cases that are to do."""
+    """Divide jobs into records of cases that an earlier run has written, and the jobs to do."""
     finished, left = [], []
     for job in jobs:
         record = read_finished(job)

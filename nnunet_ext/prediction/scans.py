@@ -1,4 +1,4 @@
-"""A scan as networks want it: read once, preprocessed once for all models that want the same."""
+"""Scans read once, and preprocessed once for all models with the same preprocessing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OF_ALL_CONFIGURATIONS = ("transpose_forward", "foreground_intensity_properties_p
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan as nnU-Net's reader gives it.
+    """A scan as nnU-Net's reader returns it.
 
     Attributes:
         images: `(C, Z, Y, X)`.
@@ -43,13 +43,13 @@ class Scan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """`(Z, Y, X)`."""
+        """The shape `(Z, Y, X)`."""
         return self.images.shape[1:]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scan on a network's grid.
+    """A scan preprocessed to a network's grid.
 
     Attributes:
         data: `(C, Z, Y, X)`; behind the channels, one for each foreground label of a cascade's
@@ -98,7 +98,7 @@ def read_scan(files: Sequence[Path], model: LoadedModel) -> Scan:
 
 
 def kind_of_preparation(model: LoadedModel) -> str:
-    """A text that is the same for models whose scans are preprocessed alike."""
+    """Return a text that is equal for models with the same preprocessing."""
     plans, configuration = model.predictor.plans_manager, model.predictor.configuration_manager
     if configuration.preprocessor_class is DefaultPreprocessor:
         relevant = {k: v for k, v in configuration.configuration.items() if k not in OF_OTHER_THINGS}

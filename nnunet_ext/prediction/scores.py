@@ -1,4 +1,4 @@
-"""From a network's logits on its own grid to probabilities, or a segmentation, on the scan's."""
+"""Convert a network's logits on its own grid to probabilities, or a segmentation, on the scan's grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnunet_ext.prediction.models import LoadedModel
 def probabilities_of(
     model: LoadedModel, logits: NDArray[Any], properties: dict[str, Any]
 ) -> Iterator[NDArray[np.float32]]:
-    """One label's probabilities after the other, `(Z, Y, X)` of the scan.
+    """Yield the probabilities of one label after the other, `(Z, Y, X)` of the scan.
 
     Args:
         model: that put them out.
@@ -47,7 +47,7 @@ def probabilities_of(
 def segmentation_of(
     model: LoadedModel, logits: NDArray[Any], properties: dict[str, Any]
 ) -> NDArray[np.integer[Any]]:
-    """The segmentation `(Z, Y, X)` that nnU-Net decides for by these logits alone."""
+    """Return the segmentation `(Z, Y, X)` that nnU-Net decides from these logits alone."""
     segmentation: NDArray[np.integer[Any]] = convert_predicted_logits_to_segmentation_with_correct_shape(
         logits,
         model.predictor.plans_manager,

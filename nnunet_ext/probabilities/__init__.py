@@ -1,1 +1,1 @@
-"""Probabilities that networks put out: read as streams, checked, with the geometry saved beside them."""
+"""Probabilities of networks: read as streams, checked, stored compactly, and placed in the scan's file."""

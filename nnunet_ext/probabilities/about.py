@@ -1,4 +1,4 @@
-"""What is known of stored probabilities beside their numbers, as plain JSON."""
+"""Metadata of stored probabilities: labels, geometry, nnU-Net's properties and the model, as plain JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEFT_OUT = frozenset({"class_locations"})
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOrigin:
-    """The model whose output probabilities are.
+    """The model that put out stored probabilities.
 
     Attributes:
         trainer: name of the trainer's class.
@@ -41,7 +41,7 @@ class ModelOrigin:
 
 @dataclass(frozen=True)
 class About:
-    """What probabilities are of.
+    """The metadata of stored probabilities.
 
     Attributes:
         labels: what the channels stand for.
@@ -57,7 +57,7 @@ class About:
     model: ModelOrigin | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` turns back.
+        """Return plain values that `from_json` converts back.
 
         Raises:
             ProbabilitiesError: a property is neither a plain value nor an array.
@@ -72,7 +72,7 @@ class About:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> About:
-        """What `as_json` was called on.
+        """Restore the metadata from what `as_json` returned.
 
         Raises:
             KeyError, TypeError, ValueError: the content is something else.
@@ -97,7 +97,7 @@ def _model(content: Mapping[str, Any]) -> ModelOrigin:
 
 
 def as_plain(value: Any) -> Any:
-    """A value as JSON can hold it; what JSON does not know is tagged with its type.
+    """Convert a value to plain JSON; types that JSON does not know are tagged.
 
     Raises:
         ProbabilitiesError: it is, or holds, something of another type.
@@ -122,7 +122,7 @@ def as_plain(value: Any) -> Any:
 
 
 def from_plain(plain: Any) -> Any:
-    """The value that `as_plain` made plain; an unknown tag is a KeyError."""
+    """Convert plain JSON back to the value that `as_plain` was given; an unknown tag is a KeyError."""
     if isinstance(plain, list):
         return [from_plain(item) for item in plain]
     if not isinstance(plain, dict):

@@ -1,4 +1,4 @@
-"""One case's probabilities from nnU-Net's npz to the compact store and back, each result compared."""
+"""Convert one case's probabilities from nnU-Net's npz to the compact store or back, and compare them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """One file to convert.
+    """A job that converts one file of probabilities.
 
     Attributes:
         source: the file.
@@ -55,7 +55,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion read and wrote: SHA-256 of the source, and both sizes."""
+    """SHA-256 of the source of a conversion, and the sizes of source and target."""
 
     source_sha256: str
     source_bytes: int
@@ -63,7 +63,7 @@ class Converted:
 
 
 def convert(job: Conversion) -> Converted:
-    """Write the target in the kind that its ending tells, read it back, and compare every number.
+    """Write the target in the kind that its ending names, read it back, and compare every number.
 
     The target appears under its name once it is on the disk and was compared, and not before; only then
     is anything removed.
@@ -87,7 +87,7 @@ def convert(job: Conversion) -> Converted:
 
 
 def _check_is_mine(job: Conversion) -> None:
-    """Refuse to replace a target that holds anything but what the source holds.
+    """Refuse to replace a target that holds other probabilities than the source.
 
     Raises:
         ProbabilitiesError: it does, or one of the two cannot be read.
@@ -107,7 +107,7 @@ def _check_is_mine(job: Conversion) -> None:
 
 
 def _difference(one: Path, other: Path) -> float:
-    """The largest difference of two files of the same shape."""
+    """Return the largest difference between two files of the same shape."""
     first, second = open_probabilities(one), open_probabilities(other)
     layout = _layout_of(first)
     blocks = zip(first.blocks(layout), second.blocks(layout), strict=True)
@@ -115,7 +115,7 @@ def _difference(one: Path, other: Path) -> float:
 
 
 def is_left_over(properties: Path, target: Path) -> bool:
-    """Whether a pickle is all that is left of an npz that was converted and removed.
+    """Return whether a pickle is all that is left of an npz that was converted and removed.
 
     Args:
         properties: nnU-Net's pickle, without its npz.
@@ -161,7 +161,7 @@ def _to_npz(job: Conversion) -> str:
 
 
 def _write_npz(path: Path, source: StoredProbabilities) -> None:
-    """What `np.savez_compressed(path, probabilities=…)` writes, block by block."""
+    """Write the bytes of `np.savez_compressed(path, probabilities=…)`, block by block."""
     header = {"descr": "<f4", "fortran_order": False, "shape": source.shape}
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESS_LEVEL) as archive,
@@ -173,7 +173,7 @@ def _write_npz(path: Path, source: StoredProbabilities) -> None:
 
 
 def _properties_of(geometry: Geometry | None) -> dict[str, Any]:
-    """What nnU-Net's SimpleITKIO keeps of a scan with this grid."""
+    """Return the properties that nnU-Net's SimpleITKIO keeps of a scan with this grid."""
     if geometry is None:
         return {}
     itk = {
@@ -186,7 +186,7 @@ def _properties_of(geometry: Geometry | None) -> dict[str, Any]:
 
 
 def _compare(source: Probabilities, written: Probabilities, bound: float) -> str:
-    """Read both from the disk, and return the SHA-256 of the source.
+    """Read source and target from the disk, compare them, and return the SHA-256 of the source.
 
     Raises:
         ProbabilitiesError: a number differs by more than `bound`.

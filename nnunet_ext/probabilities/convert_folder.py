@@ -1,11 +1,11 @@
-"""A folder of probabilities from nnU-Net's npz to the compact store, or back."""
+"""Convert a folder of probabilities from nnU-Net's npz to the compact store, or back."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ext.errors import ProbabilitiesError, UsageError
@@ -22,7 +22,7 @@ COMPANIONS = ("dataset.json", "plans.json")
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionRecord(CaseRecord):
-    """What became of one case's file; `output` is the file's name.
+    """The record of one case's conversion; `output` is the name of the file that was written.
 
     Attributes:
         source_bytes: size of the file read; 0 where it failed.
@@ -46,9 +46,9 @@ def convert_folder(
     """Convert every case's probabilities, read each result back, and compare it.
 
     Args:
-        folder: of predictions with probabilities.
+        folder: folder of predictions with probabilities.
         output: folder for the converted files, with copies of the dataset.json and plans.json.
-        to: the kind to write.
+        to: the kind of files to write.
         dataset: the dataset.json; found in the folder, or in the model folder of a validation
             folder, where it is not given. Not needed on the way back.
         remove_source: remove each source, and the pickle beside an npz, once its result was compared.
@@ -70,9 +70,7 @@ def convert_folder(
         )
     if remove_source and _finish_killed_run(folder, output, to, data):
         return ()
-    jobs = _jobs(folder, output, to, data, remove_source)
-    jobs = [replace(job, overwrite=overwrite) for job in jobs]
-    jobs = execution.select(jobs)
+    jobs = execution.select(_jobs(folder, output, to, data, remove_source=remove_source, overwrite=overwrite))
     try:
         _copy_companions(folder, output, dataset)
     except OSError as error:
@@ -85,7 +83,7 @@ def convert_folder(
 
 
 def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | None) -> bool:
-    """Remove pickles whose npz a killed run converted and removed; whether nothing is left to convert."""
+    """Remove pickles whose npz a killed run has converted; return whether nothing is left to convert."""
     before, after = (NPZ, STORE) if to == "store" else (STORE, NPZ)
     if not folder.is_dir() or not output.is_dir():
         return False
@@ -101,7 +99,7 @@ def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | Non
 
 
 def _files(folder: Path, ending: str) -> list[Path]:
-    """Files of that ending, sorted, without junk and half-written ones."""
+    """Return the files of an ending, sorted, without junk and half-written ones."""
     names = sorted(path.name for path in folder.glob(f"*{ending}"))
     return [folder / name for name in names if not is_junk(name) and not name.startswith(".")]
 
@@ -120,7 +118,7 @@ def _run(job: Conversion) -> ConversionRecord:
 
 
 def _jobs(
-    folder: Path, output: Path, to: Kind, data: Dataset | None, remove_source: bool
+    folder: Path, output: Path, to: Kind, data: Dataset | None, *, remove_source: bool, overwrite: bool
 ) -> list[Conversion]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Name the folder that holds the probabilities.")
@@ -138,13 +136,18 @@ def _jobs(
         properties = next((path for path in pickles if path.is_file()), None)
         target = output / f"{case_id}{after}"
         jobs[case_id] = Conversion(
-            source=source, properties=properties, target=target, labels=labels, remove_source=remove_source
+            source=source,
+            properties=properties,
+            target=target,
+            labels=labels,
+            remove_source=remove_source,
+            overwrite=overwrite,
         )
     return list(jobs.values())
 
 
 def _copy_companions(folder: Path, output: Path, dataset: Path | None) -> None:
-    """What both ensembles look for beside probabilities, in the output folder, which is made."""
+    """Make the output folder, with copies of the files that both ensembles look for beside probabilities."""
     output.mkdir(parents=True, exist_ok=True)
     for name in COMPANIONS:
         source = dataset if dataset and name == "dataset.json" else folder / name

@@ -1,4 +1,4 @@
-"""nnU-Net's `CASE.npz`, inflated block by block while it is read, never whole."""
+"""nnU-Net's `CASE.npz`, read as a stream: inflated block by block, never whole."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEADER_READERS = {
 
 
 class NpzProbabilities:
-    """The probabilities of one case in one file, read as a stream.
+    """The probabilities of one case in one npz file, read as a stream.
 
     Attributes:
         path: the file.
@@ -63,11 +63,11 @@ class NpzProbabilities:
             )
 
     def layout(self) -> Layout:
-        """How the blocks of this file are cut unless asked for otherwise."""
+        """Return how the blocks of this file are cut unless another layout is given."""
         return Layout(self.shape[0], self.shape[1:])
 
     def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
-        """All blocks in the order of `layout.pieces()`; the file is open while they are read."""
+        """Yield all blocks in the order of `layout.pieces()`; the file is open while they are read."""
         layout = layout or self.layout()
         with self._opened() as (file, content):
             self._read_header(content)
@@ -92,7 +92,7 @@ class NpzProbabilities:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[_Hashed, ZipEntry]]:
-        """The file and its entry, whose damage is told as one of probabilities."""
+        """Open the file and its entry; damage is raised as an error of probabilities."""
         try:
             with self.path.open("rb") as file:
                 hashed = _Hashed(file)
@@ -129,7 +129,7 @@ class NpzProbabilities:
 
 
 class _Hashed(io.RawIOBase):
-    """A file that is hashed while it is read."""
+    """A file whose bytes are hashed while they are read."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file
@@ -144,7 +144,7 @@ class _Hashed(io.RawIOBase):
         return n_bytes
 
     def finish(self) -> str:
-        """Read on to the end; the SHA-256 of all bytes."""
+        """Read on to the end, and return the SHA-256 of all bytes."""
         while self.read(READ_BYTES):
             pass
         return self._digest.hexdigest()

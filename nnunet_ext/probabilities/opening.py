@@ -1,4 +1,4 @@
-"""Which kind a file of probabilities is, told by its ending."""
+"""The two kinds of files of probabilities, told apart by their endings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["store", "npz"]
 
 
 def kind_to_write(environment: Mapping[str, str]) -> Kind:
-    """The kind of file for probabilities that are kept: the store, unless `nnUNet_probabilities` says npz.
+    """Return the kind of file to keep probabilities in: the store, unless `nnUNet_probabilities` is npz.
 
     Raises:
         UsageError: it says something else.

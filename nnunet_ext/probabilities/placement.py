@@ -1,4 +1,4 @@
-"""How the array that nnU-Net's reader made of a scan lies in the scan's file.
+"""Placement of an array of nnU-Net's reader in the file of the scan.
 
 Most of nnU-Net's readers keep the file's axes; those called `…WithReorient` turn scans to RAS, and so do the
 probabilities predicted from them. Segmentations, references and scans are files: whatever is told of
@@ -36,7 +36,7 @@ Item = TypeVar("Item", bound=np.generic)
 
 @dataclass(frozen=True)
 class Turn:
-    """How the axes of a reader's array become those of the file's.
+    """The turn of the axes of a reader's array to those of the file.
 
     Attributes:
         axes: for each axis of the file's array, `(z, y, x)`, the axis of the reader's.
@@ -49,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a reader's array lies.
+    """The placement of a reader's array in a scan's file.
 
     Attributes:
         file: grid of the scan's file; 2D where the file is, though readers give 2D scans a first axis.
@@ -66,17 +66,17 @@ class Placement:
         return tuple(of_file[self.turn.axes.index(axis)] for axis in range(3))
 
     def to_file(self, array: NDArray[Item]) -> NDArray[Item]:
-        """An array of the reader's, `(Z, Y, X)`, on the axes of the file; of a 2D file `(1, Y, X)`."""
+        """Turn an array of the reader, `(Z, Y, X)`, to the axes of the file; of a 2D file `(1, Y, X)`."""
         of_reader = array.reshape(as_volume(array.shape))
         return np.ascontiguousarray(np.flip(of_reader.transpose(self.turn.axes), self._flipped))
 
     def to_reader(self, array: NDArray[Item]) -> NDArray[Item]:
-        """An array of the file, `(Z, Y, X)` or `(Y, X)`, on the axes of the reader, `(Z, Y, X)`."""
+        """Turn an array of the file, `(Z, Y, X)` or `(Y, X)`, to the axes of the reader, `(Z, Y, X)`."""
         of_file = array.reshape(as_volume(array.shape))
         return np.ascontiguousarray(np.flip(of_file, self._flipped).transpose(np.argsort(self.turn.axes)))
 
     def voxels_in_file(self, voxels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Voxels of the reader's array in C order, as indices of the same voxels in the file's array."""
+        """Convert C-order indices of voxels of the reader's array to those of the file's array."""
         if self.turn == Turn():
             return voxels
         places = np.unravel_index(voxels, self.shape)
@@ -93,12 +93,12 @@ class Placement:
 
 
 def as_volume(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape with three axes at least: that of a plane is `(1, Y, X)`."""
+    """Return a shape with three axes at least: that of a plane is `(1, Y, X)`."""
     return (1,) * (3 - len(shape)) + tuple(int(size) for size in shape)
 
 
 def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int]) -> Placement | None:
-    """Where the array lies that a reader of nnU-Net made, told by the properties that it gave with it.
+    """Find the placement of a reader's array from the properties that the reader returned with it.
 
     Args:
         properties: of any of nnU-Net's own readers.
@@ -121,7 +121,7 @@ def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int])
 
 
 def _can_be(grid: Geometry) -> bool:
-    """Whether all numbers of a grid are finite, of the right count, and its spacing is above 0."""
+    """Return whether a grid's numbers are finite and of the right count, and its spacing is above 0."""
     n = len(grid.shape)
     numbers = (*grid.spacing, *grid.origin, *grid.direction)
     counts = (len(grid.spacing), len(grid.origin), len(grid.direction))
@@ -140,13 +140,13 @@ def _placement(properties: Mapping[str, Any], shape: tuple[int, ...]) -> Placeme
 
 
 def straight_geometry(properties: Mapping[str, Any], shape: Sequence[int]) -> Geometry | None:
-    """The grid of the scan, where the reader that gave these properties kept the axes of its file."""
+    """Return the scan's grid where the reader kept the axes of its file; None where it turned them."""
     placement = placement_of_properties(properties, shape)
     return placement.file if placement is not None and placement.turn == Turn() else None
 
 
 def placement_by_reader(reader: str, file: Geometry) -> Placement:
-    """Where the array lies that a reader of nnU-Net makes of a file.
+    """Find the placement of the array that one of nnU-Net's readers makes of a file.
 
     Args:
         reader: name of its class.
@@ -166,7 +166,7 @@ def placement_by_reader(reader: str, file: Geometry) -> Placement:
 
 
 def reader_beside(folder: Path) -> str | None:
-    """The reader that made the probabilities of a folder, told by the plans or dataset.json of their model.
+    """Return the reader that made a folder's probabilities, as their model's plans or dataset.json name it.
 
     Args:
         folder: of probabilities, with both beside them or in the model folder of a validation folder.
@@ -230,21 +230,21 @@ def _of_nibabel(nibabel: Mapping[str, Any], shape: tuple[int, ...]) -> Placement
 
 
 def _is_turn(matrix: NDArray[np.floating[Any]]) -> bool:
-    """Whether a matrix turns indices `(x, y, z)` by right angles, or mirrors them."""
+    """Return whether a matrix turns indices `(x, y, z)` by right angles, or mirrors them."""
     rounded = np.abs(np.rint(matrix))
     is_permutation = (rounded.sum(axis=0) == 1).all() and (rounded.sum(axis=1) == 1).all()
     return bool(is_permutation and np.abs(np.abs(matrix) - rounded).max() <= TOLERANCE)
 
 
 def _as_turn(matrix: NDArray[np.floating[Any]]) -> Turn:
-    """The turn that such a matrix makes, from an array's indices `(x, y, z)` to the file's."""
+    """Return the turn that such a matrix makes, from an array's indices `(x, y, z)` to the file's."""
     axes = np.abs(matrix).argmax(axis=1)
     flipped = [bool(matrix[row, axis] < 0) for row, axis in enumerate(axes)]
     return Turn(tuple(2 - int(axis) for axis in axes[::-1]), tuple(flipped[::-1]))
 
 
 def _turn_to_ras(file: Geometry) -> Turn:
-    """Back from RAS to a file's axes; each axis is the one of the scanner's that it is nearest to.
+    """Return the turn from RAS back to a file's axes, each matched with the nearest axis of the scanner.
 
     Source: `io_orientation` of nibabel, whose strongest axis chooses first.
     """
@@ -258,7 +258,7 @@ def _turn_to_ras(file: Geometry) -> Turn:
 
 
 def _turned(array: Geometry, turn: Turn) -> Geometry:
-    """The grid of the file whose axes are those of an array, turned."""
+    """Return the grid of the file whose axes are those of an array, turned."""
     columns = np.asarray(array.direction, np.float64).reshape(3, 3)
     origin = np.asarray(array.origin, np.float64)
     directions = []

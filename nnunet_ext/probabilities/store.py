@@ -1,4 +1,4 @@
-"""Reading and writing the compact store; `store_format` describes it."""
+"""Reader and writer of the compact store; `store_format` describes the format."""
 
 from __future__ import annotations
 
@@ -44,9 +44,6 @@ class StoredProbabilities:
         about: labels, geometry, nnU-Net's properties and model, where they are known.
         sha256: of the whole file, once all blocks were read; None before.
 
-    Args:
-        path: the file.
-
     Raises:
         ProbabilitiesError: when made: the file is missing, truncated, of another format, or its
             metadata are damaged; while read: what is read is damaged.
@@ -55,9 +52,7 @@ class StoredProbabilities:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256: str | None = None
-        from nnunet_ext.probabilities.store_metadata import (
-            check_store_metadata,  # pydantic, only where a file is read
-        )
+        from nnunet_ext.probabilities.store_metadata import check_store_metadata  # pydantic
 
         content, self._crc = read_end(path)
         with self._damage_named():
@@ -73,23 +68,23 @@ class StoredProbabilities:
 
     @property
     def labels(self) -> Labels:
-        """What the channels stand for."""
+        """The labels that the channels stand for."""
         return self.about.labels
 
     @property
     def placement(self) -> Placement | None:
-        """Where they lie in the scan's file, where that is known."""
+        """The placement in the scan's file, where it is known."""
         if self.about.geometry is not None:
             return Placement(self.about.geometry)
         with self._damage_named("properties"):
             return placement_of_properties(self.about.properties, self.shape[1:])
 
     def layout(self) -> Layout:
-        """How the blocks of this file are cut unless asked for otherwise."""
+        """Return how the blocks of this file are cut unless another layout is given."""
         return Layout(self.shape[0], self.shape[1:])
 
     def blocks(self, layout: Layout | None = None) -> Iterator[Block]:
-        """All blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
+        """Yield all blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
         layout = layout or self.layout()
         sizes = (voxels.stop - voxels.start for _, voxels in layout.pieces())
         out = np.empty(min(layout.block_voxels, layout.n_voxels), np.float32)
@@ -99,7 +94,7 @@ class StoredProbabilities:
         self.sha256 = sha256_of(self.path)
 
     def read(self) -> Block:
-        """All labels, `(L, Z, Y, X)`; every byte of the file is checked."""
+        """Read all labels, `(L, Z, Y, X)`, and check every byte of the file."""
         whole = np.empty(self.shape, np.float32)
         flat = whole.reshape(self.shape[0], -1)
         for piece, fixed in self._all_slabs():
@@ -108,7 +103,7 @@ class StoredProbabilities:
         return whole
 
     def read_label(self, label: int) -> Block:
-        """One label, `(Z, Y, X)`; nothing else is read, but for the last, which the others tell."""
+        """Read one label, `(Z, Y, X)`; only the last one, stored as a sum, needs the others to be read."""
         scores = np.empty(self.shape[1:], np.float32)
         flat = scores.reshape(-1)
         for index, voxels in enumerate(self._voxels):
@@ -116,7 +111,7 @@ class StoredProbabilities:
         return scores
 
     def read_box(self, label: int, box: tuple[slice, ...]) -> Block:
-        """A box of one label; only the slabs that it touches are read, and of the last label those of all.
+        """Read a box of one label from the slabs that it touches; the last label needs those of all labels.
 
         Args:
             label: its index.
@@ -139,7 +134,7 @@ class StoredProbabilities:
         return flat[np.ravel_multi_index(np.ix_(*axes), self.shape[1:]) - start]
 
     def _all_slabs(self) -> Iterator[tuple[Piece, Fixed]]:
-        """The slabs of all labels in order, in one buffer that the next overwrites."""
+        """Yield the slabs of all labels in order, in one buffer that the next overwrites."""
         last = self.shape[0] - 1
         buffer = np.empty(self._slabs.n_stored, np.uint16)
         sums = np.zeros(self._voxels[-1].stop if self._summed else 0, np.uint16)
@@ -154,7 +149,7 @@ class StoredProbabilities:
                 yield Piece(label, voxels), fixed
 
     def _slab(self, label: int, index: int) -> Fixed:
-        """One slab of one label."""
+        """Read one slab of one label."""
         fixed = self._stored(label, index, np.empty(self._slabs.n_stored, np.uint16))
         if self._summed and label == self.shape[0] - 1:
             fixed -= SUM_SHIFT
@@ -164,7 +159,7 @@ class StoredProbabilities:
         return fixed
 
     def _stored(self, label: int, index: int, buffer: Fixed) -> Fixed:
-        """What the file holds of a slab, checked; a view of `buffer`."""
+        """Read the stored numbers of a slab, and check them; the result is a view of `buffer`."""
         voxels = self._voxels[index]
         with self._damage_named(f"label {label} ({self.labels.names[label]}), slab {index}"):
             self._array.schunk.decompress_chunk(label * len(self._voxels) + index, buffer)
@@ -208,7 +203,7 @@ class StoredProbabilities:
 
 
 def _check_cut(array: blosc2.NDArray, shape: tuple[int, ...], slabs: Slabs) -> None:
-    """Refuse an array that is not what the metadata, which have a checksum, say."""
+    """Refuse an array of another type or shape than the metadata, which have a checksum, say."""
     found = (array.dtype, array.shape, array.chunks, array.blocks)
     if found != (np.uint16, shape, (1, *slabs.size), (1, *slabs.block)):
         raise ValueError("the array is of another type or shape")
@@ -229,8 +224,8 @@ def write_store_to(
         path: the file; its name ends in `.b2nd`.
         blocks: label after label in C order, cut in any way.
         shape: `(L, Z, Y, X)` or `(L, Y, X)`.
-        about: what they are of.
-        name: that it gets, for errors.
+        about: the metadata.
+        name: final name of the file, for errors.
 
     Raises:
         ProbabilitiesError: a value is not finite or outside 0..1, or a property cannot be kept.
@@ -276,7 +271,7 @@ def write_array(target: Path, probabilities: NDArray[np.floating], about: About)
 def _write_slabs(
     array: blosc2.NDArray, blocks: Iterable[Block], slabs: Slabs, summed: bool, name: str
 ) -> list[list[int]]:
-    """Quantise, checksum and compress slab after slab; the checksums by label."""
+    """Quantise, checksum and compress slab after slab; return the checksums by label."""
     n_labels = array.shape[0]
     fixed = np.zeros(slabs.n_stored, np.uint16)
     places = list(slabs.voxels())

@@ -1,4 +1,4 @@
-"""The compact store: `CASE.b2nd`, the probabilities of one case as 16-bit fixed point, compressed by Blosc2.
+"""The compact store: `CASE.b2nd`, one case's probabilities as 16-bit fixed point, compressed by Blosc2.
 
 Any program with Blosc2 reads it: an array `(L, Z, Y, X)` of uint16, 65535 being 1. Each label is cut into
 slabs of planes that are compressed alone, by zstd after their bytes were shuffled, so that a label or a box
@@ -6,15 +6,13 @@ is read without the rest. Behind the array lie, as JSON, what is known of it and
 which is checked whenever the slab is read; then the length and CRC-32 of this text, a mark, and the CRC-32
 of all bytes before it, which is checked when all was read.
 
-Labels that exclude each other sum to 1, so that the last tells nothing that the others do not. In its
-place lies the sum of all, nearly the same everywhere, plus 128, which keeps it in one byte, modulo 65536:
-nothing is lost, and files are a sixth to a third smaller. Regions are stored as they are.
-
-How far numbers are off, and which voxels can change their label, is told in `fixed_point`.
+Labels that exclude each other sum to 1, so that the last one follows from the others. In its place lies the
+sum of all, nearly the same everywhere, plus 128, which keeps it in one byte, modulo 65536: nothing is lost,
+and files are a sixth to a third smaller. Regions are stored as they are.
 
 Byte shuffle rather than bit shuffle: on trained networks' outputs the files were 10 to 35 % smaller and
-read up to twice as fast, on noise the same. One thread: Blosc2's meet after each slab, and took several times
-as long where other programs kept a processor busy.
+read up to twice as fast, on noise the same. One thread rather than several: Blosc2's threads wait for each
+other after each slab, and took several times as long where other programs kept a processor busy.
 
 A number is off by at most half a step, 1/131070, and single precision's own rounding. So is a weighted
 mean of members, whatever their number. Two labels' scores can therefore change their order only where
@@ -50,13 +48,13 @@ SUM_SHIFT = np.uint16(128)
 
 
 def pack_end(content: dict[str, Any]) -> bytes:
-    """What lies behind the array, but for the CRC-32 of all bytes."""
+    """Pack the metadata that lie behind the array, without the CRC-32 of all bytes."""
     text = json.dumps({"version": FORMAT_VERSION} | content).encode()
     return text + END.pack(len(text), isal_zlib.crc32(text), MARK, 0)[:-CRC_BYTES]
 
 
 def read_end(path: Path) -> tuple[dict[str, Any], int]:
-    """What lies behind the array, and the CRC-32 of all bytes.
+    """Read the metadata behind the array, and the CRC-32 of all bytes.
 
     Raises:
         ProbabilitiesError: the file is missing, no file, truncated, damaged or of another format or
@@ -99,7 +97,7 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def damaged(path: Path, reason: str) -> ProbabilitiesError:
-    """The error that names a damaged file."""
+    """Make the error that names a damaged file."""
     return ProbabilitiesError(f"{path} is damaged: {reason}. Convert or predict that case again.")
 
 
@@ -109,7 +107,7 @@ BLOCK_VOXELS = 1 << 18
 
 @dataclass(frozen=True)
 class Slabs:
-    """The slabs of a label. A slab's voxels follow each other in the label's, in C order.
+    """The slabs that each label is cut into; a slab's voxels follow each other in the label's, in C order.
 
     Attributes:
         shape: of one label, `(Z, Y, X)` or `(Y, X)`.
@@ -130,7 +128,7 @@ class Slabs:
 
     @classmethod
     def of_shape(cls, shape: tuple[int, ...]) -> Slabs:
-        """About a million voxels a slab, in blocks that fit a core's cache."""
+        """Cut a shape into slabs of about a million voxels, in blocks that fit a core's cache."""
         plane = math.prod(shape[1:])
         if plane > SLAB_VOXELS and len(shape) > 1:
             inner = cls.of_shape(shape[1:])
@@ -140,7 +138,7 @@ class Slabs:
         return cls(shape, (planes, *shape[1:]), (block, *shape[1:]))
 
     def voxels(self) -> Iterator[slice]:
-        """Each slab's voxels among the label's, in order."""
+        """Yield each slab's voxels among the label's, in order."""
         axis = _cut_axis(self.size)
         plane = math.prod(self.shape[axis + 1 :])
         starts = [range(0, n, step) for n, step in zip(self.shape, self.size[: axis + 1], strict=False)]
@@ -153,12 +151,12 @@ class Slabs:
 
     @property
     def n_slabs(self) -> int:
-        """How many slabs a label is cut into."""
+        """The number of slabs of a label."""
         return math.prod(math.ceil(n / step) for n, step in zip(self.shape, self.size, strict=True))
 
     @property
     def n_stored(self) -> int:
-        """Voxels that one slab takes, those included that fill its last block."""
+        """The number of voxels stored for one slab, with those that fill its last block."""
         return math.prod(math.ceil(n / step) * step for n, step in zip(self.size, self.block, strict=True))
 
 
@@ -196,7 +194,7 @@ def quantise(block: Block, out: Fixed) -> None:
 
 
 def dequantise(fixed: Fixed, out: Block) -> Block:
-    """Write the probabilities that `fixed` stands for to `out`, and return it."""
+    """Write the probabilities of fixed-point numbers to `out`, and return it."""
     return np.multiply(fixed, np.float32(STEP), out=out)
 
 

@@ -1,4 +1,4 @@
-"""Metadata of a file of the compact store, checked before any of it is used."""
+"""Checks of the metadata of the compact store, apart since they import pydantic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _StoredGeometry(Form):
 
 
 class StoreMetadata(Form):
-    """What a file of the compact store tells of its array."""
+    """The metadata of a file of the compact store."""
 
     version: StrictInt
     shape: Annotated[list[Size], Field(min_length=3, max_length=4)]
@@ -49,7 +49,7 @@ class StoreMetadata(Form):
 
 
 def check_store_metadata(content: Any) -> None:
-    """Refuse what is no metadata of a file of the store.
+    """Refuse metadata that are not those of a file of the store.
 
     Raises:
         ValueError: it is not; says of each fault where it is and what was found.

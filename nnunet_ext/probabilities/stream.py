@@ -29,7 +29,7 @@ LANES = 64
 
 
 class Piece(NamedTuple):
-    """Where a block lies: its label's index, and its voxels among the label's, in C order."""
+    """The place of a block: its label's index, and its voxels among the label's, in C order."""
 
     label: int
     voxels: slice
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How the probabilities of a case are cut into blocks.
+    """The cut of a case's probabilities into blocks.
 
     Attributes:
         n_labels: channels.
@@ -51,11 +51,11 @@ class Layout:
 
     @property
     def n_voxels(self) -> int:
-        """Voxels of one label."""
+        """The number of voxels of one label."""
         return math.prod(self.shape)
 
     def pieces(self) -> Iterator[Piece]:
-        """The places of all blocks in the order in which they are read."""
+        """Yield the places of all blocks in the order in which they are read."""
         n_voxels = self.n_voxels
         for label in range(self.n_labels):
             for start in range(0, n_voxels, self.block_voxels):
@@ -77,18 +77,18 @@ class Probabilities(Protocol):
 
     @property
     def labels(self) -> Labels | None:
-        """What the channels stand for; None where the file does not tell."""
+        """The labels that the channels stand for; None where the file does not hold them."""
 
     @property
     def placement(self) -> Placement | None:
-        """Where they lie in the scan's file; None where their own file does not tell."""
+        """The placement in the scan's file; None where the file of probabilities does not hold it."""
 
     def layout(self) -> Layout:
-        """How the blocks are cut unless asked for otherwise."""
+        """Return how the blocks are cut unless another layout is given."""
         ...
 
     def blocks(self, layout: Layout) -> Iterator[Block]:
-        """All blocks in the order of `layout.pieces()`; a block is valid until the next is asked for."""
+        """Yield all blocks in the order of `layout.pieces()`; each is valid until the next is asked for."""
         ...
 
 
@@ -96,7 +96,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 def recut(parts: Iterable[NDArray[Number]], sizes: Iterable[int]) -> Iterator[NDArray[Number]]:
-    """Cut a stream of one-dimensional arrays anew; what lies within one part is a view of it.
+    """Cut a stream of one-dimensional arrays anew; an array that lies within one part is a view of it.
 
     Args:
         parts: a part may be overwritten once the next was asked for.
@@ -125,7 +125,7 @@ def recut(parts: Iterable[NDArray[Number]], sizes: Iterable[int]) -> Iterator[ND
 
 
 def read_ahead(blocks: Iterator[Block], pool: Executor) -> Iterator[Block]:
-    """Pass blocks on, each read by a thread of `pool` while the one before is used.
+    """Pass blocks on, each read by a thread of `pool` while the block before is used.
 
     The blocks must stay as they are while the next is read. Side by side, streams that release the
     interpreter's lock keep several processors busy.
@@ -137,14 +137,14 @@ def read_ahead(blocks: Iterator[Block], pool: Executor) -> Iterator[Block]:
 
 
 def blocks_of(probabilities: NDArray[np.floating], layout: Layout) -> Iterator[Block]:
-    """The blocks of an array in memory, `(L, Z, Y, X)`."""
+    """Yield the blocks of an array in memory, `(L, Z, Y, X)`."""
     flat = probabilities.reshape(layout.n_labels, layout.n_voxels)
     for label, voxels in layout.pieces():
         yield flat[label, voxels].astype(np.float32, copy=False)
 
 
 def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what: str) -> Iterator[Block]:
-    """Pass blocks on that hold probabilities, and stop at the first that does not.
+    """Pass blocks on while they hold probabilities; raise an error at the first that does not.
 
     Every value must be finite and lie in 0..1. Where labels exclude each other, every voxel's
     labels must sum to 1 within 0.001 and half a step of the compact store for each label. That is
