@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 
-from nnunet_ext.trainers.settings.definition import ExtSettings, allowed
+from nnunet_ext.trainers.settings.definition import ExtSettings
+from nnunet_ext.trainers.settings.fields import allowed
 from nnunet_ext.trainers.settings.recipe_names import CODES
 
 

@@ -1,4 +1,4 @@
-"""Batches that can be had again: drawn by their number, or kept."""
+"""Batches that can be repeated: drawn from seeds by their number, or kept in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_ext.trainers.policies.seeds import Stream, seed_of
+from nnunet_ext.trainers.policies.sampling import SeedStream, seed_of
 
 
 @contextmanager
 def random_states_kept() -> Iterator[None]:
-    """Put the states from which batches are drawn back at the end of the block."""
+    """Restore at the end of the block the random states from which batches are drawn."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -29,7 +29,7 @@ def random_states_kept() -> Iterator[None]:
 
 
 def seed_for_batches(seed: int) -> None:
-    """Seed all that nnU-Net's loaders and transforms draw from; the GPU's states stay as they are."""
+    """Seed the generators of nnU-Net's loaders and transforms; those of GPUs stay as they are."""
     random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
@@ -37,30 +37,35 @@ def seed_for_batches(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Numbering:
-    """Which batches a loader draws, and from what.
+    """Numbers and seeds of the batches of a loader.
 
     Attributes:
-        seed: the training's.
-        rank: this process among those that train together.
-        stream: whether they are for training or validation.
+        seed: seed of the training.
+        rank: rank of this process among those that train together.
+        stream: kind of the batches, for training or validation.
         first: number of the first batch, counted over the whole training.
     """
 
     seed: int
     rank: int
-    stream: Stream
+    stream: SeedStream
     first: int = 0
 
     def seed_of(self, number: int) -> int:
-        """The seed of a batch."""
+        """Compute the seed of the batch of this number."""
         return seed_of(self.seed, self.rank, self.stream, number)
 
 
 class NumberedLoader:
-    """A loader of nnU-Net's, whose batch of a number is the same whoever draws it.
+    """A loader of nnU-Net whose batch of a number is the same whichever worker draws it.
 
-    Of W workers, worker w draws the batches w, w + W, … after the first. All together draw the same
-    batches as one would, but several workers hand them over in whatever order they are ready.
+    Of W workers, worker w draws the batches w, w + W, … after the first. Together they draw the same batches
+    as one worker, but hand them over in the order in which they are ready.
+
+    Args:
+        loader: nnU-Net's loader.
+        numbering: numbers and seeds of the batches.
+        n_workers: number of workers, 0 for none.
     """
 
     def __init__(self, loader: Any, numbering: Numbering, n_workers: int = 0) -> None:
@@ -70,11 +75,11 @@ class NumberedLoader:
 
     @property
     def transforms(self) -> Any:
-        """The loader's transforms, which nnU-Net notes down."""
+        """The loader's transforms, which nnU-Net writes into its debug.json."""
         return self.loader.transforms
 
     def set_thread_id(self, thread_id: int) -> None:
-        """Become one of the workers, counted from 0."""
+        """Tell the loader which worker it is, counted from 0."""
         self.loader.set_thread_id(thread_id)
         self._number = self.numbering.first + thread_id
 
@@ -90,10 +95,18 @@ class NumberedLoader:
 
 
 class KeptBatches:
-    """The same batches in the same order, over and over.
+    """The same batches in the same order, again and again.
 
-    Each is handed out as a copy: nnU-Net's validation writes into the target where there is an ignore
-    label.
+    Each batch is handed out as a copy, because nnU-Net's validation changes the target where there is an
+    ignore label.
+
+    Args:
+        loader: nnU-Net's loader.
+        numbering: numbers and seeds of the batches.
+        n_batches: number of batches.
+
+    Attributes:
+        batches: the batches.
     """
 
     def __init__(self, loader: Any, numbering: Numbering, n_batches: int) -> None:
@@ -103,7 +116,7 @@ class KeptBatches:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the batches take."""
+        """Memory of the batches in bytes."""
         return sum(_n_bytes(part) for batch in self.batches for part in batch.values())
 
     def __iter__(self) -> KeptBatches:

@@ -1,4 +1,4 @@
-"""Which preprocessed cases hold which label, from what nnU-Net noted when it preprocessed them."""
+"""The labels that preprocessed cases contain, as nnU-Net recorded them when it preprocessed the cases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.nnunet.properties import read_properties
 
-N_READERS = 8  # the disk is waited for, not the processor
+N_READERS = 8  # threads, which wait for the disk
 
 
 def cases_with_labels(
@@ -20,17 +20,17 @@ def cases_with_labels(
     labels: Labels,
     on_fault: Callable[[str], None] = lambda fault: None,
 ) -> dict[str, tuple[str, ...]]:
-    """Which cases hold each label or region, background left out.
+    """Find the cases that contain each foreground label or region.
 
     Args:
-        folder: the preprocessed cases, with a `CASE.pkl` each.
-        case_ids: the cases to look at.
-        labels: what there is to find.
-        on_fault: is told, a sentence each, which cases could not be read; these count as holding nothing.
+        folder: folder of the preprocessed cases, with a `CASE.pkl` for each.
+        case_ids: the cases.
+        labels: labels of the data set.
+        on_fault: called with a sentence for each case that could not be read, which counts as empty.
 
     Returns:
-        By name, in the order of `labels`, the cases in the order of `case_ids`. A region is held where
-        any of its labels is; a label that no case holds has no cases.
+        By name in the order of `labels`, the cases in the order of `case_ids`. A case contains a region if
+        it contains any of its labels; a label that no case contains has an empty tuple.
 
     Source: `class_locations` of nnU-Net's `DefaultPreprocessor`.
     """
@@ -52,7 +52,7 @@ def cases_with_labels(
 
 
 def _held(path: Path) -> set[frozenset[int]] | str:
-    """Sets of values of which the case holds at least one each, or why that is not known."""
+    """Read sets of values of which the case contains at least one each, or why they are not known."""
     try:
         return held_values(read_properties(path)["class_locations"])
     except (ProbabilitiesError, OSError) as error:
@@ -62,11 +62,11 @@ def _held(path: Path) -> set[frozenset[int]] | str:
 
 
 def held_values(locations: Mapping[Any, Sequence[Any]]) -> set[frozenset[int]]:
-    """Sets of values of which a case holds at least one each.
+    """Find sets of values of which a case contains at least one each.
 
     Args:
-        locations: sampled voxels by value, or by the values of a region. Those of all that is
-            annotated, which nnU-Net collects beside them for an ignore label, tell nothing.
+        locations: nnU-Net's sampled voxels by value, or by the values of a region. With an ignore label
+            nnU-Net adds an entry for all annotated voxels, which is left out.
     """
     keys = {_values(key) for key, voxels in locations.items() if len(voxels) > 0}
     return {key for key in keys if -1 not in key}

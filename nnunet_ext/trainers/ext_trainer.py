@@ -1,28 +1,47 @@
-"""The trainer whose every part is a setting."""
+"""The trainer whose parts are all settings."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from nnunet_ext.trainers.mixins.averaging import Averaged
-from nnunet_ext.trainers.mixins.configured import Configured
-from nnunet_ext.trainers.mixins.continuation import Continued
-from nnunet_ext.trainers.mixins.interruption import Interruptible
-from nnunet_ext.trainers.mixins.limits import Limited
-from nnunet_ext.trainers.mixins.pretrained import Pretrained
-from nnunet_ext.trainers.mixins.record import Recorded
-from nnunet_ext.trainers.mixins.stored import Stored
-from nnunet_ext.trainers.mixins.validation import Validated
+from nnunet_ext.trainers.mixins.averaging import AveragingMixin
+from nnunet_ext.trainers.mixins.continuation import ContinuationMixin
+from nnunet_ext.trainers.mixins.interruption import InterruptionMixin
+from nnunet_ext.trainers.mixins.limits import LimitsMixin
+from nnunet_ext.trainers.mixins.losses import LossesMixin
+from nnunet_ext.trainers.mixins.pretrained import PretrainedMixin
+from nnunet_ext.trainers.mixins.probabilities import ProbabilitiesMixin
+from nnunet_ext.trainers.mixins.record import RecordMixin
+from nnunet_ext.trainers.mixins.schedules import SchedulesMixin
+from nnunet_ext.trainers.mixins.steps import StepsMixin
+from nnunet_ext.trainers.mixins.validation import ValidationMixin
 from nnunet_ext.trainers.settings.definition import ExtSettings, TrainingSettings
 
 
 class nnUNetTrainerExt(
-    Recorded, Interruptible, Continued, Averaged, Pretrained, Validated, Stored, Limited, Configured
+    RecordMixin,
+    InterruptionMixin,
+    ContinuationMixin,
+    AveragingMixin,
+    PretrainedMixin,
+    ValidationMixin,
+    ProbabilitiesMixin,
+    LimitsMixin,
+    StepsMixin,
+    SchedulesMixin,
+    LossesMixin,
 ):
-    """A training whose every part is a setting; the defaults are nnU-Net's to the last bit.
+    """nnUNetTrainerEarlyStopping with optimizer, schedule, loss and everything else as settings.
 
-    Each class that it is made of adds one part around the next: the order is that in which a hook goes
-    through them.
+    All settings, with types, units and defaults, are the fields of `settings.definition.ExtSettings`, which
+    `nnunet_ext train --help` lists; `patience` is none by default. With the defaults the training is
+    nnU-Net's to the last bit. Settings can also stand in the trainer's name, as in
+    `nnUNetTrainerExt_ep300_adamw_lr1em3_cosine`.
+
+    A call of one of nnU-Net's hooks goes through the mixins in their order above: each acts before or after
+    those that follow, and nnU-Net's own method is the last.
+
+    Source of methods: see `policies`, `losses` and `optimizers`.
     """
 
     settings_model: ClassVar[type[TrainingSettings]] = ExtSettings

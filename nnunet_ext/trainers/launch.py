@@ -1,4 +1,4 @@
-"""Trainings from the command line: settings by options, then nnU-Net's own function in this process."""
+"""Start of a training in this process: options become variables, then nnU-Net's own function runs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.trainers.policies.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
 from nnunet_ext.trainers.settings.definition import READERS
 from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe, parse_recipe
-from nnunet_ext.trainers.settings.resolution import NAME, PREFIX, ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.settings.resolution import NAME, ResolvedSettings, resolve_settings
+from nnunet_ext.trainers.settings.variables import PREFIX
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# OpenMP's threads wait for work by spinning otherwise: beside other programs that made epochs 6 times longer.
+# By default OpenMP's threads wait for work in a loop, which beside other programs made epochs 6 times longer.
 THREADS_THAT_SLEEP = ("OMP_WAIT_POLICY", "PASSIVE")
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A training to start; the names are those of nnU-Net's `run_training`.
+    """A training to start; the other attributes have the names and meanings of nnU-Net's `run_training`.
 
     Attributes:
-        dataset: number or name.
-        configuration: one of the plan's.
+        dataset: number or name of the data set.
+        configuration: name of a configuration of the plans.
         fold: a number or `all`.
-        trainer: one of ours, with or without settings in its name.
+        trainer: name of a trainer of this package, with or without settings in it.
         plans: identifier of the plans.
         options: settings by name, as texts.
+        device: cuda, cpu or mps.
+        num_gpus: number of GPUs to train on together.
     """
 
     dataset: str
@@ -58,14 +61,14 @@ def resolve_launch(
     *,
     is_continued: bool = False,
 ) -> ResolvedSettings[Any]:
-    """Resolve the settings of a training as its trainer will, without importing it.
+    """Find the settings of a training as its trainer will, without the import of the trainer.
 
-    Options go over variables. A setting that the trainer's name and an option, variable or file give
-    different values is refused, unless a training goes on.
+    Options override variables. A setting that has one value in the trainer's name and another in an option,
+    variable or file is refused, unless the training is continued.
 
     Raises:
-        UsageError: the trainer is none of ours.
-        SettingsError: its name or a setting is wrong.
+        UsageError: the trainer is none of this package.
+        SettingsError: the trainer's name or a setting is wrong.
     """
     name = parse_recipe(trainer).base if is_recipe(trainer) else trainer
     if name not in READERS:
@@ -88,10 +91,10 @@ def _variables(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_launch(order: Launch) -> None:
-    """Refuse what is wrong whatever the machine holds.
+    """Check a training's options without a look at the machine and the data.
 
     Raises:
-        UsageError: the trainer, its name or a setting is wrong, or what is asked for excludes each other.
+        UsageError: the trainer, its name or a setting is wrong, or options exclude each other.
     """
     resolved = resolve_launch(order.trainer, order.options or {}, is_continued=order.continue_training)
     if order.fold != "all" and not order.fold.isdecimal():
@@ -107,18 +110,19 @@ def check_launch(order: Launch) -> None:
 
 
 def launch(order: Launch) -> None:
-    """Run a training by nnU-Net's own function; its settings and our trainers' folder become variables.
+    """Run a training by nnU-Net's own function.
 
-    Variables rather than arguments, because with several GPUs each one's process reads them anew.
+    The settings and the folder of the trainers become environment variables, which the processes of several
+    GPUs inherit.
 
     Raises:
-        UsageError: the trainer, its name or a setting is wrong, or what is asked for excludes each other.
+        UsageError: the trainer, its name or a setting is wrong, or options exclude each other.
     """
     check_launch(order)
     os.environ.update(_variables(order.options or {}))
     os.environ[TRAINER_VARIABLE] = with_discovery()
     if order.device == "cpu":
-        os.environ.setdefault(*THREADS_THAT_SLEEP)  # before torch is imported, with which they begin
+        os.environ.setdefault(*THREADS_THAT_SLEEP)  # read at the import of torch
     else:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
@@ -129,24 +133,23 @@ def launch(order: Launch) -> None:
 
 
 def is_one_of_several(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether torchrun, or who sets the same variables, started this process beside others."""
+    """Whether torchrun started this process as one of several; it is known by its variables."""
     return all(name in environment for name in RANK_VARIABLES)
 
 
 def _run_as_rank(order: Launch) -> None:
-    from nnunet_ext.trainers.ranks import joined
+    from nnunet_ext.trainers.ranks import process_group
 
     if order.num_gpus != 1:
         raise UsageError(f"-num_gpus is {order.num_gpus}, but torchrun starts the processes: leave it out.")
-    with joined(order.device):
+    with process_group(order.device):
         _run(order)
 
 
 def _run(order: Launch) -> None:
-    """Train by nnU-Net's function; a signal outside of the training, which hears its own, ends it at once.
+    """Train by nnU-Net's function; before and after the training itself a signal ends the program at once.
 
-    nnU-Net's processes on several GPUs end with their exit code, not with the traceback of who waits for
-    them.
+    On several GPUs the exit code is that of nnU-Net's processes, without the traceback of waiting for them.
     """
     interruption = Interruption(Path())
     listening = interruption.listening(at_once=True) if order.num_gpus == 1 else nullcontext()
@@ -162,7 +165,7 @@ def _train(order: Launch) -> None:
     import torch
     from nnunetv2.run.run_training import run_training
 
-    # As nnU-Net's own command does: on a GPU more threads only get into each other's way.
+    # As nnU-Net's own command does: with a GPU more threads only hinder each other.
     cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(max(1, cores) if order.device == "cpu" else 1)
     try:
@@ -172,7 +175,7 @@ def _train(order: Launch) -> None:
             order.fold,
             order.trainer,
             order.plans,
-            None,  # ours is a setting
+            None,  # pretrained weights are a setting here
             order.num_gpus,
             order.export_validation_probabilities,
             order.continue_training,

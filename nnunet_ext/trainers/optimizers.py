@@ -1,4 +1,4 @@
-"""Optimizers by name: nnU-Net's own, and timm's."""
+"""Optimizers by name: nnU-Net's own and those of timm."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.settings.choices import OptimizerName
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OptimizerOptions:
-    """What an optimizer is made with.
+    """Options of an optimizer; the names are those of the settings.
 
     Attributes:
-        lr: learning rate of the first epoch.
-        weight_decay: for all parameters alike, biases and norms included, as in nnU-Net.
-        momentum: of the optimizers that have one.
-        betas: as many as the optimizer has; None for its own.
-        eps: None for the optimizer's own.
+        initial_lr: learning rate of the first epoch.
+        weight_decay: weight decay of all parameters, biases and norms included, as in nnU-Net.
+        momentum: momentum, for optimizers that have one.
+        betas: as many numbers as the optimizer has; None for its own.
+        eps: added to a denominator; None for the optimizer's own.
     """
 
-    lr: float
+    initial_lr: float
     weight_decay: float
     momentum: float
     betas: tuple[float, ...] | None = None
@@ -38,17 +38,17 @@ def build_optimizer(
 
     Args:
         name: `sgd` is nnU-Net's, with Nesterov's momentum; every other is made by timm.
-        parameters: what it changes.
-        options: options that the optimizer does not have are passed over.
+        parameters: parameters to optimize.
+        options: options that the optimizer does not have are ignored.
 
     Raises:
-        SettingsError: the optimizer does not take these values.
+        SettingsError: the optimizer does not accept these values.
     """
     try:
         if name == "sgd":
             return torch.optim.SGD(
                 parameters,
-                options.lr,
+                options.initial_lr,
                 weight_decay=options.weight_decay,
                 momentum=options.momentum,
                 nesterov=options.momentum > 0,
@@ -70,7 +70,7 @@ def _build_timm(
     return create_optimizer_v2(
         parameters,
         name,
-        lr=options.lr,
+        lr=options.initial_lr,
         weight_decay=options.weight_decay,
         momentum=options.momentum,
         **{key: value for key, value in own.items() if value is not None},

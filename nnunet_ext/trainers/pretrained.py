@@ -1,4 +1,4 @@
-"""Weights of another training to begin with, as far as they fit: what is loaded, reshaped or left out."""
+"""Transfer of pretrained weights into a network, as far as they fit."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 import torch
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.transfer_table import Fate, Transfer
+from nnunet_ext.trainers.transfer_table import TensorFate, Transfer
 
 UNREADABLE = (
     OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ImportError,
     pickle.UnpicklingError,
 )  # fmt: skip
-HEADS = ".seg_layers."  # as nnU-Net tells them
-CONVOLUTION_NDIM = 4  # output, input and at least two axes of space
+HEADS = ".seg_layers."  # part of the names of heads, as in nnU-Net
+CONVOLUTION_NDIM = 4  # output channels, input channels and at least two spatial axes
 N_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """What a checkpoint gives to another training.
+    """The weights of a checkpoint.
 
     Attributes:
-        path: the file.
-        tensors: by name, without the prefixes of wrappers; several names may hold one tensor.
-        dataset: the dataset.json of its training, empty where it is unknown.
+        path: file of the checkpoint.
+        tensors: tensors by name, without the prefixes of wrappers; a tensor may have several names.
+        dataset: dataset.json of the training that wrote the checkpoint; empty where it is unknown.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class PretrainedWeights:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Channels of a network's input: those of the scan, then one a label of a cascade's previous stage."""
+    """Input channels of a network: those of the scan, then in a cascade one for each label, one-hot."""
 
     n_image: int
     n_onehot: int
@@ -53,20 +53,20 @@ class _Inputs:
 
 @dataclass(frozen=True)
 class _Step:
-    """What becomes of one tensor; `value` goes to `target` where it is to be loaded."""
+    """Plan for one tensor; `value` is copied to `target` where both are given."""
 
-    fate: Fate
+    fate: TensorFate
     target: torch.Tensor | None = None
     value: torch.Tensor | None = None
 
 
 def read_pretrained(path: Path) -> PretrainedWeights:
-    """Read the weights of a checkpoint of nnU-Net or ours, or a file of nothing but named tensors.
+    """Read the weights of a checkpoint of nnU-Net or this package, or of a file of named tensors only.
 
-    Of a checkpoint with averaged weights these are taken, as they are what its training predicts with.
+    Of a checkpoint with averaged weights the averaged ones are taken, with which its training predicts.
 
     Args:
-        path: the file. As for nnU-Net, it must come from somebody trusted: pickle can run code.
+        path: the file. As in nnU-Net, it must come from a trusted source: pickle can run code.
 
     Raises:
         SettingsError: the file is missing or damaged, or holds no weights.
@@ -75,7 +75,9 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         content = torch.load(str(path), map_location="cpu", weights_only=False)
     except UNREADABLE as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-        if isinstance(error, OSError) and error.errno == errno.EINVAL:  # torch looks before its beginning
+        if (
+            isinstance(error, OSError) and error.errno == errno.EINVAL
+        ):  # torch seeks to before the beginning of a short file
             reason = f"it is truncated or damaged ({path.stat().st_size} bytes)"
         raise SettingsError(
             f"pretrained_weights is {path}, which cannot be read as a checkpoint: {reason}. "
@@ -91,14 +93,14 @@ def read_pretrained(path: Path) -> PretrainedWeights:
 
 
 def _dataset_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The dataset.json of the training that wrote a checkpoint; empty where it does not tell."""
+    """Read the dataset.json of the training that wrote a checkpoint; empty where it is not recorded."""
     arguments = checkpoint.get("init_args")
     dataset = arguments.get("dataset_json") if isinstance(arguments, dict) else None
     return dataset if isinstance(dataset, dict) else {}
 
 
 def _bare(name: str) -> str:
-    """The name without what torch.compile (anywhere) and parallel wrappers (in front) add to it."""
+    """Remove from a name what torch.compile (anywhere) and parallel wrappers (in front) add to it."""
     name = name.replace("_orig_mod.", "")
     while name.startswith("module."):
         name = name.removeprefix("module.")
@@ -106,20 +108,20 @@ def _bare(name: str) -> str:
 
 
 def transfer(weights: PretrainedWeights, network: torch.nn.Module, dataset: Mapping[str, Any]) -> Transfer:
-    """Load into a network what fits it by name and shape.
+    """Load the weights that fit a network by name and shape.
 
-    A tensor that has several names, as most of nnU-Net's have, counts once. The first convolution is
-    reshaped where it has other input channels. Heads are loaded where both data sets have the same
-    labels; of others, or unknown ones, they mean something else even where they have the same shape.
+    A tensor with several names, as most of nnU-Net's have, counts once. The first convolution is reshaped if
+    it has other input channels. Heads are loaded only if both data sets have the same labels; otherwise their
+    channels mean other labels even where the shape is the same.
 
     Args:
-        weights: what to load.
-        network: the bare network, without wrappers; changed in place, and only where something fits.
-        dataset: the dataset.json of this training.
+        weights: weights to load.
+        network: network without wrappers; changed in place, and only if the weights of a layer fit.
+        dataset: dataset.json of this training.
 
     Raises:
-        SettingsError: no layer's weights fit. Biases and norms alone are no start: theirs often fit by
-            chance, as between a network of two axes and one of three.
+        SettingsError: the weights of no layer fit. Biases and norms alone do not count: they often fit by
+            chance, as between a 2D and a 3D network.
     """
     steps = list(_steps(weights, network, dataset))
     if not any(step.target is not None and step.target.ndim > 1 for step in steps):
@@ -141,25 +143,25 @@ def _steps(
         given = next((name for name in names if name in weights.tensors), None)
         name, here = names[0], tuple(target.shape)
         if given is None:
-            yield _Step(Fate("only here", name, here))
+            yield _Step(TensorFate("only here", name, here))
             continue
         value, there = weights.tensors[given], tuple(weights.tensors[given].shape)
         if HEADS in f".{given}" and not same_labels:
-            yield _Step(Fate("other labels", name, here, there))
+            yield _Step(TensorFate("other labels", name, here, there))
         elif name == first and (adapted := _adapted(value, weights.dataset, target, dataset)) is not None:
-            yield _Step(Fate("reshaped", name, here, there), target, adapted)
+            yield _Step(TensorFate("reshaped", name, here, there), target, adapted)
         elif here == there:
-            yield _Step(Fate("loaded", name, here, there), target, value)
+            yield _Step(TensorFate("loaded", name, here, there), target, value)
         else:
-            yield _Step(Fate("other shape", name, here, there))
+            yield _Step(TensorFate("other shape", name, here, there))
     known = {name for names, _ in mine for name in names}
     for names, tensor in _named_once(weights.tensors):
         if known.isdisjoint(names):
-            yield _Step(Fate("only there", names[0], there=tuple(tensor.shape)))
+            yield _Step(TensorFate("only there", names[0], there=tuple(tensor.shape)))
 
 
 def _named_once(tensors: Mapping[str, Any]) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """Each tensor with all its names: those of one memory are one tensor."""
+    """List each tensor with all its names; names that share memory are those of one tensor."""
     groups: dict[Any, tuple[list[str], torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if isinstance(tensor, torch.Tensor):
@@ -169,19 +171,19 @@ def _named_once(tensors: Mapping[str, Any]) -> Iterator[tuple[list[str], torch.T
 
 
 def _labels(dataset: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What the heads stand for: labels or regions, the latter in their order."""
+    """The labels or regions that the heads stand for, and the order of regions."""
     return dataset.get("labels"), dataset.get("regions_class_order")
 
 
 def _adapted(
     weight: torch.Tensor, dataset_there: Mapping[str, Any], target: torch.Tensor, dataset: Mapping[str, Any]
 ) -> torch.Tensor | None:
-    """The first convolution for the inputs here; None where these are the same or other axes differ.
+    """Adapt the first convolution to other input channels; None if these are the same or other axes differ.
 
-    A scan's channels get the mean over the channels there, times their number there over that here, so
-    that channels that are alike give the output that they gave. The labels of a cascade's previous stage
-    are kept where they are the same, and otherwise begin at zero: the network begins as the one that did
-    not have them, and learns to use them.
+    Each channel of the scan gets the mean over the checkpoint's channels, times their number there over their
+    number here, so that equal channels give the same output as before. The weights of a cascade's labels are
+    kept if the labels are the same. Otherwise they begin at zero, so that the network begins like one without
+    these inputs.
 
     Source: Carreira and Zisserman, Quo Vadis, 2017, for time; timm's `adapt_input_conv`, for channels.
     """

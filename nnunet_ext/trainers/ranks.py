@@ -1,4 +1,4 @@
-"""Trainings in several processes, on one machine or more: each one's device, and what they agree on."""
+"""Trainings in several processes (ranks), on one machine or more: their devices and common decisions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ T = TypeVar("T")
 
 
 def device_of_rank(kind: str) -> torch.device:
-    """The device of this process among several.
+    """Find the device of this rank.
+
+    nnU-Net takes the rank for the number of the GPU, which is right on one machine only. torchrun gives the
+    number of the GPU on its machine in `LOCAL_RANK`.
 
     Args:
-        kind: of the device that was asked for. nnU-Net starts several processes on GPUs only and numbers
-            these by rank, which is right on one machine; torchrun says which GPU of its machine it is.
+        kind: kind of the device: cuda, cpu or mps.
     """
     if kind != "cuda":
         return torch.device(kind)
@@ -27,11 +29,11 @@ def device_of_rank(kind: str) -> torch.device:
 
 
 @contextmanager
-def joined(kind: str) -> Iterator[None]:
-    """Be one of the processes that torchrun started: NCCL on GPUs, gloo elsewhere.
+def process_group(kind: str) -> Iterator[None]:
+    """Join the process group of the ranks that torchrun started: NCCL on GPUs, gloo elsewhere.
 
-    After an error the group is not taken down: that waits for the other ranks, which wait for this one.
-    The process ends, and with it its connections, by which torchrun and the others learn of it.
+    After an error the group is not destroyed: that would wait for the other ranks, which wait for this one.
+    The process ends instead, and torchrun and the other ranks notice its closed connections.
     """
     if kind == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -45,7 +47,7 @@ def joined(kind: str) -> Iterator[None]:
 
 @contextmanager
 def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Let a module of nnU-Net's find another value under one of its names within the block."""
+    """Replace a name in a module of nnU-Net within the block."""
     original = getattr(module, name)
     setattr(module, name, value)
     try:
@@ -56,7 +58,7 @@ def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def wrapped_for(device: torch.device) -> Iterator[None]:
-    """Let nnU-Net wrap its network for this device; it takes a process's rank for the number of its GPU."""
+    """Make nnU-Net wrap its network for this device; it would take the rank for the number of the GPU."""
     original = nnunets_module.DDP
 
     def wrap(network: torch.nn.Module, device_ids: list[int]) -> Any:
@@ -67,7 +69,7 @@ def wrapped_for(device: torch.device) -> Iterator[None]:
 
 
 def said_by_first(value: T) -> T:
-    """What rank 0 holds, for all ranks; alone, the value itself."""
+    """Send rank 0's value to all ranks; in a single process, the value itself."""
     if not distributed.is_initialized():
         return value
     values = [value]
@@ -76,7 +78,7 @@ def said_by_first(value: T) -> T:
 
 
 def is_so_anywhere(so: bool, device: torch.device) -> bool:
-    """Whether it is so on any rank: a cheap question, for every iteration."""
+    """Whether `so` is true on any rank; quick enough for every iteration."""
     if not distributed.is_initialized():
         return so
     flag = torch.tensor(int(so), device=device)

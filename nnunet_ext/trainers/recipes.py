@@ -1,4 +1,4 @@
-"""Trainers with settings in their names, made when they are asked for."""
+"""Trainers with settings in their names; their classes are made when they are asked for."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BASES = {base.__name__: base for base in (nnUNetTrainerExt, nnUNetTrainerUNetPlu
 
 @functools.cache
 def trainer_class(name: str) -> type[nnUNetTrainerExt]:
-    """The trainer whose name carries its settings, one class a name.
+    """Make the trainer of a name with settings in it; the same name always gives the same class.
 
     Raises:
-        SettingsError: a code in the name is unknown or given twice.
+        SettingsError: a code in the name is unknown, or a setting is given twice.
     """
     recipe = parse_recipe(name)
     base = BASES[recipe.base]
@@ -26,7 +26,7 @@ def trainer_class(name: str) -> type[nnUNetTrainerExt]:
 
 
 def __getattr__(name: str) -> type[nnUNetTrainerExt]:
-    """Make the trainer of a recipe when it is asked for, by nnU-Net or by pickle."""
+    """Make the trainer that nnU-Net or pickle asks for by its name."""
     if not is_recipe(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

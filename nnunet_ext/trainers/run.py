@@ -1,4 +1,4 @@
-"""A training, after what it needs was looked up: a mistake is told in a second, not after torch's import."""
+"""The verb `train`: all that a training needs is checked within a second, before torch is imported."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from nnunet_ext.trainers.launch import Launch, check_launch, is_one_of_several, 
 
 log = logging.getLogger(__name__)
 DATA_ENDINGS = (".b2nd", ".npz", ".npy")
-SEGMENTATION = "_seg"  # before the ending of what Blosc2 keeps beside a case
+SEGMENTATION = "_seg"  # end of the name, before the ending, of a case's segmentation
 NNUNETS_FOLDS = 5
 N_SHOWN = 5
 
 
 def run_train(order: Launch) -> None:
-    """Train by nnU-Net's own function, once all that it needs is there.
+    """Check a training, then run it by nnU-Net's own function.
 
     Raises:
-        UsageError, DatasetError: something is not, or a setting is wrong.
+        UsageError: something that it needs is missing, or a setting is wrong.
+        DatasetError: a file of the data set is damaged.
     """
     check_launch(order)
     check_training(order)
@@ -43,10 +44,10 @@ def run_train(order: Launch) -> None:
 
 
 def _check_plans(order: Launch) -> None:
-    """Refuse a trainer that the plans' network does not fit, and a training into another one's folder.
+    """Check that the trainer can train the plans' network, and that the folder is not another training's.
 
     Raises:
-        UsageError: either of them.
+        UsageError: the trainer cannot, or the plans' name leads to the folder of other plans.
     """
     plans = read_plans(_preprocessed(order.dataset, os.environ) / f"{order.plans}.json")
     trainer = needed_trainer(plans.resolve(order.configuration))
@@ -61,10 +62,10 @@ def _check_plans(order: Launch) -> None:
 
 
 def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a training whose data set, plans, configuration, data, fold or device is not there.
+    """Check that the data set, plans, configuration, preprocessed data, fold and device of a training exist.
 
     Raises:
-        UsageError: one of them is not; says what there is instead.
+        UsageError: one of them does not exist; the message names those that do.
         DatasetError: a file of the data set is damaged.
     """
     folder = _preprocessed(order.dataset, environment)
@@ -109,7 +110,7 @@ def _preprocessed_cases(data: Path, command: str) -> set[str]:
 
 
 def _check_cases(cases: set[str], splits_file: Path, fold: str, command: str) -> None:
-    """Refuse a fold that is none of the split's, is empty, or has cases that are not preprocessed."""
+    """Check that the fold is one of the split, is not empty, and has only preprocessed cases."""
     if fold == "all":
         return
     if not splits_file.is_file():
@@ -140,11 +141,11 @@ def _check_cases(cases: set[str], splits_file: Path, fold: str, command: str) ->
             f"{len(missing)} cases of fold {fold} in {splits_file} are not preprocessed: {shown}. Run "
             f"{command}, or make a split of the cases that there are, with nnunet_ext splits."
         )
-    _tell_leaks(split, splits_file, fold)
+    _warn_of_leaks(split, splits_file, fold)
 
 
-def _tell_leaks(split: Split, splits_file: Path, fold: str) -> None:
-    """Warn of cases and subjects that a fold both trains and validates; its scores will be too good."""
+def _warn_of_leaks(split: Split, splits_file: Path, fold: str) -> None:
+    """Warn of cases and subjects on both sides of a fold, which make its scores too good."""
     if both := sorted(set(split["train"]) & set(split["val"])):
         log.warning(f"warning: fold {fold} of {splits_file} trains on {len(both)} cases that it validates")
     try:
@@ -162,7 +163,7 @@ def _tell_leaks(split: Split, splits_file: Path, fold: str) -> None:
 
 
 def _subject_of(case: str, subjects: Subjects | None) -> str:
-    """Whose scan a case is, as somebody told it or else as its name does."""
+    """Find the subject of a case, from the data set's subjects.json or else from the case's name."""
     origin = subjects.find(case) if subjects else None
     return origin.subject if origin else (None if subjects else subject_by_name(case)) or case
 
@@ -170,7 +171,7 @@ def _subject_of(case: str, subjects: Subjects | None) -> str:
 def _check_ranks(
     configuration: Mapping[str, Any], order: Launch | BenchmarkOrder, environment: Mapping[str, str]
 ) -> None:
-    """Refuse more processes than patches in a batch: each takes at least one."""
+    """Check that each process gets at least one patch of the batch."""
     n_ranks = int(environment["WORLD_SIZE"]) if is_one_of_several(environment) else order.num_gpus
     batch_size = configuration.get("batch_size")
     if isinstance(batch_size, int) and n_ranks > batch_size:
@@ -182,7 +183,7 @@ def _check_ranks(
 
 
 def _check_trained(order: Launch, results: Path) -> None:
-    """Refuse the validation of a training that is not finished, which nnU-Net does after its start."""
+    """Check that a training to be validated is finished; nnU-Net would do so after its start only."""
     model = ModelName(order.trainer, order.plans, order.configuration)
     checkpoint = results / str(model) / fold_name(order.fold) / FINAL_CHECKPOINT
     if not checkpoint.is_file():

@@ -1,4 +1,4 @@
-"""What became of each tensor of pretrained weights, as a table with a line a module."""
+"""Table of the tensors of pretrained weights that were loaded, reshaped or left out, a line a module."""
 
 from __future__ import annotations
 
@@ -8,53 +8,58 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["loaded", "reshaped", "other shape", "other labels", "only here", "only there"]
+FateKind = Literal["loaded", "reshaped", "other shape", "other labels", "only here", "only there"]
 NOTHING = "-"
 N_EXPLAINED = 4
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What became of one tensor.
+class TensorFate:
+    """Result of the transfer of one tensor.
 
     Attributes:
-        kind: `loaded` and `reshaped` are in the network now. `other shape`, `other labels` and
-            `only here` are as they were initialized. `only there` is in the checkpoint and not used.
-        name: in the network, or of what is only there in the checkpoint.
+        kind: `loaded` and `reshaped` tensors are in the network now; those of `other shape`, `other labels`
+            and `only here` are as they were initialized; `only there` are in the checkpoint and not used.
+        name: name in the network, or in the checkpoint of a tensor that is only there.
         here: shape in the network.
         there: shape in the checkpoint.
     """
 
-    kind: Kind
+    kind: FateKind
     name: str
     here: tuple[int, ...] | None = None
     there: tuple[int, ...] | None = None
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the tensor, the network's where there are two."""
+        """Number of values in the tensor, that of the network's where shapes differ."""
         return math.prod(self.here if self.here is not None else self.there or ())
 
     @property
     def module(self) -> str:
-        """The part of the network that holds it, down to the first number: `encoder.stages.0`."""
+        """Module of the network that the tensor belongs to, down to the first number: `encoder.stages.0`."""
         return re.sub(r"^(.*?\.\d+)\..*$|\.[^.]*$", r"\1", self.name)
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of each tensor of the checkpoint `path` and of the network."""
+    """Result of a transfer of weights.
+
+    Attributes:
+        path: file of the checkpoint.
+        fates: result for each tensor of the checkpoint and of the network.
+    """
 
     path: str
-    fates: tuple[Fate, ...]
+    fates: tuple[TensorFate, ...]
 
-    def count(self, kind: Kind) -> int:
-        """Tensors of one fate."""
+    def count(self, kind: FateKind) -> int:
+        """Count the tensors of one kind."""
         return sum(fate.kind == kind for fate in self.fates)
 
     def lines(self) -> list[str]:
-        """A table for a training's log: a line a module, its tensors and in brackets their parameters."""
-        kinds = [kind for kind in get_args(Kind) if self.count(kind)]
+        """Write the table for a training's log: a line a module, with tensors and (parameters)."""
+        kinds = [kind for kind in get_args(FateKind) if self.count(kind)]
         modules = dict.fromkeys(fate.module for fate in self.fates)
         rows = [
             ["tensors (parameters)", *kinds],
@@ -63,7 +68,7 @@ class Transfer:
         ]
         return [f"Pretrained weights of {self.path}:", *_aligned(rows), *self._explained()]
 
-    def _of(self, kind: Kind, module: str | None = None) -> list[Fate]:
+    def _of(self, kind: FateKind, module: str | None = None) -> list[TensorFate]:
         return [fate for fate in self.fates if fate.kind == kind and module in (None, fate.module)]
 
     def _explained(self) -> list[str]:
@@ -78,7 +83,7 @@ class Transfer:
         return lines
 
 
-def _cell(fates: Sequence[Fate]) -> str:
+def _cell(fates: Sequence[TensorFate]) -> str:
     return f"{len(fates)} ({sum(fate.n_parameters for fate in fates):,})" if fates else NOTHING
 
 

@@ -1,4 +1,4 @@
-"""The trainer of UNet++, whose heads all see the target in full resolution."""
+"""The trainer of UNet++ with nested deep supervision, and the choice of a branch for prediction."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.networks.architecture import Architecture
 from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-from nnunet_ext.trainers.settings.resolution import DEPTH_VARIABLE, MODE_VARIABLE
+from nnunet_ext.trainers.settings.variables import DEPTH_VARIABLE, MODE_VARIABLE
 from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 
 class NestedSupervision(torch.nn.Module):
-    """The mean loss of all heads against one target: the paper weighs them alike.
+    """Mean loss of all heads against the one full-resolution target, with equal weights as in the paper.
 
     Source: Zhou et al., TMI 2020, section III-B.
     """
@@ -27,16 +27,20 @@ class NestedSupervision(torch.nn.Module):
         self.loss = loss
 
     def forward(self, outputs: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
-        """Mean over the outputs `(B, C, …)`; of the targets the first, in full resolution, is read."""
+        """Compute the mean loss of the outputs `(B, C, …)` against the first target, at full resolution."""
         return torch.stack([self.loss(output, targets[0]) for output in outputs]).mean()
 
 
 class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
-    """nnUNetTrainerExt on a UNet++, with nested deep supervision.
+    """nnUNetTrainerExt for UNet++, with nested deep supervision.
 
-    The network is that of the plans, or the UNet++ with the stages and the encoder that they name. For
-    prediction `nnUNet_unetpp_depth` chooses a shallower branch, and `nnUNet_unetpp_mode=mean` the mean of
-    its logits and those of the branches above.
+    The settings are those of nnUNetTrainerExt. The network is the UNet++ of the plans, or one with the stages
+    and encoder of the plans' U-Net. In prediction the variable `nnUNet_unetpp_depth` chooses the branch of
+    depth 1 to the number of stages less one, and `nnUNet_unetpp_mode=mean` the mean of the logits of the
+    branches up to that depth.
+
+    Source: Zhou et al., UNet++: redesigning skip connections to exploit multiscale features in image
+    segmentation, TMI 2020.
     """
 
     @staticmethod
@@ -47,7 +51,7 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> Any:
-        """Make the network; nnU-Net asks for it without deep supervision to predict."""
+        """Make the network; for prediction nnU-Net asks for one without deep supervision."""
         with refusals_end_the_program():
             architecture = Architecture.of(configuration_manager).nested()
         network = get_network_from_plans(
@@ -65,7 +69,7 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
         return network
 
     def on_train_start(self) -> None:
-        """Begin, and say where the plans were made for another network."""
+        """Start the training, and log that the plans were made for another network if they were."""
         super().on_train_start()
         planned = Architecture.of(self.configuration_manager)
         if not planned.is_nested:
@@ -77,14 +81,14 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
 
     def _get_deep_supervision_scales(self) -> Any:
         if self._is_nested():
-            # One target, not as many copies of it as there are heads.
+            # One target is enough for all heads; nnU-Net would make a copy for each.
             return [[1.0] * len(self.configuration_manager.patch_size)]
         return super()._get_deep_supervision_scales()
 
     def _build_loss(self) -> torch.nn.Module:
         if not self._is_nested():
             return super()._build_loss()
-        self.enable_deep_supervision = False  # nnU-Net's weights of the outputs are of no use here
+        self.enable_deep_supervision = False  # so that nnU-Net does not wrap the loss in its own weights
         try:
             return NestedSupervision(super()._build_loss())
         finally:
@@ -96,7 +100,7 @@ class nnUNetTrainerUNetPlusPlus(nnUNetTrainerExt):
 
 
 def choose_branch(decoder: Any, environment: Mapping[str, str] = os.environ) -> None:
-    """Let a network predict by the branch that the variables name, if they name one.
+    """Make a network predict with the branch that the environment variables name, if they name one.
 
     Raises:
         SettingsError: the network has no such branch.

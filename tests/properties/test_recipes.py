@@ -76,7 +76,17 @@ HISTORIES = st.lists(st.floats(0, 1) | st.just(math.nan), max_size=30)
 
 @given(st.sampled_from(KINDS), st.integers(0, 9), st.integers(1, 9), st.integers(1, 3), HISTORIES)
 def test_a_learning_rate_is_never_above_the_initial_one_nor_below_zero(kind, warmup, epochs, factor, history):
-    schedule = Schedule(kind, 0.01, 30, warmup, epochs, factor, epochs, 0.5, epochs)
+    schedule = Schedule(
+        schedule=kind,
+        initial_lr=0.01,
+        n_epochs=30,
+        warmup_epochs=warmup,
+        restart_epochs=epochs,
+        restart_factor=factor,
+        step_epochs=epochs,
+        lr_factor=0.5,
+        plateau_epochs=epochs,
+    )
     rates = [schedule.lr(epoch, history[:epoch]) for epoch in range(30)]
     assert all(0 < rate <= 0.01 for rate in rates)
     assert rates[warmup] == 0.01
@@ -84,6 +94,6 @@ def test_a_learning_rate_is_never_above_the_initial_one_nor_below_zero(kind, war
 
 @given(st.sampled_from(KINDS), HISTORIES)
 def test_the_learning_rate_of_an_epoch_depends_on_nothing_later(kind, history):
-    schedule = Schedule(kind, 0.01, 40, plateau_epochs=2)
+    schedule = Schedule(schedule=kind, initial_lr=0.01, n_epochs=40, plateau_epochs=2)
     for epoch in range(len(history)):
         assert schedule.lr(epoch, history) == schedule.lr(epoch, history[:epoch])

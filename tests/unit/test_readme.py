@@ -12,7 +12,7 @@ from nnunet_ext import errors
 from nnunet_ext.cli.main import VERBS, main
 from nnunet_ext.trainers.settings.definition import ExtSettings
 from nnunet_ext.trainers.settings.recipe_names import CODES, is_recipe, parse_recipe
-from nnunet_ext.trainers.settings.resolution import PREFIX
+from nnunet_ext.trainers.settings.variables import PREFIX
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""

@@ -1,4 +1,4 @@
-"""How fast a training is on this machine: a few of its steps in a folder that is thrown away."""
+"""The verb `benchmark`: the speed of a few steps of a training, made in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.files.whole import write_json, written_whole
 from nnunet_ext.networks.devices import check_device
 from nnunet_ext.nnunet.folders import RESULTS_VARIABLE, TRAINER_VARIABLE, with_discovery
-from nnunet_ext.trainers.benchmark.speed import Speed, joined
+from nnunet_ext.trainers.benchmark.speed import Speed, speed_of_ranks
 from nnunet_ext.trainers.launch import THREAD_VARIABLES, resolve_launch
 from nnunet_ext.trainers.settings.definition import READERS
 from nnunet_ext.trainers.settings.recipe_names import TRAINER, is_recipe
-from nnunet_ext.trainers.settings.resolution import PREFIX
+from nnunet_ext.trainers.settings.variables import PREFIX
 
 WANDB = "nnUNet_wandb_enabled"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkOrder:
-    """What to measure; names as in `Launch`.
+    """A training to measure; the other attributes are those of `Launch`.
 
     Attributes:
-        trainer: any that nnU-Net finds.
-        options: settings by name, as texts; only our trainers read some.
-        n_warmup: steps that are not counted, at least 1.
-        n_iterations: steps that are, at least 1.
-        trace: JSON file for a profile of a few more steps, None for none.
+        trainer: name of any trainer that nnU-Net finds.
+        options: settings by name, as texts; none for other trainers than those of this package.
+        n_warmup: number of steps before the measured ones, at least 1.
+        n_iterations: number of measured steps, at least 1.
+        trace: JSON file for a profile of a few more steps; None for none.
     """
 
     dataset: str
@@ -51,9 +51,9 @@ class BenchmarkOrder:
 
 
 def run_benchmark(order: BenchmarkOrder) -> Speed:
-    """Train a few steps as a training would, and measure them.
+    """Make a few steps of a training, and measure them.
 
-    Nothing is written below `nnUNet_results`. What nnU-Net prints goes to standard error. As any training
+    Nothing is written below `nnUNet_results`, and nnU-Net's output goes to standard error. As any training
     does, this writes the data set's split where there is none.
 
     Raises:
@@ -69,11 +69,11 @@ def run_benchmark(order: BenchmarkOrder) -> Speed:
                 return _measure(order, folder, results)
             _measure_ranks(order, folder, results)
         texts = (_file_of(folder, rank).read_text(encoding="utf-8") for rank in range(order.num_gpus))
-        return joined([Speed.of(json.loads(text)) for text in texts])
+        return speed_of_ranks([Speed.of(json.loads(text)) for text in texts])
 
 
 def check_order(order: BenchmarkOrder) -> None:
-    """Refuse what is wrong whatever the machine holds.
+    """Check the options without a look at the machine and the data.
 
     Raises:
         UsageError: the trainer, its name, a setting, the fold or the number of GPUs is wrong.
@@ -91,7 +91,7 @@ def check_order(order: BenchmarkOrder) -> None:
 
 @contextmanager
 def _variables(order: BenchmarkOrder, folder: Path) -> Iterator[None]:
-    """Variables of the training; afterwards those that were there before."""
+    """Set the variables of the training within the block."""
     before = dict(os.environ)
     os.environ.update({PREFIX + name: value for name, value in order.options.items()})
     os.environ.update({RESULTS_VARIABLE: str(folder), TRAINER_VARIABLE: with_discovery(), WANDB: "0"})
@@ -113,7 +113,7 @@ def _measure_ranks(order: BenchmarkOrder, folder: Path, results: str | None) -> 
 
 
 def _measure_rank(rank: int, order: BenchmarkOrder, folder: Path, results: str | None) -> None:
-    """One rank in a process of its own, which writes its answer into the folder."""
+    """Measure one rank in a process of its own, and write the result into the folder."""
     import torch
     from nnunetv2.run.run_training import cleanup_ddp, setup_ddp
 
@@ -158,7 +158,7 @@ def _make(order: BenchmarkOrder, folder: Path, results: str | None) -> Any:
         raise UsageError(f"This training cannot be set up: {error}") from error
     trainer.disable_checkpointing = True
     if trainer.is_cascaded and results is not None:
-        # Read only: what the previous stage has predicted lies in the real results.
+        # The predictions of the previous stage are read from the real results folder.
         previous = Path(trainer.folder_with_segs_from_previous_stage).relative_to(folder)
         trainer.folder_with_segs_from_previous_stage = str(results / previous)
     return trainer

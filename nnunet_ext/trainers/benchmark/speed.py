@@ -1,10 +1,10 @@
-"""How fast a training's steps were, in a few lines."""
+"""Speed of the steps of a training, and its report in a few lines."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MIB = 2**20
@@ -12,13 +12,13 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator in a profile.
+    """One operator of a profile.
 
     Attributes:
-        name: as torch calls it.
-        own_s: seconds in it and not in what it calls: on the GPU where there is one.
-        share: of all operators' seconds, 0 to 1.
-        n_calls: how often it was called.
+        name: torch's name of it.
+        own_s: seconds in the operator without those that it calls; on a GPU where there is one.
+        share: share of the seconds of all operators, 0 to 1.
+        n_calls: number of calls.
     """
 
     name: str
@@ -27,18 +27,18 @@ class Operator:
     n_calls: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Speed:
-    """The counted steps of one rank, or of all.
+    """Measured steps of one rank, or of all ranks together.
 
     Attributes:
-        device: what it was measured on.
-        step_s: seconds from the end of one step to that of the next.
-        wait_s: seconds of each in which it waited for data.
-        n_samples: patches in these steps, of all ranks.
-        peak_bytes: peak memory by what it is of; of several ranks the largest.
+        device: name of the device.
+        step_s: for each step, seconds from the end of the step before to its own end.
+        wait_s: for each step, seconds of these spent waiting for data.
+        n_samples: number of patches in these steps, of all ranks.
+        peak_bytes: peak memory by its kind; of several ranks the largest.
         world_size: number of ranks.
-        operators: the costliest first; empty without a profile.
+        operators: operators of the profile, the costliest first; empty without a profile.
     """
 
     device: str
@@ -51,14 +51,14 @@ class Speed:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Speed:
-        """Make it from its fields as JSON gives them back."""
+        """Make a Speed from its fields as JSON gives them."""
         operators = tuple(Operator(**one) for one in content["operators"])
         times = {name: tuple(content[name]) for name in ("step_s", "wait_s")}
         return cls(**{**content, **times, "operators": operators})
 
     @property
     def samples_per_s(self) -> float:
-        """Patches a second, of all ranks together."""
+        """Patches per second, of all ranks together."""
         return self.n_samples / sum(self.step_s)
 
     @property
@@ -67,8 +67,8 @@ class Speed:
         return sum(self.wait_s) / sum(self.step_s)
 
     def lines(self) -> list[str]:
-        """A line a figure."""
-        low, high = spread(self.step_s)
+        """Write the report, a line a figure."""
+        low, high = percentile_range(self.step_s)
         ranks = f"{self.world_size} ranks" if self.world_size > 1 else "1 rank"
         return [
             f"measured on        {self.device}, {ranks}, {len(self.step_s)} steps",
@@ -80,18 +80,16 @@ class Speed:
         ]
 
 
-def joined(ranks: Sequence[Speed]) -> Speed:
-    """The speed of ranks that step together: the first one's steps, the samples of all."""
+def speed_of_ranks(ranks: Sequence[Speed]) -> Speed:
+    """Join the speeds of ranks that step together: times of the first rank, samples of all."""
     first = ranks[0]
     peaks = {name: max(rank.peak_bytes[name] for rank in ranks) for name in first.peak_bytes}
     n_samples = sum(rank.n_samples for rank in ranks)
-    return Speed(
-        first.device, first.step_s, first.wait_s, n_samples, peaks, len(ranks), operators=first.operators
-    )
+    return replace(first, n_samples=n_samples, peak_bytes=peaks, world_size=len(ranks))
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """The values below which 5 % and 95 % lie; one value is its own spread."""
+def percentile_range(values: Sequence[float]) -> tuple[float, float]:
+    """Compute the 5th and the 95th percentile; of a single value, this value twice."""
     if len(values) == 1:
         return values[0], values[0]
     cuts = statistics.quantiles(values, n=20, method="inclusive")

@@ -1,4 +1,4 @@
-"""A clock around the steps of any nnU-Net trainer, whose own loop runs and is left after the last of them."""
+"""Measurement of the steps of any nnU-Net trainer, within its own loop over epochs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import torch
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.trainers.benchmark.speed import Operator, Speed
 
-N_PROFILED = 5  # after the counted steps, which a profiler would slow down; more are hard to look at
+N_PROFILED = 5  # steps after the measured ones, which a profiler would slow down
 N_OPERATORS = 10
 MICROSECOND = 1e-6
 
 
-class Enough(Exception):
-    """Leaves nnU-Net's loop, which heeds no other sign."""
+class AllStepsMade(Exception):
+    """Raised to leave nnU-Net's epoch loop, which has no stop flag."""
 
 
 class _TimedLoader:
-    """Gives the batches of another loader; counts their patches and the time they were waited for."""
+    """Loader that counts the patches of another loader, and the time spent waiting for them."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self.begin()
 
     def begin(self) -> None:
-        """Count anew."""
+        """Set time and number of patches to zero."""
         self.wait_s, self.n_samples = 0.0, 0
 
     def __iter__(self) -> _TimedLoader:
@@ -47,15 +47,15 @@ class _TimedLoader:
 
 
 class StepClock:
-    """Measures a trainer's steps: what lies between two of them belongs to the later one.
+    """Measures the steps of a trainer; the time between two steps belongs to the later one.
 
-    The trainer's own `run_training` goes through its hooks, so that what these cost counts too.
+    The trainer runs its own `run_training`, so the time of its hooks is included.
 
     Args:
-        trainer: one that has not begun.
-        n_warmup: steps before those that count, at least 1.
-        n_counted: steps that count.
-        profiler: to run for a few steps after these, None for none.
+        trainer: a trainer that has not started.
+        n_warmup: number of steps before the measured ones, at least 1.
+        n_counted: number of measured steps.
+        profiler: torch's profiler for a few more steps; None for none.
     """
 
     def __init__(self, trainer: Any, n_warmup: int, n_counted: int, profiler: Any = None) -> None:
@@ -75,7 +75,7 @@ class StepClock:
         self._step, trainer.train_step = trainer.train_step, self._train_step
 
     def run(self) -> Speed:
-        """Train until the last step and say how fast the counted ones were.
+        """Train until the last step, and return the speed of the measured ones.
 
         Raises:
             NnunetExtError: the training ended before that.
@@ -86,17 +86,17 @@ class StepClock:
                 f"{type(self._trainer).__name__} ended its training after {self._n_done} of "
                 f"{self._n_steps} steps: take less by -n_iterations."
             )
-        except Enough:
+        except AllStepsMade:
             pass
         finally:
             self._end()
         device = self._trainer.device
         return Speed(
-            _name(device),
-            tuple(self._step_s),
-            tuple(self._wait_s),
-            self._n_samples,
-            _peak_bytes(device),
+            device=_name(device),
+            step_s=tuple(self._step_s),
+            wait_s=tuple(self._wait_s),
+            n_samples=self._n_samples,
+            peak_bytes=_peak_bytes(device),
             operators=_costliest(self._profiler, device.type) if self._profiler else (),
         )
 
@@ -106,7 +106,7 @@ class StepClock:
 
     def _on_train_epoch_start(self) -> None:
         self._start_epoch()
-        # As late as this: a trainer may set it anew for each epoch.
+        # At each epoch, because a trainer may set it anew.
         self._trainer.num_iterations_per_epoch = self._n_steps
 
     def _train_step(self, batch: Any) -> Any:
@@ -119,7 +119,7 @@ class StepClock:
             self._n_samples += self._loader.n_samples
         self._n_done += 1
         if self._n_done == self._n_steps:
-            raise Enough
+            raise AllStepsMade
         if self._n_done == self._n_timed:
             self._profiler.start()
         self._loader.begin()
@@ -127,7 +127,7 @@ class StepClock:
         return output
 
     def _end(self) -> None:
-        """End the profile, and the workers that load data."""
+        """End the profiler and the workers that load data."""
         if self._profiler and self._n_done >= self._n_timed:
             self._profiler.stop()
         for loader in (self._trainer.dataloader_train, self._trainer.dataloader_val):
@@ -136,7 +136,7 @@ class StepClock:
 
 
 def new_profiler(device: str) -> Any:
-    """A profiler of torch's operators on the processor, and on the GPU where that is the device."""
+    """Make a profiler of torch's operators, on the CPU and where it is the device on the GPU."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
@@ -144,8 +144,8 @@ def new_profiler(device: str) -> Any:
 
 
 def _costliest(profiler: Any, device: str) -> tuple[Operator, ...]:
-    """The operators with most time of their own, on the GPU where that is the device."""
-    # Kernels stand there beside the operators that started them, with the same time.
+    """Select the operators with most time of their own, on the GPU where that is the device."""
+    # The list also has the kernels of a GPU, whose times are those of the operators that started them.
     events = [event for event in profiler.key_averages() if event.device_type.name == "CPU"]
     times = [(_own_us(event, device), event) for event in events]
     total = sum(own for own, _ in times) or 1.0
@@ -156,13 +156,13 @@ def _costliest(profiler: Any, device: str) -> tuple[Operator, ...]:
 def _own_us(event: Any, device: str) -> float:
     if device != "cuda":
         return float(event.self_cpu_time_total)
-    # Its name until torch 2.4.
+    # Name of the attribute until torch 2.4.
     old = getattr(event, "self_cuda_time_total", 0.0)
     return float(getattr(event, "self_device_time_total", old))
 
 
 def _synchronize(device: str) -> Callable[[], None]:
-    """Waits until the device has done what it was told to."""
+    """Return a function that waits until the device has finished its work."""
     if device == "cuda":
         return torch.cuda.synchronize
     return torch.mps.synchronize if device == "mps" else lambda: None
@@ -190,6 +190,6 @@ def _peak_resident_bytes() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
-    # In kB, except on macOS.
+    # kB, on macOS bytes
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

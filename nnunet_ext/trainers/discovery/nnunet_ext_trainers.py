@@ -1,21 +1,18 @@
-"""The door through which nnU-Net finds our trainers: name this folder in `nnUNet_extTrainer`.
+"""Trainers for nnU-Net to find: the variable `nnUNet_extTrainer` names the folder of this file.
 
-nnU-Net imports what lies in that folder as top-level modules and forgets them again, so the classes live
-in the package and are only shown here. A trainer with settings in its name is made when it is asked for.
+nnU-Net imports the files of that folder as top-level modules and removes them from `sys.modules` afterwards.
+The classes are therefore defined in the package and only re-exported here.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
 from nnunet_ext.trainers.recipes import trainer_class
 from nnunet_ext.trainers.settings.recipe_names import is_recipe
-from nnunet_ext.trainers.trainer import (
-    nnUNetTrainerCustomEpochs,
-    nnUNetTrainerEarlyStopping,
-    refusals_end_the_program,
-)
+from nnunet_ext.trainers.trainer import nnUNetTrainerCustomEpochs, refusals_end_the_program
 from nnunet_ext.trainers.unet_plus_plus import nnUNetTrainerUNetPlusPlus
 
 __all__ = [
@@ -27,9 +24,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The trainer of a recipe; one that is badly written ends the program and says why.
+    """Make the trainer of a name with settings in it; a wrong name ends the program with the reason.
 
-    An AttributeError would only become nnU-Net's "Could not find requested nnunet trainer".
+    nnU-Net would answer an AttributeError with "Could not find requested nnunet trainer" only.
     """
     if not is_recipe(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

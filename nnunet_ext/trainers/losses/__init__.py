@@ -1,1 +1,1 @@
-"""Losses by name: options without torch, terms of overlap and of voxels, and what builds them."""
+"""Losses by name: options, overlap terms, voxelwise terms, and their construction."""

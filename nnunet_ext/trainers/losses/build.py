@@ -1,4 +1,4 @@
-"""From a loss's name to its module, and what a target holds beside labels or regions."""
+"""Construction of a loss from its name, options and labels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nnunet_ext.trainers.losses.options import LOSS_NAMES, LossOptions
 from nnunet_ext.trainers.losses.overlap import TverskyLoss, WeightedDiceLoss
 from nnunet_ext.trainers.losses.voxelwise import FocalLoss, TopKLoss
 
-SMOOTH = 1e-5  # nnU-Net's
+SMOOTH = 1e-5  # nnU-Net's value
 FOCAL_GAMMA = 2.0
 FOCAL_TVERSKY_GAMMA = 4 / 3
 
 
 class Loss(nn.Module):
-    """A weighted sum of a term of overlap and a term of voxels, or one of them.
+    """A weighted sum of an overlap term and a voxelwise term, or one of them.
 
     Args:
-        dc: the term of overlap, None for none. Its name is nnU-Net's, whose trainer compiles it.
-        ce: the term of voxels, None for none.
+        dc: overlap term, None for none. Its name is that of nnU-Net's losses, which its trainer compiles.
+        ce: voxelwise term, None for none.
         dice_weight: weight of `dc`.
         term_weight: weight of `ce`.
         has_regions: whether targets hold regions; then an ignore mask is their last channel.
-        ignore_label: the label of voxels that do not count, None for none.
+        ignore_label: label of voxels that do not count; None for none.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Loss(nn.Module):
         self.has_regions, self.ignore_label = has_regions, ignore_label
 
     def forward(self, net_output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The loss of one output of the network, a scalar in single precision.
+        """Compute the loss of one output of the network, a scalar in single precision.
 
         Args:
             net_output: logits `(B, C, …)` of any floating type.
-            target: labels `(B, 1, …)`, or regions `(B, C, …)` of 0 and 1 and with an ignore label one
-                more channel, 1 where it is. A batch in which no voxel counts passes for a perfect one:
-                each term is at its least (Dice -1, others 0) and has no gradient.
+            target: labels `(B, 1, …)`, or regions `(B, C, …)` of 0 and 1, with an ignore label one more
+                channel that is 1 where it applies. A batch in which no voxel counts has the loss of a
+                perfect one, without gradient: each term has its minimum (Dice -1, others 0).
         """
-        # Half precision cannot add up a volume's voxels, nor hold the logarithm of a small probability.
+        # Half precision can neither sum a volume's voxels nor hold the logarithm of a small probability.
         logits = net_output.float()
         truth, mask = self._split(target)
         total = logits.new_zeros(())
@@ -68,7 +68,7 @@ class Loss(nn.Module):
         return total
 
     def _split(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Labels or regions, and a mask `(B, 1, …)` that is true where they count."""
+        """Split a target into labels or regions, and a mask `(B, 1, …)` that is true where voxels count."""
         if self.ignore_label is None:
             return target, None
         if self.has_regions:
@@ -79,7 +79,7 @@ class Loss(nn.Module):
 
 @dataclass(frozen=True)
 class _Request:
-    """What a loss is built from."""
+    """Labels and options from which a loss is built."""
 
     labels: LabelManager
     batch_dice: bool
@@ -88,27 +88,27 @@ class _Request:
 
     @property
     def foreground_weights(self) -> tuple[float, ...] | None:
-        """One for each foreground label or region."""
+        """Weights of the foreground labels or regions; None for equal ones."""
         weights = self.options.label_weights
         return None if weights is None else weights[-_n_foreground(self.labels) :]
 
     @property
     def channel_weights(self) -> tuple[float, ...] | None:
-        """One for each channel of the network's output."""
+        """Weights of the channels of the network's output; None for equal ones."""
         weights = self.options.label_weights
         if weights is None or len(weights) == self.labels.num_segmentation_heads:
             return weights
         return (1.0, *weights)
 
     def sum_of(self, dc: nn.Module | None, ce: nn.Module | None) -> Loss:
-        """Both terms in their weights; one whose weight is 0 is not computed."""
+        """Make the weighted sum of both terms; a term of weight 0 is left out."""
         dice_weight, term_weight = self.options.dice_weight, self.options.term_weight
         return self.loss(dc if dice_weight else None, ce if term_weight else None, dice_weight, term_weight)
 
     def loss(
         self, dc: nn.Module | None, ce: nn.Module | None, dice_weight: float = 1.0, term_weight: float = 1.0
     ) -> Loss:
-        """The module around these terms."""
+        """Make the module of these terms."""
         return Loss(
             dc=dc,
             ce=ce,
@@ -130,22 +130,22 @@ def build_loss(
     """Build a loss by its name.
 
     Args:
-        name: one of `LOSS_NAMES`. Those with Dice are the negative Dice of nnU-Net plus their second
-            term, between -1 and infinity. "focal" is at least 0, "tversky" and "focal_tversky" are
-            between 0 and 1. "dice_ce" is nnU-Net's own module unless labels have weights.
-        label_manager: nnU-Net's, which knows labels, regions and the ignore label.
-        batch_dice: count overlaps over the whole batch, as the plan says.
-        is_ddp: whether several ranks train; with `batch_dice` overlaps are counted over them all. The
-            terms of voxels are each rank's own, as nnU-Net's cross-entropy is.
-        options: weights and shapes.
+        name: one of `LOSS_NAMES`. Losses with Dice are the negative Dice of nnU-Net plus a second term,
+            from -1 to infinity. "focal" is at least 0, "tversky" and "focal_tversky" are from 0 to 1.
+            "dice_ce" is nnU-Net's own module unless labels have weights.
+        label_manager: nnU-Net's labels, regions and ignore label.
+        batch_dice: whether overlaps are counted over the whole batch, as the plans say.
+        is_ddp: whether several ranks train; with `batch_dice` overlaps are counted over all ranks.
+            Voxelwise terms are computed by each rank alone, as nnU-Net's cross-entropy is.
+        options: weights and parameters.
 
     Returns:
-        A module called as `loss(net_output, target)` on one resolution, which returns a scalar and
-        leaves its arguments as they are. With weights of labels, move it to the network's device.
+        A module that is called as `loss(net_output, target)` for one resolution and returns a scalar. With
+        weights of labels it must be moved to the network's device.
 
     Raises:
-        SettingsError: with every fault at once: an unknown name, options out of range, another number
-            of weights than of labels.
+        SettingsError: names all faults at once: an unknown name, options out of range, another number of
+            weights than of labels.
     """
     faults = [*_name_faults(name, options), *options.faults(), *_label_faults(label_manager, options)]
     if faults:
@@ -224,8 +224,8 @@ def _focal_term(request: _Request, gamma: float | None) -> FocalLoss:
 
 
 def _dice_ce(request: _Request) -> nn.Module:
-    # nnU-Net's modules take no weights for regions, and give no tensor for a batch without a voxel
-    # that counts where the Dice is left out.
+    # nnU-Net's modules take no weights for regions. Without the Dice they return no tensor for a batch in
+    # which no voxel counts.
     if request.options.label_weights is None and request.options.dice_weight:
         return _plain_dice_ce(request)
     if request.labels.has_regions and request.labels.has_ignore_label:
@@ -234,13 +234,13 @@ def _dice_ce(request: _Request) -> nn.Module:
 
 
 def _summed_over_regions(request: _Request) -> _Request:
-    """With its mask nnU-Net's `DC_and_BCE_loss` sums over regions; weights must not change that scale."""
+    """Scale the second term as nnU-Net's `DC_and_BCE_loss` does with a mask, which sums over regions."""
     term_weight = request.options.term_weight * request.labels.num_segmentation_heads
     return replace(request, options=replace(request.options, term_weight=term_weight))
 
 
 def _plain_dice_ce(request: _Request) -> nn.Module:
-    """What nnU-Net's `nnUNetTrainer._build_loss` builds, with weights of the terms."""
+    """Build what nnU-Net's `nnUNetTrainer._build_loss` builds, with weights of the terms."""
     labels, options = request.labels, request.options
     weights = {"weight_ce": options.term_weight, "weight_dice": options.dice_weight}
     dice = {"soft_dice_kwargs": _dice_options(request), "dice_class": MemoryEfficientSoftDiceLoss}

@@ -1,4 +1,4 @@
-"""The losses' names and options: plain values, so that settings can be checked without torch."""
+"""Names and options of the losses, without torch, so that settings are checked before its import."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ LossName = Literal["dice_ce", "dice_focal", "focal", "tversky", "focal_tversky",
 LOSS_NAMES: tuple[str, ...] = get_args(LossName)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LossOptions:
-    """What a loss can be told; each loss reads what it needs and passes over the rest.
+    """Options of the losses; each loss uses those that it has and ignores the others.
 
     Attributes:
         dice_weight: weight of the Dice in the sums dice_ce, dice_focal and dice_topk.
-        term_weight: weight of what is added to it there: cross-entropy, focal or top-k.
-        focal_gamma: None for the loss's own. Focal: the exponent of Lin et al., 2 of its own, 0 is
-            cross-entropy. Focal Tversky: the gamma of Abraham and Khan, 4/3 of its own, whose
-            reciprocal is the exponent; 1 is Tversky.
+        term_weight: weight of the other term of these sums: cross-entropy, focal loss or top-k loss.
+        focal_gamma: for focal losses the exponent of Lin et al., 2 by default; 0 gives the cross-entropy.
+            For focal_tversky the gamma of Abraham and Khan, 4/3 by default, whose reciprocal is the
+            exponent; 1 gives tversky. None for the default.
         tversky_alpha: Tversky's weight of false positives.
-        tversky_beta: Tversky's weight of false negatives; with both at 0.5 it is 1 - Dice.
-        topk_percent: the share of voxels that dice_topk looks at, above 0 and at most 100.
+        tversky_beta: Tversky's weight of false negatives; with both at 0.5 the loss is 1 - Dice.
+        topk_percent: share of the voxels that dice_topk averages, above 0 and at most 100.
         label_weights: one weight for each foreground label in the order of the labels' values, or for
-            each region in dataset.json's order. One more in front is the background's, which is 1
-            otherwise; regions have none. Only their ratios matter: equal weights are no weights.
-            Terms of overlap (Dice, Tversky) average their labels with them and leave the background
-            out. Terms of voxels (cross-entropy, focal, top-k) weigh each voxel by its true label, and
-            with regions each region's voxels.
+            each region in the order of dataset.json. One more weight in front is that of the background,
+            otherwise 1; regions have none. Only the ratios of the weights matter. Overlap terms (Dice,
+            Tversky) average the labels with them, without the background. Voxelwise terms (cross-entropy,
+            focal, top-k) weight each voxel by its true label, or each region's voxels.
     """
 
     dice_weight: float = 1.0
@@ -40,7 +39,7 @@ class LossOptions:
     label_weights: tuple[float, ...] | None = None
 
     def faults(self) -> list[str]:
-        """What is wrong with these values whatever the data set, a sentence each."""
+        """List what is wrong with these values for any data set, a sentence each."""
         faults = [
             f"{name} is {value}, but must be a finite number and at least 0"
             for name, value in vars(self).items()

@@ -1,4 +1,4 @@
-"""Losses of overlap: one value for each label of a sample or batch, and their mean."""
+"""Overlap losses: the mean of one value for each label of a sample or batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
 from torch import nn
 
-# The focal Tversky loss takes a root, which has no slope at 0 and no value where rounding went below it.
+# The root of the focal Tversky loss has no derivative at 0, and no value where rounding goes below 0.
 FLAT_BELOW = 1e-7
 
 
@@ -16,19 +16,19 @@ class TverskyLoss(nn.Module):
     """1 - Tversky index of each label, or its root, averaged over labels and samples.
 
     A label's loss is `(miss / (TP + miss + smooth)) ** (1 / gamma)` with
-    `miss = alpha * FP + beta * FN`: 0 for a perfect prediction and for a label neither present nor
-    predicted, 1 where nothing is found. It is written without the difference `1 - index`, which has
-    lost its digits where a prediction is good.
+    `miss = alpha * FP + beta * FN`: 0 for a perfect prediction and for a label that is neither present nor
+    predicted, 1 where nothing is found. It is not computed as `1 - index`, which would lose digits where a
+    prediction is good.
 
     Args:
-        has_regions: sigmoid and all channels instead of softmax and all but the background.
+        has_regions: use the sigmoid and all channels in place of the softmax and all but the background.
         batch_dice: count over the whole batch, not sample by sample.
-        is_ddp: with `batch_dice`, count over the batches of all ranks. They may differ in size.
+        is_ddp: with `batch_dice`, count over the batches of all ranks, which may differ in size.
         alpha: weight of false positives.
         beta: weight of false negatives.
         gamma: 1 for the Tversky loss, above it for the focal one.
-        smooth: keeps a label that is nowhere from a division by 0.
-        label_weights: one for each label that is counted; None for equal ones.
+        smooth: avoids a division by 0 for a label that is nowhere.
+        label_weights: weights of the counted labels; None for equal ones.
 
     Source: Salehi et al., Tversky loss function for image segmentation using 3D fully convolutional
     deep networks, MLMI 2017 (alpha for FP and beta for FN as there and in MONAI's `TverskyLoss`);
@@ -57,7 +57,7 @@ class TverskyLoss(nn.Module):
     def forward(
         self, net_output: torch.Tensor, target: torch.Tensor, loss_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The loss of logits; the arguments are those of nnU-Net's Dice.
+        """Compute the loss of logits; the arguments are those of nnU-Net's Dice.
 
         Args:
             net_output: logits `(B, C, …)`.
@@ -75,10 +75,10 @@ class TverskyLoss(nn.Module):
     def _counts(
         self, net_output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Soft numbers of voxels `(3, [B,] L)`: found, predicted and present."""
+        """Count voxels, by probability, `(3, [B,] L)`: found, predicted and present."""
         predicted, present = self._channels(net_output.float(), target)
         if mask is not None:
-            # Both are zeroed, not the logits: a voxel outside must not even have a gradient.
+            # Both are set to zero, not the logits, so that voxels outside have no gradient.
             predicted, present = predicted * mask, present & mask
         axes = tuple(range(2, predicted.ndim))
         counts = torch.stack(
@@ -90,7 +90,7 @@ class TverskyLoss(nn.Module):
         return AllGatherGrad.apply(counts).sum(0) if self.is_ddp else counts
 
     def _channels(self, logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probabilities and truth `(B, L, …)` of the labels that are counted."""
+        """Compute probabilities and truth `(B, L, …)` of the counted labels."""
         if self.has_regions:
             return torch.sigmoid(logits), target.bool()
         one_hot = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, target.long(), True)
@@ -103,14 +103,17 @@ class TverskyLoss(nn.Module):
 
 
 class WeightedDiceLoss(TverskyLoss):
-    """nnU-Net's Dice with weights for labels: the negative of their weighted mean Dice.
+    """nnU-Net's Dice loss with weights of labels: the negative of the labels' weighted mean Dice.
 
-    Dice is the Tversky index with alpha and beta one half; nnU-Net's sign and smoothing are kept, so
-    that equal weights give its own value.
+    The Dice is the Tversky index with alpha and beta one half. With nnU-Net's sign and smoothing, equal
+    weights give nnU-Net's value.
 
     Args:
-        smooth: nnU-Net's, which is added to twice the found voxels.
-        options: the other arguments of `TverskyLoss`.
+        has_regions: as for `TverskyLoss`.
+        batch_dice: as for `TverskyLoss`.
+        is_ddp: as for `TverskyLoss`.
+        label_weights: weights of the counted labels.
+        smooth: nnU-Net's smoothing, which is added to twice the found voxels.
 
     Source: nnU-Net's `MemoryEfficientSoftDiceLoss`, which has no weights.
     """
@@ -137,5 +140,5 @@ class WeightedDiceLoss(TverskyLoss):
     def forward(
         self, net_output: torch.Tensor, target: torch.Tensor, loss_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The loss of logits: -1 for a perfect prediction; arguments as for `TverskyLoss`."""
+        """Compute the loss of logits, -1 for a perfect prediction; arguments as for `TverskyLoss`."""
         return super().forward(net_output, target, loss_mask) - 1

@@ -1,4 +1,4 @@
-"""Losses of voxels: a cross-entropy for each voxel, and how they become one number."""
+"""Voxelwise losses: the cross-entropy of each voxel, reduced to one number."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# A gamma below 1 has no slope at 0, where a voxel is right beyond doubt.
+# With a gamma below 1 the focal loss has no derivative at 0, where a voxel is certainly right.
 FLAT_BELOW = 1e-12
 
 
 class VoxelwiseLoss(nn.Module):
-    """A cross-entropy for each voxel, reduced to one number by a child.
+    """Base of losses that reduce the voxels' cross-entropies to one number.
 
     Args:
-        has_regions: a binary cross-entropy for each channel instead of one for the softmax.
-        label_weights: one for each channel; None for equal ones.
+        has_regions: use a binary cross-entropy for each channel in place of one of the softmax.
+        label_weights: weights of the channels; None for equal ones.
     """
 
     def __init__(self, *, has_regions: bool, label_weights: Sequence[float] | None = None) -> None:
@@ -29,7 +29,7 @@ class VoxelwiseLoss(nn.Module):
     def forward(
         self, net_output: torch.Tensor, target: torch.Tensor, loss_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The loss of logits; 0 where no voxel counts.
+        """Compute the loss of logits; 0 where no voxel counts.
 
         Args:
             net_output: logits `(B, C, …)`.
@@ -40,7 +40,7 @@ class VoxelwiseLoss(nn.Module):
         return self.reduce(values, self._weights(values, target, loss_mask))
 
     def reduce(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """One number from the voxels' cross-entropies and their weights, 0 for those that do not count."""
+        """Reduce the voxels' cross-entropies with their weights, 0 for voxels that do not count."""
         raise NotImplementedError
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -61,20 +61,20 @@ class VoxelwiseLoss(nn.Module):
 
 
 class FocalLoss(VoxelwiseLoss):
-    """Mean over the voxels of `(1 - p) ** gamma * -log(p)`, p being the probability of the truth.
+    """Mean over the voxels of `(1 - p) ** gamma * -log(p)`, with p the probability of the true label.
 
-    With weights it is their weighted mean, as torch's cross-entropy has it. With regions the mean is
-    over voxels and regions, with an ignore label over the voxels that have another: gamma 0 is
-    nnU-Net's (binary) cross-entropy. Only where both meet nnU-Net sums over the regions instead.
+    With weights it is the weighted mean, as in torch's cross-entropy. With regions the mean is over voxels
+    and regions, with an ignore label over the other voxels; gamma 0 gives nnU-Net's (binary) cross-entropy,
+    except that with both regions and an ignore label nnU-Net sums over the regions.
 
     Args:
-        gamma: how much less a voxel counts that is right already.
+        gamma: exponent; the larger it is, the less a voxel counts that is right already.
         has_regions: as for `VoxelwiseLoss`.
         label_weights: as for `VoxelwiseLoss`.
 
     Source: Lin et al., Focal loss for dense object detection, ICCV 2017. MONAI's `FocalLoss` has the
-    same values for each voxel; with softmax its mean also divides by the number of labels, and it
-    does not know regions with an ignore mask.
+    same values for each voxel; with softmax its mean also divides by the number of labels, and it does not
+    support regions with an ignore mask.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class FocalLoss(VoxelwiseLoss):
         self.gamma = gamma
 
     def reduce(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """The weighted mean of the focal values."""
-        # 1 - p, exact also where p is all but 1
+        """Compute the weighted mean of the focal values."""
+        # 1 - p, exact also where p is almost 1
         doubt = -torch.expm1(-values)
         return _mean(doubt.clamp_min(FLAT_BELOW) ** self.gamma * values, weights)
 
 
 class TopKLoss(VoxelwiseLoss):
-    """Mean cross-entropy of the voxels that are worst, a percentage of all in the batch.
+    """Mean cross-entropy of the worst voxels, a percentage of all voxels in the batch.
 
-    With regions it is a percentage of all voxels of all regions, so a region that is hard has more of
-    them. Where fewer are labelled than the percentage asks for, it is the mean of those. At least one
-    voxel is always looked at; nnU-Net's own gives NaN for the few voxels of a coarse output.
-    Each rank looks for its own worst voxels.
+    With regions it is a percentage of all voxels of all regions together, so a difficult region has more of
+    them. If fewer voxels count than the percentage asks for, it is the mean of these. At least one voxel is
+    averaged; nnU-Net's own loss gives NaN for the few voxels of a coarse output. Each rank chooses the worst
+    voxels of its own batch.
 
     Args:
-        percent: above 0 and at most 100, which is the mean over all.
+        percent: above 0 and at most 100, which gives the mean over all voxels.
         has_regions: as for `VoxelwiseLoss`.
-        label_weights: as for `VoxelwiseLoss`. The worst are the worst after weighting.
+        label_weights: as for `VoxelwiseLoss`; the worst voxels are chosen after weighting.
 
     Source: nnU-Net's `TopKLoss`, which has no regions.
     """
@@ -113,8 +113,8 @@ class TopKLoss(VoxelwiseLoss):
         self.percent = percent
 
     def reduce(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """The weighted mean of the worst."""
-        # Below all others, lest a voxel that does not count takes the place of one that is all but right.
+        """Compute the weighted mean of the worst voxels."""
+        # -1 is below all others, so that voxels that do not count are never among the worst.
         ranked = torch.where(weights > 0, values * weights, -1).detach().flatten()
         n_worst = max(1, int(ranked.numel() * self.percent / 100))
         worst = torch.topk(ranked, n_worst, sorted=False).indices
@@ -122,5 +122,5 @@ class TopKLoss(VoxelwiseLoss):
 
 
 def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean, 0 where no weight is above 0."""
+    """Compute the weighted mean; 0 where no weight is above 0."""
     return (values * weights).sum() / weights.sum().clamp_min(1e-8)

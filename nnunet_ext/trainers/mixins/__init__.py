@@ -1,1 +1,1 @@
-"""Parts of a trainer that connect policies to nnU-Net's hooks."""
+"""Parts of nnUNetTrainerExt, each a class that connects a policy or a record to nnU-Net's hooks."""

@@ -1,47 +1,55 @@
-"""The moving average of a network's weights, beside the weights that are trained."""
+"""Moving average of the network's weights, with which a training validates and predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nnunet_ext.networks.checkpoint_file import KEY, read_checkpoint
-from nnunet_ext.trainers.checkpoints import WEIGHTS
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+from nnunet_ext.trainers.checkpoints import WEIGHTS, CheckpointRecord
+from nnunet_ext.trainers.mixins.steps import StepsMixin
 
 
 class WeightAverage:
-    """Averages the weights of a network over the steps of its training.
+    """Moving average of a network's weights over the steps of its training.
 
-    The network holds its trained weights, or, while the average is `shown`, the average: the two are
-    exchanged in place, so that what is compiled or wrapped around the network stays as it is.
+    The network holds its trained weights, or the average while that is shown. The two are exchanged in
+    place, so a network that is compiled or wrapped stays valid.
+
+    Args:
+        network: the network, without wrappers.
+        decay: share of the old weights in the average, 0 to 1.
+        n_steps: number of steps that an average taken from a checkpoint holds.
 
     Attributes:
-        n_steps: steps averaged so far.
+        n_steps: number of steps averaged so far.
         is_shown: whether the network holds the average.
+
+    Source: timm's `ModelEmaV3`.
     """
 
     def __init__(self, network: torch.nn.Module, decay: float, n_steps: int = 0) -> None:
         from timm.utils import ModelEmaV3
 
         self._network = network
-        # Early weights would weigh too long on a constant average: it is a shorter one at first. And
-        # nnU-Net's networks hold many weights under several names: timm goes through their state, and
-        # would average these several times a step, unless it is told to go through parameters.
+        # With a constant decay the first weights would count for too long, so timm's warm-up begins with a
+        # lower decay. nnU-Net's networks hold many weights under several names: timm would average them
+        # several times a step if it went through their state, not through their parameters.
         self._ema = ModelEmaV3(network, decay=decay, use_warmup=True, exclude_buffers=True)
         self.n_steps = n_steps
         self.is_shown = False
 
     def update(self) -> None:
-        """Take in the weights of one more step."""
+        """Add the weights of one more step to the average."""
         self.n_steps += 1
         self._ema.update(self._network, step=self.n_steps)
 
     def show(self, wanted: bool = True) -> None:
-        """Put the average into the network, or the trained weights back."""
+        """Put the average into the network, or with `wanted` false the trained weights."""
         if wanted is not self.is_shown:
             with torch.no_grad():
                 for one, other in zip(*map(_tensors, self._both()), strict=True):
@@ -52,12 +60,12 @@ class WeightAverage:
 
     @property
     def average(self) -> dict[str, Any]:
-        """The averaged weights."""
+        """State of the averaged weights."""
         return self._both()[not self.is_shown].state_dict()
 
     @property
     def trained(self) -> dict[str, Any]:
-        """The weights of the last step."""
+        """State of the weights of the last step."""
         return self._both()[self.is_shown].state_dict()
 
     def _both(self) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -65,35 +73,37 @@ class WeightAverage:
 
 
 def _tensors(network: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """All that a network holds, each tensor once however many names it has."""
+    """Parameters and buffers of a network, each once however many names it has."""
     yield from network.parameters()
     yield from network.buffers()
 
 
-class Averaged(nnUNetTrainerEarlyStopping):
-    """Keeps an average of the weights where `ema_decay` is set.
+class AveragingMixin(StepsMixin):
+    """Keeps a moving average of the weights where `ema_decay` is set.
 
-    Then validation, predictions and `network_weights` of checkpoints are those of the average, and the
-    trained weights stand beside them. Outside of a training the network holds the average too.
+    Validation, predictions and the `network_weights` of checkpoints then use the average, and a checkpoint
+    holds the trained weights in the record. After a training the network holds the average.
+
+    Attributes:
+        average: the average; None where there is none, and before the training starts.
     """
 
-    made_step: bool  # of the class that steps
     average: WeightAverage | None = None
     _trained: dict[str, Any] | None = None  # read from a checkpoint, until the training begins
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A step, after which the average takes in its weights; one that was not made has none."""
+        """Make a step and add its weights to the average, unless the step was skipped."""
         output: dict[str, Any] = super().train_step(batch)
-        if self.average is not None and self.made_step:
+        if self.average is not None and self.steps.is_last_made:
             self.average.update()
         return output
 
     def on_train_start(self) -> None:
-        """Begin the average where there is to be one, and go on with the trained weights."""
+        """Make the average if there is to be one, and load the trained weights of the checkpoint."""
         super().on_train_start()
         network = self._bare_network()
         if self.settings.ema_decay is not None:
-            n_steps = self._resumed.record.get("n_averaged", 0) if self._resumed else 0
+            n_steps = (self._resumed.record.n_averaged or 0) if self._resumed else 0
             self.average = WeightAverage(network, self.settings.ema_decay, n_steps)
         if self._trained is not None:
             network.load_state_dict(self._trained)
@@ -121,24 +131,28 @@ class Averaged(nnUNetTrainerEarlyStopping):
     def _weights_to_predict_with(self) -> Any:
         return self.average.average if self.average else super()._weights_to_predict_with()
 
-    def _record(self) -> dict[str, Any]:
+    def _record(self) -> CheckpointRecord:
         record = super()._record()
         if self.average is not None:
-            return {**record, "n_averaged": self.average.n_steps, WEIGHTS: self.average.trained}
-        if self._trained is not None and self._resumed is not None:  # read, and written again untrained
-            return {**record, "n_averaged": self._resumed.record["n_averaged"], WEIGHTS: self._trained}
+            return replace(record, n_averaged=self.average.n_steps, trained_weights=self.average.trained)
+        if (
+            self._trained is not None and self._resumed is not None
+        ):  # nothing was trained since the checkpoint
+            n_averaged = self._resumed.record.n_averaged
+            return replace(record, n_averaged=n_averaged, trained_weights=self._trained)
         return record
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """Load a checkpoint; its average, and the trained weights once a training begins."""
+        """Load a checkpoint with its average; its trained weights are used when the training starts."""
         super().load_checkpoint(filename_or_checkpoint)
         self._trained = None
-        if self._resumed is not None and "n_averaged" in self._resumed.record:
+        if self._resumed is not None and self._resumed.record.n_averaged is not None:
             content = read_checkpoint(Path(filename_or_checkpoint), self.device)
             self._trained = content[KEY][WEIGHTS]
 
-    def _restore_best(self) -> None:
-        """Load the weights of the best epoch: an average, to which no trained weights belong."""
-        super()._restore_best()
-        if self._is_best_restored:
+    def _restore_best(self) -> bool:
+        """Load the weights of the best epoch; they are an average, without trained weights beside it."""
+        is_restored = super()._restore_best()
+        if is_restored:
             self.average = self._trained = None
+        return is_restored

@@ -1,8 +1,10 @@
-"""A training that knows what it was when it is continued, and refuses to become another."""
+"""Comparison of a continued training with its checkpoint: `policies/continuation` in nnU-Net's hooks."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,60 +12,64 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ext.errors import SettingsError, joined_faults
-from nnunet_ext.trainers.checkpoints import Summary
-from nnunet_ext.trainers.policies.continuation import Split, changes_of_plan, changes_of_split
+from nnunet_ext.trainers.checkpoints import CheckpointRecord, CheckpointSummary
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
+from nnunet_ext.trainers.policies.continuation import FoldCases, changes_of_plan, changes_of_split
 from nnunet_ext.trainers.record.environment import versions
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
+from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 
-class Continued(nnUNetTrainerEarlyStopping):
-    """Records split, versions and random states in checkpoints, and compares them on `--c`."""
+class ContinuationMixin(nnUNetTrainerEarlyStopping):
+    """Records split, versions and random states in checkpoints, and compares them when a training goes on.
+
+    A training with another network or another split is refused; other changes are logged.
+    """
 
     _split: tuple[list[str], list[str]] | None = None
-    _remarks: tuple[str, ...] = ()  # on what has changed, until they can be logged
+    _plan_remarks: tuple[str, ...] = ()  # changes of the plans, until the log is open
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """nnU-Net's training and validation cases, which stay the same while it trains."""
+        """Divide the cases as nnU-Net does, once; the split stays the same while the training runs."""
         if self._split is None:
             self._split = super().do_split()
         return self._split
 
-    def _record(self) -> dict[str, Any]:
-        return {
-            **super()._record(),
-            "split": self._split_now().record(),
-            "versions": versions(),
-            "random_states": random_states(),
-        }
+    def _record(self) -> CheckpointRecord:
+        return replace(
+            super()._record(),
+            split=self._fold_cases(),
+            versions=versions(),
+            random_states=random_states(),
+        )
 
-    def _split_now(self) -> Split:
-        return Split(*map(tuple, self.do_split()))
+    def _fold_cases(self) -> FoldCases:
+        return FoldCases(*map(tuple, self.do_split()))
 
-    def _adopt(self, summary: Summary) -> None:
-        """Take over what a checkpoint records, but refuse the weights of another network."""
+    def _take_over(self, summary: CheckpointSummary) -> None:
+        """Refuse the checkpoint of another network than that of the plans."""
         plans = summary.init_args.get("plans")
         if plans is not None:
             before = PlansManager(plans).get_configuration(self.configuration_name).configuration
             refused, remarks = changes_of_plan(before, self.configuration_manager.configuration)
-            self._remarks = tuple(remarks)
+            self._plan_remarks = tuple(remarks)
             with refusals_end_the_program():
                 _refuse("another network", refused)
-        super()._adopt(summary)
+        super()._take_over(summary)
 
-    def _resume(self) -> None:
-        """Go on with the training that was begun, where it still is the same."""
-        record = self._resumed.record if self._resumed else {}
-        if "split" in record:
-            _refuse("another split", changes_of_split(Split.from_record(record["split"]), self._split_now()))
-        for remark in (*self._remarks, *_changed_versions(record.get("versions", {}))):
+    def _prepare_continued_run(self) -> None:
+        """Refuse another split, and log other changes."""
+        record = self._resumed.record if self._resumed else CheckpointRecord()
+        if record.split is not None:
+            _refuse("another split", changes_of_split(record.split, self._fold_cases()))
+        for remark in (*self._plan_remarks, *_changed_versions(record.versions)):
             self.print_to_log_file(f"Changed on resume: {remark}.")
-        super()._resume()
+        super()._prepare_continued_run()
 
     def on_train_start(self) -> None:
-        """Begin, with chance where it was when the checkpoint was written."""
+        """Start the training with the random states of the checkpoint."""
         super().on_train_start()
-        states = self._resumed.record.get("random_states") if self._resumed else None
-        if states is not None and self.local_rank == 0:  # each rank has its own, and only one writes
+        states = self._resumed.record.random_states if self._resumed else None
+        if states is not None and self.local_rank == 0:  # only rank 0 writes checkpoints, with its own states
             restore_random_states(states)
 
 
@@ -73,7 +79,7 @@ def _refuse(what: str, changes: list[str]) -> None:
         raise SettingsError(joined_faults(head, [f"{change}." for change in changes]))
 
 
-def _changed_versions(before: dict[str, str | None]) -> list[str]:
+def _changed_versions(before: Mapping[str, str | None]) -> list[str]:
     return [
         f"{name} was {before[name]}, now {now}"
         for name, now in versions().items()
@@ -82,7 +88,7 @@ def _changed_versions(before: dict[str, str | None]) -> list[str]:
 
 
 def random_states() -> dict[str, Any]:
-    """Where chance is in this process, in values that need no torch to be read."""
+    """States of this process' random number generators, in values that can be read without torch."""
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "python": random.getstate(),
@@ -93,7 +99,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put chance back to where it was; the GPUs' only where there are as many as then."""
+    """Restore the random states; those of GPUs only where there are as many as recorded."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(torch.from_numpy(states["torch"]))

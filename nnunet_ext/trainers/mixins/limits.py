@@ -1,22 +1,22 @@
-"""A training that ends within its hours, before a time of day, or once its losses are no numbers."""
+"""Limits of a training: `policies/limits` in nnU-Net's hooks."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 from nnunet_ext.trainers.policies.early_stopping import Verdict
 from nnunet_ext.trainers.policies.limits import Limits
-from nnunet_ext.trainers.settings.definition import next_time
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+from nnunet_ext.trainers.settings.fields import next_time
 
 
-class Limited(nnUNetTrainerEarlyStopping):
-    """Ends a training at its limits, as it ends one out of patience."""
+class LimitsMixin(nnUNetTrainerEarlyStopping):
+    """Stops a training by `max_hours`, `stop_at` and `nan_epochs`, in the way that `patience` does."""
 
     _deadline: datetime | None = None
 
     def run_training(self) -> None:
-        """Train until the limits say otherwise; a time of day is the next one from now."""
+        """Train until a limit; a time of day in `stop_at` is the next one from now."""
         if self.settings.stop_at is not None:
             self._deadline = next_time(self.settings.stop_at, datetime.now())
         super().run_training()

@@ -1,4 +1,4 @@
-"""Where a training begins: with the weights of another, as far as these fit."""
+"""Pretrained weights at the beginning of a training."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any
 import torch
 
 from nnunet_ext.files.names import at_home
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 from nnunet_ext.trainers.pretrained import PretrainedWeights, read_pretrained, transfer
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
+from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 
-class Pretrained(nnUNetTrainerEarlyStopping):
-    """Begins with `pretrained_weights`; a training that goes on from a checkpoint has what it needs there."""
+class PretrainedMixin(nnUNetTrainerEarlyStopping):
+    """Loads the file `pretrained_weights` into the network of a new training, not of a continued one."""
 
-    _pretrained: PretrainedWeights | None = None  # read, until the training begins
+    _pretrained: PretrainedWeights | None = None  # from the check of settings to the start of the training
 
-    def _check(self, settings: Any, device: torch.device) -> None:
-        super()._check(settings, device)
-        # The file may be gone by the time a training goes on.
+    def _check_settings(self, settings: Any, device: torch.device) -> None:
+        super()._check_settings(settings, device)
+        # A continued training does not need the file, which may be gone by then.
         if settings.pretrained_weights is not None and not self._is_continued:
             self._pretrained = _read(settings.pretrained_weights)
 
     def on_train_start(self) -> None:
-        """Load the weights where a training begins, before anything is made from the network's."""
+        """Load the weights before other parts, such as their average, are made from the network's."""
         asked = self.settings.pretrained_weights
-        if asked is not None and self._loaded_from is None:
+        if asked is not None and self._resumed is None:
             if not self.was_initialized:
                 self.initialize()
             with refusals_end_the_program():

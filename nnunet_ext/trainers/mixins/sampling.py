@@ -1,7 +1,7 @@
-"""The trainer's part that draws: balanced cases, batches by number, a fixed validation.
+"""Drawing of batches: `policies/sampling` in nnU-Net's loaders of data.
 
-nnU-Net makes its loaders and their workers in one function. Where a setting asks for other batches, it is
-let make them without workers, and the workers are started here, on the loaders as they are to be.
+nnU-Net makes loaders and their workers in one function. Where a setting asks for other batches, that function
+is made to start no workers; the loaders are then changed, and their workers started, here.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.trainers.batches import KeptBatches, NumberedLoader, Numbering, random_states_kept
 from nnunet_ext.trainers.case_labels import cases_with_labels
-from nnunet_ext.trainers.policies.sampling import balanced
-from nnunet_ext.trainers.policies.seeds import Stream, seed_of
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
+from nnunet_ext.trainers.policies.sampling import SeedStream, balanced, seed_of
 from nnunet_ext.trainers.policies.validation import n_validated
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping, refusals_end_the_program
+from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 WORKERS_VARIABLE = "nnUNet_n_proc_DA"
-FIXED_SEED = 0  # of no training: recipes with different seeds are compared on the same patches
-WAIT_S = 0.002  # nnU-Net's own
+FIXED_SEED = 0  # the same for all trainings, so that they are validated on the same patches
+WAIT_S = 0.002  # nnU-Net's value
 
 
-class Drawn(nnUNetTrainerEarlyStopping):
-    """Draws what its settings ask for; without any, as nnU-Net does."""
+class SamplingMixin(nnUNetTrainerEarlyStopping):
+    """Draws batches by `seed`, `case_sampling` and `fixed_val`; without them as nnU-Net does."""
 
-    _n_begun = 0  # steps of this training, the one in hand included
+    _n_begun = 0  # steps of the whole training that were begun
     _holders: dict[str, tuple[str, ...]] | None = None
 
-    # Methods, since nnU-Net writes the value of every property into its debug.json.
+    # These are methods because nnU-Net writes the value of every property into its debug.json.
 
     def _labels(self) -> Labels:
         return labels_of(self.dataset_json)
 
     def _holders_of_labels(self) -> dict[str, tuple[str, ...]]:
-        """By foreground label, the training cases that hold it."""
+        """By foreground label, the training cases that contain it."""
         if self._holders is None:
             folder = Path(self.preprocessed_dataset_folder)
             self._holders = cases_with_labels(
@@ -51,33 +51,32 @@ class Drawn(nnUNetTrainerEarlyStopping):
         return self._holders
 
     def initialize(self) -> None:
-        """Make the network, the same one from the same seed."""
+        """Make the network; the same seed gives the same initial weights."""
         if self.settings.seed is not None:
-            torch.manual_seed(seed_of(self.settings.seed, 0, Stream.NETWORK, 0))
+            torch.manual_seed(seed_of(self.settings.seed, 0, SeedStream.NETWORK, 0))
         super().initialize()
 
     def on_epoch_start(self) -> None:
-        """Begin an epoch, or go on within one."""
+        """Begin an epoch, or go on within the epoch that a checkpoint was written in."""
         super().on_epoch_start()
         self._n_begun = self._n_steps_done()
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A step with a seed of its own, from which dropout draws."""
+        """Make a step with a seed of its own, from which dropout draws."""
         if self.settings.seed is not None:
-            torch.manual_seed(seed_of(self.settings.seed, self.local_rank, Stream.STEP, self._n_begun))
+            torch.manual_seed(seed_of(self.settings.seed, self.local_rank, SeedStream.STEP, self._n_begun))
         self._n_begun += 1
         output: dict[str, Any] = super().train_step(batch)
         return output
 
     def _n_steps_done(self) -> int:
-        """Steps of the whole training before this start of it, or before this epoch."""
-        begun = self._resumed.record.get("epoch_begun") if self._resumed else None
-        is_begun = begun is not None and begun["epoch"] == self.current_epoch
-        n_iterations: int = self.settings.n_iterations
-        return self.current_epoch * n_iterations + (len(begun["losses"]) if begun and is_begun else 0)
+        """Number of steps of the whole training before this epoch, or before this start within it."""
+        begun = self._resumed.record.begun_epoch if self._resumed else None
+        n_of_epoch = len(begun.losses) if begun and begun.epoch == self.current_epoch else 0
+        return int(self.current_epoch * self.settings.n_iterations + n_of_epoch)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's loaders and workers, altered where a setting asks for it."""
+        """Make nnU-Net's loaders and workers, changed where a setting asks for it."""
         settings = self.settings
         if settings.seed is None and not settings.fixed_val and settings.case_sampling == "uniform":
             loaders: tuple[Any, Any] = super().get_dataloaders()
@@ -96,7 +95,7 @@ class Drawn(nnUNetTrainerEarlyStopping):
             loader.sampling_probabilities = self._balanced_probabilities(loader.indices)
         if settings.seed is not None:
             first = self._n_steps_done() * settings.accumulate
-            numbering = Numbering(settings.seed, self.local_rank, Stream.TRAINING, first)
+            numbering = Numbering(settings.seed, self.local_rank, SeedStream.TRAINING, first)
             loader = NumberedLoader(loader, numbering, n_workers)
         return self._drawn_ahead(loader, n_workers, max(6, n_workers // 2))
 
@@ -115,12 +114,12 @@ class Drawn(nnUNetTrainerEarlyStopping):
         if settings.seed is not None:
             n_done = n_validated(self.current_epoch, settings.val_every, settings.n_epochs)
             first = n_done * settings.n_val_iterations
-            numbering = Numbering(settings.seed, self.local_rank, Stream.VALIDATION, first)
+            numbering = Numbering(settings.seed, self.local_rank, SeedStream.VALIDATION, first)
             loader = NumberedLoader(loader, numbering, n_mine)
         return self._drawn_ahead(loader, n_mine, max(3, n_workers // 4))
 
     def _kept_batches(self, loader: Any) -> KeptBatches:
-        numbering = Numbering(FIXED_SEED, self.local_rank, Stream.FIXED_VALIDATION)
+        numbering = Numbering(FIXED_SEED, self.local_rank, SeedStream.FIXED_VALIDATION)
         kept = KeptBatches(loader, numbering, self.settings.n_val_iterations)
         self.print_to_log_file(
             f"Each epoch is validated with the same {len(kept.batches)} batches, kept in "
@@ -129,7 +128,7 @@ class Drawn(nnUNetTrainerEarlyStopping):
         return kept
 
     def _drawn_ahead(self, loader: Any, n_workers: int, n_ahead: int) -> Any:
-        """Batches from workers as nnU-Net starts them, or from this process where there are none."""
+        """Start workers as nnU-Net does; without workers the batches are drawn in this process."""
         if n_workers == 0:
             return SingleThreadedAugmenter(loader, None)
         pin = self.device.type == "cuda"

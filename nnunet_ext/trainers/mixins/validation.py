@@ -1,4 +1,4 @@
-"""The trainer's part that validates: how often, by whose Dice it is judged, and the best of each label."""
+"""Validation of a training: `policies/validation` in nnU-Net's hooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from nnunet_ext.errors import NotReplaced
 from nnunet_ext.files.whole import kept_beside, written_whole
 from nnunet_ext.metrics.overlap import foreground_names
-from nnunet_ext.trainers.mixins.sampling import Drawn
+from nnunet_ext.trainers.mixins.sampling import SamplingMixin
 from nnunet_ext.trainers.policies.early_stopping import is_new_best
 from nnunet_ext.trainers.policies.validation import (
     LEAST_LABEL_DICE,
@@ -31,24 +31,24 @@ from nnunet_ext.trainers.policies.validation import (
 from nnunet_ext.trainers.trainer import refusals_end_the_program
 
 
-class Validated(Drawn):
-    """Validates when and judges by whom its settings say, and keeps the best weights of single labels.
+class ValidationMixin(SamplingMixin):
+    """Validates each `val_every` epochs, judges by the Dice of `monitor`, and saves the `label_bests`.
 
-    An epoch without validation has NaN for losses and Dice, one value an epoch as nnU-Net wants it; the
-    moving averages stay as they were.
+    An epoch without validation is logged with NaN for loss and Dice, because nnU-Net needs one value an
+    epoch; the moving averages stay as they were.
     """
 
     _bests: Mapping[str, Path] = MappingProxyType({})
 
-    def _check(self, settings: Any, device: torch.device) -> None:
-        super()._check(settings, device)
+    def _check_settings(self, settings: Any, device: torch.device) -> None:
+        super()._check_settings(settings, device)
         if settings.monitor != MEAN:
             check_monitor(settings.monitor, self._labels())
         if settings.label_bests != RARE:
             labels_with_bests(settings.label_bests, self._labels(), {}, 0)
 
     def on_train_start(self) -> None:
-        """Settle which labels have a best of their own."""
+        """Choose the labels that have a best checkpoint of their own."""
         super().on_train_start()
         with refusals_end_the_program():
             self._bests = self._label_bests()
@@ -60,20 +60,22 @@ class Validated(Drawn):
         labels = self._labels()
         holders = self._holders_of_labels() if asked == RARE and len(labels.foreground) > 1 else {}
         chosen = labels_with_bests(asked, labels, holders, len(self.do_split()[0]))
-        files = best_files(foreground_names(labels))  # of all labels, so that a name never changes
+        files = best_files(
+            foreground_names(labels)
+        )  # names are made for all labels, so they do not depend on the choice
         return {label: self._path(name) for label, name in files.items() if label in chosen}
 
-    # When
+    # Which epochs are validated
 
     def on_validation_epoch_start(self) -> None:
-        """Validate this epoch or not: nnU-Net asks for as many batches as it finds here."""
+        """Skip the validation of this epoch where it is not due: nnU-Net then draws no batch."""
         super().on_validation_epoch_start()
         settings = self.settings
         if not is_validated(self.current_epoch, settings.val_every, settings.n_epochs):
             self.num_val_iterations_per_epoch = 0
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
-        """Log the epoch, one without validation as one in which nothing could be seen."""
+        """Log the validation; an epoch without one is logged as one in which no label was seen."""
         self.num_val_iterations_per_epoch = self.settings.n_val_iterations
         if val_outputs:
             super().on_validation_epoch_end(val_outputs)
@@ -86,43 +88,43 @@ class Validated(Drawn):
         counts = np.full(len(self._labels().foreground), np.nan, np.float32)
         return {"loss": np.float32(np.nan), "tp_hard": counts, "fp_hard": counts, "fn_hard": counts}
 
-    # By whom
+    # The Dice by which the training is judged
 
-    def _history(self) -> list[float]:
-        """The moving average by which patience, schedule and best checkpoint are judged."""
+    def _judged_history(self) -> list[float]:
+        """The moving average of the Dice of `monitor`, used by patience, schedule and best checkpoint."""
         if self.settings.monitor == MEAN:
-            return super()._history()
+            return super()._judged_history()
         return monitored_history(self.settings.monitor, self._labels(), self._dices())
 
-    def _is_judged(self) -> bool:
-        return super()._is_judged() or self.settings.monitor != MEAN
+    def _judges_own_average(self) -> bool:
+        return super()._judges_own_average() or self.settings.monitor != MEAN
 
     def _dices(self) -> list[list[float]]:
         dices: list[list[float]] = self.logger.get_value("dice_per_class_or_region", step=None)
         return dices
 
     def on_epoch_end(self) -> None:
-        """End the epoch with the best checkpoints that it deserves."""
+        """End the epoch, and write the best checkpoints of labels, also where it stops the training."""
         epoch = self.current_epoch
         try:
             super().on_epoch_end()
         finally:
-            if self.current_epoch > epoch:  # however the training ends with this epoch
+            if self.current_epoch > epoch:  # nnU-Net's own part of the epoch's end was completed
                 self._write_label_bests()
 
-    def _let_the_best_follow(self) -> None:
-        super()._let_the_best_follow()
-        history = self._history()
+    def _save_best_by_monitor(self) -> None:
+        super()._save_best_by_monitor()
+        history = self._judged_history()
         if self.settings.monitor != MEAN and is_new_best(history):
             self.print_to_log_file(f"New best of {self.settings.monitor}: {history[-1]:.4f}")
 
-    # The best of each label
+    # Best checkpoints of labels
 
     def _write_label_bests(self) -> None:
-        """Write the weights of this epoch for each label whose average is the best so far."""
+        """Write a checkpoint for each label whose average has a new best."""
         if self.local_rank != 0 or self.disable_checkpointing:
             return
-        if self.current_epoch == 1:  # nnU-Net replaces its best, too, after the first epoch of a training
+        if self.current_epoch == 1:  # those of an earlier training, as nnU-Net replaces its own best
             for left in Path(self.output_folder).glob("checkpoint_best_*.pth"):
                 left.unlink()
         names, dices = foreground_names(self._labels()), self._dices()
@@ -132,7 +134,9 @@ class Validated(Drawn):
             return
         first, *others = (self._bests[label] for label in risen)
         self._save_state(first.name)
-        newest = kept_beside(first) if kept_beside(first).is_file() else first  # where it is held open
+        newest = (
+            kept_beside(first) if kept_beside(first).is_file() else first
+        )  # another program holds the older file open
         for other in others:
             try:
                 with written_whole(other) as part:

@@ -1,1 +1,1 @@
-"""Decisions of a training, made from its history and settings alone; without torch."""
+"""Decisions of a training, from its history and settings alone. Without torch."""

@@ -1,4 +1,4 @@
-"""What has changed between the two starts of one training, and whether it can still go on."""
+"""Changes of the plans and the split between two starts of a training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ N_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Split:
+class FoldCases:
     """The cases of one fold.
 
     Attributes:
-        train: those that are trained on.
-        val: those that are not.
+        train: training cases.
+        val: validation cases.
     """
 
     train: tuple[str, ...]
@@ -26,27 +26,27 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """A hash that does not depend on the order of the cases."""
+        """SHA-256 of the cases, whatever their order."""
         return sha256_of_content([sorted(self.train), sorted(self.val)])
 
     def record(self) -> dict[str, Any]:
-        """Plain values, from which `from_record` makes the split again."""
+        """Convert to plain values, which `from_record` reads."""
         return {"sha256": self.sha256, "train": list(self.train), "val": list(self.val)}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Split:
-        """The split that was recorded."""
+    def from_record(cls, record: Mapping[str, Any]) -> FoldCases:
+        """Read the cases from their plain values."""
         return cls(tuple(record["train"]), tuple(record["val"]))
 
 
 def sha256_of_content(content: Any) -> str:
-    """SHA-256 of plain values, whatever the order of their keys, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of plain values, whatever the order of their keys, as 64 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def changes_of_split(before: Split, now: Split) -> list[str]:
-    """Which cases have changed sides, come or gone, a sentence each; none where the split is the same."""
+def changes_of_split(before: FoldCases, now: FoldCases) -> list[str]:
+    """Describe which cases changed sides, came or went, a sentence each; none for the same split."""
     kinds = (
         ("are validated on now, but were trained on before", set(now.val) & set(before.train)),
         ("are trained on now, but were validated on before", set(now.train) & set(before.val)),
@@ -62,14 +62,14 @@ def _named(cases: Sequence[str]) -> str:
 
 
 def changes_of_plan(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What a configuration of the plans has come to say otherwise.
+    """Describe how a configuration of the plans has changed.
 
     Args:
-        before: the configuration with which the training began, whatever it inherits filled in.
-        now: the one at hand.
+        before: configuration with which the training began, with all that it inherits.
+        now: the present configuration, likewise.
 
     Returns:
-        What makes another network, and what does not, a sentence each.
+        Changes that make another network, and other changes, a sentence each.
     """
     network = before.get(NETWORK, {}).get("arch_kwargs", {}), now.get(NETWORK, {}).get("arch_kwargs", {})
     names = tuple(one.get(NETWORK, {}).get("network_class_name") for one in (before, now))

@@ -1,4 +1,4 @@
-"""When a training should stop, judged from its history alone."""
+"""Early stopping: a verdict from the history of the Dice alone."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-KEPT = 0.9  # of a moving average, an epoch: nnU-Net's
+KEPT = 0.9  # share of the old value in a moving average, as in nnU-Net
 Cause = Literal["patience", "stop_at_dice", "cooldown_epochs", "max_hours", "stop_at", "nan_epochs"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to stop.
+    """Decision whether to stop a training.
 
     Attributes:
         stop: whether to stop.
-        reason: one sentence of how the training stands, for its log.
-        cause: the setting that stops it, None while it goes on.
+        reason: state of the training in one sentence, for its log.
+        cause: the setting that stops the training; None while it goes on.
     """
 
     stop: bool
@@ -31,10 +31,10 @@ class EarlyStopping:
     """Stops a training whose Dice has not risen for `patience` epochs, or has reached `stop_at_dice`.
 
     Attributes:
-        patience: epochs without a rise after which to stop; None for any number.
-        min_delta: a rise is one by more than this over the best so far.
-        min_epochs: epochs before which no training is stopped, whatever its Dice.
-        stop_at_dice: the Dice that is enough; None for none.
+        patience: epochs without a rise after which to stop; None to wait for ever.
+        min_delta: Dice by which a value must exceed the best one so far to count as a rise.
+        min_epochs: number of epochs before which no training is stopped.
+        stop_at_dice: Dice at which the training is stopped; None for none.
     """
 
     patience: int | None
@@ -46,12 +46,12 @@ class EarlyStopping:
         """Judge a training by its Dice so far.
 
         Args:
-            history: one value an epoch; NaN is never a rise, and an epoch of waiting.
-            counted_from: epochs before this one count as no waiting, though their best is still the
-                one to rise over: a stopped run that was given more epochs gets its patience anew.
+            history: Dice of each epoch; an epoch with NaN counts as one without a rise.
+            counted_from: epochs without a rise are counted from this one on, so that a stopped training
+                that is given more epochs gets its whole patience again. The best Dice is that of all epochs.
 
         Returns:
-            The verdict; an empty history never stops.
+            The verdict; with an empty history the training goes on.
         """
         best, best_epoch = self._best(history)
         waited = len(history) - max(best_epoch + 1, counted_from)
@@ -76,21 +76,21 @@ class EarlyStopping:
 
 
 def is_new_best(history: Sequence[float], least: float = -math.inf) -> bool:
-    """Whether the last value is finite, the highest so far and at least `least`."""
+    """Whether the last value is finite, higher than all before it, and at least `least`."""
     if not history or not math.isfinite(history[-1]) or history[-1] < least:
         return False
     return history[-1] > max(filter(math.isfinite, history[:-1]), default=-math.inf)
 
 
 def nan_safe_average(dice_per_epoch: Sequence[float]) -> list[float]:
-    """Moving average of the Dice, in which an epoch without one (NaN) leaves the average as it was.
+    """Compute nnU-Net's moving average of the Dice, which an epoch without a Dice (NaN) leaves as it was.
 
     Args:
         dice_per_epoch: mean foreground Dice, one value an epoch.
 
     Returns:
-        As many values. NaN only until the first finite one, which starts the average. Where all are
-        finite these are nnU-Net's values to the last bit.
+        One value an epoch; NaN until the first finite Dice, with which the average begins. If all values
+        are finite, the averages are nnU-Net's to the last bit.
 
     Source: nnU-Net's `MetaLogger.log`, where one NaN makes all that follow NaN.
     """
@@ -104,23 +104,22 @@ def nan_safe_average(dice_per_epoch: Sequence[float]) -> list[float]:
 
 
 def earned_average(dice_per_epoch: Sequence[float]) -> list[float]:
-    """Moving average of the Dice that begins at 0: the average by which a training is judged.
+    """Compute a moving average of the Dice that begins at 0, by which trainings are judged.
 
-    nnU-Net's average begins at the first epoch's Dice `d[0]`, which so weighs ten times as much as any
-    other: a lucky first epoch is the best for a hundred epochs, and its untrained weights are kept. This
-    average gives each epoch the same 0.1 when it comes:
+    nnU-Net's average begins with the Dice of the first epoch, `d[0]`, which therefore weighs ten times as
+    much as any other. After a lucky first epoch the average may not exceed it for a hundred epochs, and the
+    almost untrained weights are kept as the best. In this average each epoch weighs 0.1:
 
         a[t] = 0.9 a[t-1] + 0.1 d[t],  a[-1] = 0;  that is nnU-Net's average less 0.9^(t+1) d[0]
 
-    It is below the Dice at first, by half after 7 epochs and by a tenth after 22, and so rises for some
-    epochs in which the Dice only stays: patience runs out that much later.
+    At first it is below the Dice, by half after 7 epochs and by a tenth after 22. It therefore still rises
+    for some epochs in which the Dice does not, and patience runs out that much later.
 
     Args:
-        dice_per_epoch: mean foreground Dice, one value an epoch; one without a Dice (NaN) leaves the
-            average as it was.
+        dice_per_epoch: mean foreground Dice, one value an epoch; NaN leaves the average as it was.
 
     Returns:
-        As many values. NaN only until the first finite Dice.
+        One value an epoch; NaN until the first finite Dice.
     """
     averages: list[float] = []
     average, is_begun = 0.0, False

@@ -1,4 +1,4 @@
-"""Whether somebody wants a run to end: a signal to its process, or a file named STOP in its folder."""
+"""Interruption of a training: by a signal to its process, or by a file named STOP in its folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from types import FrameType
 
 STOP_FILE = "STOP"
-REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: start it again
-# SIGUSR1 is what SLURM is told to send before a job's time is up; Windows has neither it nor SIGTERM in use.
+REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL: a scheduler may start the training again
+# SIGUSR1 is the signal that SLURM can be told to send before a job's time is up. Windows does not have it.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGBREAK") if hasattr(signal, name)
 )
-LOOKS_APART_S = 1.0  # a folder on a network is not to be asked at every iteration
-# What a forked process leaves alone: Ctrl-C and SLURM reach every process of a job, but its training decides.
+LOOKS_APART_S = 1.0  # between two looks for the file, whose folder may be on a network
+# Signals that worker processes ignore: Ctrl-C and SLURM's reach every process of a job.
 LEFT_TO_THE_PARENT = ("SIGINT", "SIGUSR1")
 LONGEST_EXIT_S = 5
-_is_listening = False  # whether signals to this process are taken for signs
+_is_listening = False  # whether this process has the handlers of an Interruption
 
 
 def _forget_the_training() -> None:
-    """In a process that was just forked off a listening training: be no part of it.
+    """Replace the inherited handlers in a process that was just forked off a training.
 
-    Handlers are inherited by a fork. A worker that took SIGTERM for a note to itself would survive
-    `multiprocessing`, which sends it at the end of a program and then waits without a limit.
+    At the end of a program `multiprocessing` sends SIGTERM to its workers and waits for them without a limit.
+    A worker with the training's handler would only take note of the signal, and live on.
     """
     global _is_listening  # noqa: PLW0603
     for number in SIGNALS if _is_listening else ():
@@ -39,8 +39,8 @@ def _forget_the_training() -> None:
 
 
 def _exit(number: int, _: FrameType | None) -> None:
-    """End as by default, but let go of locks, for which others would wait for ever."""
-    signal.alarm(LONGEST_EXIT_S)  # which ends a process that waits on its way out for somebody to read
+    """End the process, but release its locks, for which others would wait for ever."""
+    signal.alarm(LONGEST_EXIT_S)  # ends the process if it waits at its exit for somebody to read its output
     sys.exit(128 + number)
 
 
@@ -51,14 +51,17 @@ if hasattr(os, "register_at_fork"):  # Windows starts fresh processes, which inh
 class RunInterrupted(BaseException):
     """Raised to leave nnU-Net's loops between two iterations, or a validation at any point.
 
-    Like KeyboardInterrupt it is no Exception, so that nothing on the way takes it for a fault.
+    Like KeyboardInterrupt it is no Exception, so code that handles errors lets it pass.
     """
 
 
 class Interruption:
-    """Remembers the first sign that a run is to end.
+    """Takes note of the first signal, or of the file STOP, that is to end a training.
 
-    A second Ctrl-C is not waited for: it raises KeyboardInterrupt as without this.
+    A second Ctrl-C raises KeyboardInterrupt at once.
+
+    Args:
+        folder: folder in which the file STOP is looked for.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,10 +71,10 @@ class Interruption:
 
     @contextmanager
     def listening(self, *, at_once: bool = False) -> Iterator[None]:
-        """Take signals for signs within the block; only a program's main thread can.
+        """Handle signals within the block; does nothing outside of the main thread.
 
         Args:
-            at_once: raise RunInterrupted where the signal finds the program, instead of waiting to be asked.
+            at_once: raise RunInterrupted wherever the program is, instead of only taking note of the signal.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -93,13 +96,13 @@ class Interruption:
         self._reason = self._reason or signal.Signals(number).name
 
     def _take_at_once(self, number: int, frame: FrameType | None) -> None:
-        if self._reason is None:  # what ends is not to be disturbed by the same signal, sent again
+        if self._reason is None:  # a second signal must not disturb the end of the program
             self._take(number, frame)
             raise RunInterrupted
         self._take(number, frame)
 
     def reason(self) -> str | None:
-        """The sign in words, None while there is none; the file is looked for once a second."""
+        """Name the signal or file that was noticed; None for none. The file is looked for once a second."""
         now_s = time.monotonic()
         if self._reason is None and now_s - self._looked_s >= LOOKS_APART_S:
             self._looked_s = now_s
@@ -108,5 +111,5 @@ class Interruption:
         return self._reason
 
     def clear(self) -> None:
-        """Remove the file, so that the run can go on when it is started again."""
+        """Remove the file, so that the training can be continued."""
         self._file.unlink(missing_ok=True)

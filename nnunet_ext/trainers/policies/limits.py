@@ -1,4 +1,4 @@
-"""When a training must end whatever its Dice: its hours, a time of day, losses that are no numbers."""
+"""Limits of a training whatever its Dice: hours, a time of day, epochs without a finite loss."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SECONDS_AN_HOUR = 3600
 
 @dataclass(frozen=True)
 class Limits:
-    """Ends a training before it needs more than it may have.
+    """Stops a training before it exceeds its time, and one that has lost all finite losses.
 
     Attributes:
-        max_hours: hours of training, all its starts together; None for any.
-        deadline: when it must be over; None for never.
-        nan_epochs: epochs in a row without a finite loss that show it is lost; 0 for any number.
+        max_hours: hours of training, all its starts together; None for no limit.
+        deadline: moment at which the training must have ended; None for none.
+        nan_epochs: number of last epochs without a finite loss after which to stop; 0 to never stop.
     """
 
     max_hours: float | None = None
@@ -30,9 +30,9 @@ class Limits:
         """Judge a training between two epochs.
 
         Args:
-            losses: of the training, one an epoch.
-            seconds: that each epoch took. One more like the last must fit into what is left.
-            now: the time.
+            losses: training loss of each epoch.
+            seconds: duration of each epoch; the training stops if one more like the last does not fit.
+            now: the present time.
         """
         if self.nan_epochs and len(_not_finite_at_the_end(losses)) >= self.nan_epochs:
             return Verdict(True, f"no finite loss in the last {self.nan_epochs} epochs", "nan_epochs")

@@ -1,10 +1,11 @@
-"""How often each case is drawn, so that rare labels are seen often enough."""
+"""Sampling of cases with which rare labels are drawn often enough, and the seeds of all that is drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,40 @@ from nnunet_ext.errors import SettingsError
 TOLERANCE = 1e-9
 QUICK_SWEEPS, MAX_SWEEPS = 500, 50_000
 HIGHEST_CHOSEN_RATE = 1 / 3
-SHARE_BOUND = 0.9  # of the draws, where the rate is chosen here: the others go to any case
-NEARLY = 0.99  # of the largest rate: more leaves out cases, or takes very many sweeps to reach
+SHARE_BOUND = 0.9  # sum of all labels' rates where the rate is chosen here; other draws take any case
+NEARLY = 0.99  # share of the largest rate, above which cases are left out or very many sweeps are needed
+
+
+class SeedStream(IntEnum):
+    """Kinds of what is drawn; the numbers are part of every seed and must not change."""
+
+    NETWORK = 0
+    STEP = 1
+    TRAINING = 2
+    VALIDATION = 3
+    FIXED_VALIDATION = 4
+
+
+def seed_of(seed: int, rank: int, stream: SeedStream, number: int) -> int:
+    """Compute the seed, below 2**32, of one thing that is drawn, such as a batch.
+
+    Args:
+        seed: seed of the training.
+        rank: rank of the process that draws it, where several train together.
+        stream: its kind.
+        number: its number among those of its kind, counted over the whole training.
+    """
+    return int(np.random.SeedSequence((seed, rank, stream, number)).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class LabelShare:
-    """How often a label is seen.
+    """Frequency of a label.
 
     Attributes:
-        label: its name.
-        of_cases: share of the cases that hold it.
-        of_draws: share of the drawn cases that hold it.
+        label: name of the label.
+        of_cases: share of the cases that contain it.
+        of_draws: share of the drawn cases that contain it.
     """
 
     label: str
@@ -38,10 +61,10 @@ class Sampling:
     """Probabilities with which cases are drawn.
 
     Attributes:
-        probabilities: `(N,)`, one a case, positive and summing to 1.
-        rate: the least share of draws that each label has.
-        shares: what that makes of each label that a case holds.
-        absent: labels that no case holds.
+        probabilities: `(N,)`, one a case, positive with sum 1.
+        rate: least share of drawn cases that contain a label, the same for all labels.
+        shares: frequencies of the labels that a case contains.
+        absent: labels that no case contains.
     """
 
     probabilities: NDArray[np.float64]
@@ -50,7 +73,7 @@ class Sampling:
     absent: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """A line a label, for a training's log."""
+        """Write a line a label, for a training's log."""
         lines = [f"Cases are drawn so that each label is in at least {self.rate:.1%} of them:"]
         lines += [
             f"  {share.label}: in {share.of_cases:.1%} of the cases, {share.of_draws:.1%} of those drawn"
@@ -62,19 +85,19 @@ class Sampling:
 def balanced(
     cases: Sequence[str], holders: Mapping[str, Sequence[str]], rate: float | None = None
 ) -> Sampling:
-    """The probabilities nearest to equal ones under which each label is drawn often enough.
+    """Compute the probabilities nearest to equal ones with which each label is drawn often enough.
 
-    Nearest is the least Kullback-Leibler divergence: cases that hold the same labels are drawn alike, and
-    labels that equal probabilities draw often enough are left to chance.
+    Nearest means the least Kullback-Leibler divergence: cases that contain the same labels have the same
+    probability, and labels that equal probabilities draw often enough change nothing.
 
     Args:
         cases: the cases, in the order of the probabilities.
-        holders: by label, the cases that hold it. A label without any asks for nothing.
-        rate: least share of drawn cases that hold each label. None takes 1/3, or less where there are
-            more than two labels, as much as can be had whatever cases hold them.
+        holders: by label, the cases that contain it. A label that no case contains is ignored.
+        rate: least share of drawn cases that contain each label. None takes 1/3, or 0.9 over the number of
+            labels where that is less, which can be reached whatever cases contain the labels.
 
     Raises:
-        SettingsError: no probabilities have that rate without leaving out some cases for good.
+        SettingsError: the rate can only be reached by never drawing some cases.
     """
     held = {label: np.array([case in of for case in cases]) for label, of in _sets(holders)}
     absent = tuple(label for label, of in held.items() if not of.any())
@@ -101,12 +124,12 @@ def _sets(holders: Mapping[str, Sequence[str]]) -> list[tuple[str, frozenset[str
 def _scaled(
     patterns: NDArray[np.bool_], mass: NDArray[np.float64], rate: float
 ) -> NDArray[np.float64] | None:
-    """The probability of each pattern of labels; None where the rate cannot be had.
+    """Compute the probability of each pattern of labels; None where the rate cannot be reached.
 
     Args:
-        patterns: `(L, P)`, whether a case of the pattern holds the label.
-        mass: `(P,)`, the probability of the pattern when all cases are drawn alike.
-        rate: the least share of each label.
+        patterns: `(L, P)`, whether cases of the pattern contain the label.
+        mass: `(P,)`, probability of the pattern if all cases have the same probability.
+        rate: least share of each label.
 
     Source: iterative scaling (Darroch and Ratcliff 1972) with a multiplier a label that never falls
     below 1, which is Bregman's projection on inequalities.
@@ -118,7 +141,7 @@ def _scaled(
         worst = 0.0
         for i, of in enumerate(patterns):
             share = float(mass[of].sum())
-            if share >= 1 - TOLERANCE:  # in all cases, whatever is done
+            if share >= 1 - TOLERANCE:  # all cases contain it
                 continue
             if rate >= 1:
                 return None
@@ -134,10 +157,10 @@ def _scaled(
 
 
 def largest_rate(patterns: NDArray[np.bool_]) -> float:
-    """The largest share that every label can have at once, cases left out for it included.
+    """Compute the largest share that all labels can have at once, even if some cases are never drawn.
 
     Args:
-        patterns: `(L, P)`, whether a case of the pattern holds the label.
+        patterns: `(L, P)`, whether cases of the pattern contain the label.
     """
     from scipy.optimize import linprog
 

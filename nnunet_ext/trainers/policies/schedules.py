@@ -1,7 +1,7 @@
 """Learning rates as functions of the epoch and of the Dice so far.
 
-nnU-Net's checkpoint holds both, so a schedule has no state of its own and a resumed training has the
-learning rates of one that was never interrupted.
+nnU-Net's checkpoint holds both. A schedule therefore has no state of its own, and a continued training has
+the learning rates of one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from nnunet_ext.trainers.settings.choices import ScheduleName
 POLY_EXPONENT = 0.9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The learning rate of each epoch.
+    """The learning rate of each epoch; the names are those of the settings.
 
     Attributes:
-        kind: how it falls after the warm-up.
-        initial_lr: its highest value, that of the first epoch after the warm-up.
+        schedule: form of the fall after the warm-up.
+        initial_lr: highest rate, that of the first epoch after the warm-up.
         n_epochs: epochs of the whole training.
-        warmup_epochs: epochs in which it rises linearly to `initial_lr`.
-        restart_epochs: `restarts`: epochs to the first restart.
-        restart_factor: `restarts`: how much longer each period is than the one before.
-        step_epochs: `step` and `exponential`: epochs in which it falls to `lr_factor` of its value.
-        lr_factor: `step`, `exponential` and `plateau`: what remains of it.
-        plateau_epochs: `plateau`: epochs without a rise of the Dice after which it falls.
+        warmup_epochs: epochs in which the rate rises linearly to `initial_lr`.
+        restart_epochs: for `restarts`, epochs to the first restart.
+        restart_factor: for `restarts`, length of each period as a multiple of the one before.
+        step_epochs: for `step` and `exponential`, epochs in which the rate falls to its `lr_factor`-fold.
+        lr_factor: for `step`, `exponential` and `plateau`, the factor of each fall.
+        plateau_epochs: for `plateau`, epochs without a rise of the Dice after which the rate falls.
     """
 
-    kind: ScheduleName = "poly"
+    schedule: ScheduleName = "poly"
     initial_lr: float = 1e-2
     n_epochs: int = 1000
     warmup_epochs: int = 0
@@ -44,28 +44,28 @@ class Schedule:
     plateau_epochs: int = 20
 
     def lr(self, epoch: int, history: Sequence[float] = ()) -> float:
-        """The learning rate of an epoch.
+        """Compute the learning rate of an epoch.
 
         Args:
-            epoch: counted from 0.
-            history: the Dice of the epochs before it, of which only `plateau` takes notice.
+            epoch: number of the epoch, from 0.
+            history: Dice of the epochs before; only `plateau` uses it.
         """
         if epoch < self.warmup_epochs:
             return self.initial_lr * (epoch + 1) / (self.warmup_epochs + 1)
         return self.initial_lr * self._share(epoch - self.warmup_epochs, history[self.warmup_epochs : epoch])
 
     def _share(self, epoch: int, history: Sequence[float]) -> float:
-        """What is left of `initial_lr`, counted from the end of the warm-up."""
+        """Share of `initial_lr` in an epoch counted from the end of the warm-up."""
         length = self.n_epochs - self.warmup_epochs
-        if self.kind == "poly":
+        if self.schedule == "poly":
             return float((1 - epoch / length) ** POLY_EXPONENT)
-        if self.kind == "cosine":
+        if self.schedule == "cosine":
             return _cosine(epoch / length)
-        if self.kind == "restarts":
+        if self.schedule == "restarts":
             return _cosine(self._share_of_period(epoch))
-        if self.kind == "step":
+        if self.schedule == "step":
             return self.lr_factor ** (epoch // self.step_epochs)
-        if self.kind == "exponential":
+        if self.schedule == "exponential":
             return float(self.lr_factor ** (epoch / self.step_epochs))
         return self.lr_factor ** _plateaus(history, self.plateau_epochs)
 
@@ -78,12 +78,12 @@ class Schedule:
 
 
 def _cosine(share: float) -> float:
-    """From 1 at 0 to 0 at 1. Source: Loshchilov and Hutter, SGDR, 2017."""
+    """Fall from 1 at 0 to 0 at 1. Source: Loshchilov and Hutter, SGDR, 2017."""
     return (1 + math.cos(math.pi * share)) / 2
 
 
 def _plateaus(history: Sequence[float], patience: int) -> int:
-    """How often the Dice did not rise for `patience` epochs in a row; NaN is never a rise."""
+    """Count how often the Dice did not rise for `patience` epochs in a row; NaN is no rise."""
     best, waited, plateaus = -math.inf, 0, 0
     for dice in history:
         waited += 1
@@ -96,13 +96,13 @@ def _plateaus(history: Sequence[float], patience: int) -> int:
 
 @dataclass(frozen=True)
 class CoolDown:
-    """A last linear fall to zero once patience has run out.
+    """A linear fall of the learning rate to zero once patience has run out.
 
     Attributes:
-        policy: whose patience it is. The epoch that ends it begins the cool-down, whatever the Dice does
-            afterwards: it is meant to rise.
-        n_epochs: epochs of the fall; 0 for none.
-        last_epoch: where the training ends in any case; a cool-down that begins late is shorter.
+        policy: early stopping with the patience. The cool-down begins when it runs out for the first time,
+            and is not undone by a later rise of the Dice, which it is meant to bring.
+        n_epochs: epochs of the fall; 0 for no cool-down.
+        last_epoch: number of epochs of the whole training, at which a late cool-down ends early.
     """
 
     policy: EarlyStopping
@@ -110,7 +110,7 @@ class CoolDown:
     last_epoch: int
 
     def began(self, history: Sequence[float], counted_from: int = 0) -> int | None:
-        """The first epoch of the cool-down, None while there is none."""
+        """Find the first epoch of the cool-down; None before it."""
         if self.n_epochs == 0:
             return None
         lengths = range(1, len(history) + 1)
@@ -118,16 +118,21 @@ class CoolDown:
         return next((length for length, cause in causes if cause == "patience"), None)
 
     def length(self, began: int) -> int:
-        """Epochs of a cool-down that began with this one."""
+        """Number of epochs of the cool-down that began with this epoch."""
         return min(self.n_epochs, self.last_epoch - began)
 
     def share(self, epoch: int, began: int) -> float:
-        """What is left in an epoch of the learning rate before the cool-down; 0 at its end."""
+        """Learning rate in an epoch as a share of that before the cool-down, 0 at its end."""
         return max(0.0, 1 - (epoch - began + 1) / (self.length(began) + 1))
 
 
 class EpochScheduler:
-    """What nnU-Net calls at the start of an epoch: gives the optimizer the learning rate of that epoch."""
+    """The scheduler that nnU-Net calls at the start of an epoch, which sets the optimizer's learning rate.
+
+    Args:
+        optimizer: torch's optimizer.
+        lr_at: learning rate as a function of the epoch.
+    """
 
     def __init__(self, optimizer: Any, lr_at: Callable[[int], float]) -> None:
         self._optimizer, self._lr_at = optimizer, lr_at
@@ -138,5 +143,5 @@ class EpochScheduler:
             group["lr"] = self._lr_at(epoch)
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group of parameters."""
+        """The present learning rate of each group of parameters."""
         return [float(group["lr"]) for group in self._optimizer.param_groups]

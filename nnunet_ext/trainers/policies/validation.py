@@ -1,7 +1,7 @@
-"""By whose Dice a training is judged, which epochs have one, and which labels keep a best of their own.
+"""Validation of a training: validated epochs, the Dice that counts, labels with a best checkpoint.
 
-All is told from nnU-Net's logged history, which stands in each checkpoint: a resumed training needs no
-state of its own to go on judging as before.
+All is computed from nnU-Net's logged history, which each checkpoint holds, so a continued training needs no
+further state.
 """
 
 from __future__ import annotations
@@ -18,42 +18,41 @@ from nnunet_ext.trainers.policies.early_stopping import earned_average
 
 MEAN, WORST = "mean", "worst"
 RARE, ALL, NONE = "rare", "all", "none"
-# Below it a label is not found at all, and there is nothing to keep.
-LEAST_LABEL_DICE = 0.01
+LEAST_LABEL_DICE = 0.01  # below it a label is not found at all, and its checkpoint is not worth keeping
 LONGEST_NAME = 80
 
 
 def is_validated(epoch: int, val_every: int, n_epochs: int) -> bool:
-    """Whether an epoch is validated: the last of each `val_every`, and the last of all."""
+    """Whether an epoch is validated: each `val_every`-th epoch and the last one are."""
     return (epoch + 1) % val_every == 0 or epoch == n_epochs - 1
 
 
 def n_validated(n_done: int, val_every: int, n_epochs: int) -> int:
-    """How many of the first `n_done` epochs are validated."""
+    """Count the validated epochs among the first `n_done`."""
     return sum(is_validated(epoch, val_every, n_epochs) for epoch in range(n_done))
 
 
 def check_monitor(monitor: str, labels: Labels) -> None:
-    """Refuse a monitor that is no label.
+    """Check the setting `monitor`.
 
     Raises:
-        SettingsError: it is neither mean nor worst nor a label's name or value.
+        SettingsError: it is neither `mean` nor `worst` nor a label's name or value.
     """
     if monitor not in (MEAN, WORST):
         _find(monitor, labels, f"monitor is {monitor!r}; allowed are {MEAN}, {WORST}")
 
 
 def monitored_history(monitor: str, labels: Labels, dices: Sequence[Sequence[float]]) -> list[float]:
-    """The moving average of the Dice by which a training is judged, one value an epoch.
+    """Compute the moving average of the Dice by which a training is judged.
 
     Args:
         monitor: `worst`, or a label by its name or value.
-        labels: those of the data set.
-        dices: one Dice a foreground label and epoch; NaN where there is none.
+        labels: labels of the data set.
+        dices: by epoch, one Dice for each foreground label; NaN where there is none.
 
     Returns:
-        The label's average; of `worst` the lowest of the labels' averages. Each label has an average of
-        its own, so that an epoch in which the worst was not seen does not look like a rise. NaN until
+        One value an epoch: the label's average, or for `worst` the lowest of the labels' averages. Each
+        label has its own average, so an epoch in which the worst label was not seen is no rise. NaN until
         the first finite Dice.
 
     Raises:
@@ -66,24 +65,25 @@ def monitored_history(monitor: str, labels: Labels, dices: Sequence[Sequence[flo
 
 
 def label_history(i: int, dices: Sequence[Sequence[float]]) -> list[float]:
-    """The average, begun at 0, of the Dice of the foreground label at place `i`, one value an epoch."""
+    """Compute the moving average, begun at 0, of the `i`-th foreground label's Dice, one value an epoch."""
     return earned_average([float(dice[i]) for dice in dices])
 
 
 def labels_with_bests(
     asked: str, labels: Labels, holders: Mapping[str, Sequence[str]], n_cases: int
 ) -> list[str]:
-    """Labels that have a best checkpoint of their own.
+    """Choose the labels that have a best checkpoint of their own.
 
     Args:
-        asked: `rare`, `all`, `none`, or names or values with commas between them. Rare are labels that
-            fewer than half of the cases hold; where there is one label only, its best is the best.
-        labels: those of the data set.
-        holders: by label, the training cases that hold it; read for `rare` only.
-        n_cases: training cases.
+        asked: `rare`, `all`, `none`, or labels by names or values with commas between them. Rare are labels
+            that fewer than half of the cases contain; none where there is one foreground label only, whose
+            best is checkpoint_best.
+        labels: labels of the data set.
+        holders: by label, the training cases that contain it; used for `rare` only.
+        n_cases: number of training cases.
 
     Raises:
-        SettingsError: a name is none of the labels.
+        SettingsError: a name is none of the labels'.
     """
     names = foreground_names(labels)
     if asked == NONE:
@@ -99,7 +99,7 @@ def labels_with_bests(
 
 
 def _find(key: str, labels: Labels, said: str) -> int:
-    """The place of a label among the foreground."""
+    """Find the place of a label among the foreground labels."""
     i = labels.find(key)
     if i is None or i not in labels.foreground:
         known = ", ".join(f"{labels.names[i]} ({labels.values[i]})" for i in labels.foreground)
@@ -108,10 +108,10 @@ def _find(key: str, labels: Labels, said: str) -> int:
 
 
 def best_files(names: Iterable[str]) -> dict[str, str]:
-    """By label, the name of its checkpoint: `checkpoint_best_LABEL.pth`.
+    """Make the name of each label's checkpoint: `checkpoint_best_LABEL.pth`.
 
-    What a file name cannot hold becomes `_`; names that a disk would take for one another, as those that
-    differ in case only, get a number.
+    Letters that a file name cannot hold become `_`. Names that differ in case only, which some file systems
+    take for the same, get a number.
     """
     files: dict[str, str] = {}
     taken: set[str] = set()

@@ -1,1 +1,1 @@
-"""What a training leaves behind to be known and repeated by: history, configuration, curves, TensorBoard."""
+"""Record of a training: configuration, history, curves, TensorBoard, progress."""

@@ -1,4 +1,4 @@
-"""`training_config.json`: what a training is, recorded when it first began, and each of its starts."""
+"""`training_config.json`: the description of a training at its first start, and a list of all its starts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STARTS, CHANGED = "starts", "changed_settings"
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class WrittenConfig:
+    """The content of a training_config.json that was written.
 
     Attributes:
-        content: the whole record.
-        remark: what became of an older one that could not be gone on with, a sentence, else None.
+        content: the whole content.
+        remark: a sentence on an older file that is missing or damaged; else None.
     """
 
     content: dict[str, Any]
@@ -32,19 +32,19 @@ def write_config(
     describe: Callable[[], Mapping[str, Any]],
     start: Mapping[str, Any],
     settings: Mapping[str, Mapping[str, Any]],
-) -> Written:
-    """Write the record of a training that begins or goes on.
+) -> WrittenConfig:
+    """Write the record of a training that starts or is continued.
 
     Args:
         path: the file.
-        describe: tells what the training is, where that is not recorded yet.
-        start: this start of it; its `epoch` is the first to be trained. Where that is not 0 the
-            content of an older record stays as it is, and the start joins the others.
-        settings: those of this start, by name with `value` and `source`; what is not as it was at the
-            start before is recorded as `changed_settings`.
+        describe: describes the training; called only if there is no description yet.
+        start: description of this start. Its `epoch` is the first one to be trained; if that is not 0, the
+            older content is kept and the start is added to its list.
+        settings: settings of this start, by name with `value` and `source`. Those that differ from the start
+            before are recorded as `changed_settings`.
 
     Returns:
-        What was written. A damaged record is put aside under another name.
+        What was written. A damaged older file is renamed.
 
     Raises:
         OSError: the file cannot be read or written; it is left as it is.
@@ -59,13 +59,13 @@ def write_config(
 
 
 def _values_so_far(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the last start: the recorded ones with what each start has changed since."""
+    """Compute the settings of the last start: the recorded ones with the changes of each start."""
     try:
         values = {name: one["value"] for name, one in record["settings"].items()}
         for start in record[STARTS]:
             values |= {name: one["now"] for name, one in start.get(CHANGED, {}).items()}
     except (KeyError, TypeError, AttributeError):
-        return {}  # of a record that somebody wrote into
+        return {}  # the file was edited by hand
     return values
 
 
@@ -76,25 +76,25 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
             return older, None
         fault = f"its {STARTS} are no list"
     except FileNotFoundError:
-        return None, f"There was no {path.name} from the beginning of this training; one begins here."
+        return None, f"There was no {path.name} of the earlier starts of this training; a new one is written."
     except (ValueError, KeyError, TypeError) as error:
         fault = f"{type(error).__name__}: {error}"
     aside = path.with_name(f"{path.stem}_damaged{path.suffix}")
     path.replace(aside)
-    remark = f"{path.name} could not be gone on with ({fault}); it is now {aside.name}, and one begins here."
+    remark = f"{path.name} was damaged ({fault}); it is now {aside.name}, and a new one is written."
     return None, remark
 
 
-def _write(path: Path, content: dict[str, Any], remark: str | None = None) -> Written:
+def _write(path: Path, content: dict[str, Any], remark: str | None = None) -> WrittenConfig:
     plain = json.loads(json.dumps(content, default=str))
     write_json(plain, path)
-    return Written(plain, remark)
+    return WrittenConfig(plain, remark)
 
 
 def changed_settings(
     before: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Settings whose value is another one than before, with where the new one came from."""
+    """List the settings whose value has changed, with old and new value and the new one's source."""
     plain = json.loads(json.dumps(now, default=str))
     return {
         name: {"was": before[name], "now": one["value"], "source": one["source"]}

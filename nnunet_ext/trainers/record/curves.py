@@ -1,4 +1,4 @@
-"""The picture of a training: losses, Dice of each label, learning rate."""
+"""`training_curves.png`: losses, Dice of each label and learning rate of a training."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.files.whole import written_whole
 from nnunet_ext.trainers.policies.early_stopping import nan_safe_average
-from nnunet_ext.trainers.record.history import Epoch
+from nnunet_ext.trainers.record.history import RecordedEpoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHARE_OF_TIME = 0.01
 ROWS_OF_LEGEND = 20
-FEW_LABELS = 10  # of which each has a color of its own, and the values of single epochs behind it
+FEW_LABELS = 10  # up to so many, each has a color of its own, and the single epochs' Dice is drawn
 SIZE_INCHES = (11.0, 9.0)
-LEGEND_INCHES = 2.4  # one column of it
+LEGEND_INCHES = 2.4  # width of one column
 DPI = 110
 BLACK, GRAY = "#222222", "#999999"
 
 
 class Throttle:
-    """Lets something be done so often that it takes a small share of the time.
+    """Limits an activity to a small share of the time.
 
     Args:
-        share: of the time.
-        clock: seconds.
+        share: largest share of the time, 0 to 1.
+        clock: clock in seconds.
     """
 
     def __init__(self, share: float = SHARE_OF_TIME, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._clock = share, clock
         self._began, self._ended = 0.0, clock()
-        self._took = 1.0  # until it is known: at first a training is waited for, not looked at
+        self._took = 1.0  # assumed seconds until the activity has been measured
 
     @property
     def is_due(self) -> bool:
-        """Whether it may be done now."""
+        """Whether the activity may be done now."""
         return self._clock() - self._ended >= self._took / self._share
 
     def __enter__(self) -> None:
@@ -53,35 +53,35 @@ class Throttle:
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn.
+    """Content of the picture.
 
     Attributes:
-        title: above all.
+        title: title of the picture.
         labels: names of the labels or regions.
-        epochs: in their order.
-        best_epoch: the one to mark; None for none.
+        epochs: the epochs in their order.
+        best_epoch: number of the epoch to mark; None for none.
     """
 
     title: str
     labels: tuple[str, ...]
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[RecordedEpoch, ...]
     best_epoch: int | None = None
 
 
 def best_epoch_of(history: Sequence[float]) -> int | None:
-    """The first epoch of the highest value; None where all are NaN."""
+    """Find the first epoch with the highest value; None if all are NaN."""
     finite = [(value, -epoch) for epoch, value in enumerate(history) if math.isfinite(value)]
     return -max(finite)[1] if finite else None
 
 
-class Picture:
-    """`training_curves.png`, drawn anew now and then.
+class CurvesPicture:
+    """`training_curves.png`, drawn again from time to time.
 
     Args:
         path: the file.
-        title: above all.
+        title: title of the picture.
         labels: names of the labels or regions.
-        throttle: how often.
+        throttle: limits how often it is drawn.
     """
 
     def __init__(
@@ -91,24 +91,26 @@ class Picture:
         self._throttle = throttle or Throttle()
         self._n_drawn = 0
 
-    def draw(self, epochs: Sequence[Epoch], monitored: Sequence[float], *, finish: bool = False) -> None:
-        """Draw where it is time to.
+    def draw(
+        self, epochs: Sequence[RecordedEpoch], monitored: Sequence[float], *, finish: bool = False
+    ) -> None:
+        """Draw the picture if it is due.
 
         Args:
-            epochs: in their order.
-            monitored: by epoch, the value whose best is marked.
-            finish: whether this is the last chance, so that what is new is drawn at any rate.
+            epochs: the epochs in their order.
+            monitored: value of each epoch, whose highest is marked as the best.
+            finish: draw new epochs in any case, because the training ends.
         """
         if len(epochs) != self._n_drawn and (finish or self._throttle.is_due):
             with self._throttle:
                 best = best_epoch_of(monitored[: len(epochs)])
-                draw_curves(Curves(self._title, self._labels, tuple(epochs), best), self._path)
+                draw_training_curves(Curves(self._title, self._labels, tuple(epochs), best), self._path)
             self._n_drawn = len(epochs)
 
 
-def draw_curves(curves: Curves, path: Path) -> None:
-    """Draw a training into a PNG, whole or not at all."""
-    # Neither pyplot nor its settings, which nnU-Net's own picture of the progress changes.
+def draw_training_curves(curves: Curves, path: Path) -> None:
+    """Draw the curves into a PNG, which is written whole or not at all."""
+    # pyplot is not used: nnU-Net's own picture of the progress changes its settings.
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -141,7 +143,7 @@ def _draw_losses(axes: Axes, curves: Curves) -> None:
 
 
 def _draw_dice(axes: Axes, curves: Curves, n_columns: int) -> None:
-    """Moving averages, which stay where they were in epochs without a value."""
+    """Draw the moving averages, which an epoch without a Dice leaves as they were."""
     colors, styles = _looks(len(curves.labels))
     per_label = zip(*(one.dice for one in curves.epochs), strict=True)
     for name, color, style, values in zip(curves.labels, colors, styles, per_label, strict=True):
@@ -192,7 +194,7 @@ def _mark_best(panels: Sequence[Axes], curves: Curves) -> None:
 
 
 def _looks(n_labels: int) -> tuple[list[Any], list[str]]:
-    """A color and a kind of line for each label."""
+    """Choose a color and a kind of line for each label."""
     from matplotlib import colormaps
 
     palette = colormaps["tab10" if n_labels <= FEW_LABELS else "tab20"]
@@ -205,7 +207,7 @@ def _looks(n_labels: int) -> tuple[list[Any], list[str]]:
 
 
 def _line(axes: Axes, values: Sequence[float], **look: Any) -> None:
-    """A line with gaps at NaN, in which an epoch between two gaps is a dot."""
+    """Draw a line with gaps at NaN; an epoch between two gaps is a dot."""
     shown = [value if math.isfinite(value) else math.nan for value in values]
     axes.plot(range(len(shown)), shown, **look)
     alone = [
@@ -220,9 +222,9 @@ def _line(axes: Axes, values: Sequence[float], **look: Any) -> None:
 
 
 def _with_last(name: str, values: Sequence[float], form: str = "{:.3f}") -> str:
-    """A name for the legend, with the last value there is."""
+    """Make the legend's text: the last finite value and the name."""
     last = next((value for value in reversed(values) if math.isfinite(value)), None)
-    # Dollars would make it a formula.
+    # Dollar signs would make matplotlib read a formula.
     name = name.replace("$", r"\$")
     return f"{'-' if last is None else form.format(last)}  {name}"
 

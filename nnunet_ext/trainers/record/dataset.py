@@ -1,64 +1,51 @@
-"""On which cases a training learns and is judged."""
+"""Description of a training's data set: cases, subjects and labels of its split."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from nnunet_ext.nnunet.subjects import Subjects, subject_by_name
-
-
-@dataclass(frozen=True)
-class Split:
-    """The cases of a training.
-
-    Attributes:
-        training: cases that it learns from.
-        validation: cases that it is judged by; those of the training where the fold is `all`.
-        made_by: how they were divided, in words.
-    """
-
-    training: tuple[str, ...]
-    validation: tuple[str, ...]
-    made_by: str
+from nnunet_ext.trainers.policies.continuation import FoldCases
 
 
 def describe_dataset(
     name: str,
-    split: Split,
+    cases: FoldCases,
+    made_by: str,
     cases_of_label: Mapping[str, Sequence[str]],
     unread: Sequence[str] = (),
     known: Subjects | None = None,
 ) -> dict[str, Any]:
-    """The data set of a training.
+    """Describe the data set of a training.
 
     Args:
-        name: as nnU-Net calls it.
-        split: its cases.
-        cases_of_label: the cases that hold each label.
+        name: nnU-Net's name of the data set.
+        cases: the cases of the fold; the same on both sides where the fold is `all`.
+        made_by: description of how the cases were divided.
+        cases_of_label: by label, the cases that contain it.
         unread: a sentence for each case whose labels are unknown.
-        known: the subjects as a user told them; None where only the cases' names tell any.
+        known: subjects of the data set's subjects.json; None to find them by the cases' names.
 
     Returns:
-        Plain values. `subjects_on_both_sides` are those a validation tells too much good of; where
-        training and validation are the same cases, these are all.
+        Plain values. `subjects_on_both_sides` are subjects that are both trained on and validated on, which
+        makes the validation's scores too good.
     """
-    training, validation = set(split.training), set(split.validation)
-    cases = sorted(training | validation)
+    training, validation = set(cases.train), set(cases.val)
+    all_cases = sorted(training | validation)
     subjects = (
-        {one.case_id: one.subject for one in known.origins(cases)}
+        {one.case_id: one.subject for one in known.origins(all_cases)}
         if known
-        else {case_id: subject_by_name(case_id) or case_id for case_id in cases}
+        else {case_id: subject_by_name(case_id) or case_id for case_id in all_cases}
     )
     both = {subjects[case_id] for case_id in training} & {subjects[case_id] for case_id in validation}
     return {
         "name": name,
-        "cases": len(cases),
+        "cases": len(all_cases),
         "subjects": len(set(subjects.values())),
-        "subjects_are": _how_subjects_were_found(cases, known),
-        "split": split.made_by,
+        "subjects_are": _how_subjects_were_found(all_cases, known),
+        "split": made_by,
         "training_cases": len(training),
         "validation_cases": len(validation),
         "subjects_on_both_sides": sorted(both),

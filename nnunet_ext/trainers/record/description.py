@@ -1,4 +1,4 @@
-"""What a training is, gathered from nnU-Net's trainer for `training_config.json`."""
+"""Description of a training for `training_config.json`, from the attributes of its trainer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nnunet_ext.errors import DatasetError
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.nnunet.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers.case_labels import cases_with_labels
-from nnunet_ext.trainers.policies import continuation as comparison
-from nnunet_ext.trainers.record.dataset import Split, describe_dataset
+from nnunet_ext.trainers.policies.continuation import FoldCases, sha256_of_content
+from nnunet_ext.trainers.record.dataset import describe_dataset
 from nnunet_ext.trainers.record.environment import command_line, describe_environment, gpu_names, versions
 from nnunet_ext.trainers.record.network import describe_network
 
@@ -28,17 +28,16 @@ NNUNETS_FOLDS, NNUNETS_SEED = 5, 12345
 
 
 def describe_training(
-    trainer: Any, network: Any, cases: tuple[Sequence[str], Sequence[str]], say: Callable[[str], None]
+    trainer: Any, network: Any, cases: FoldCases, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """All that is known of a training before its first epoch.
+    """Describe a training before its first epoch.
 
     Args:
-        trainer: nnU-Net's, initialized.
+        trainer: the trainer, initialized.
         network: its network, neither compiled nor wrapped.
-        cases: of training and of validation.
-        say: is told what could not be found out, a sentence each.
+        cases: the cases of the fold.
+        say: called with a sentence on each thing that could not be found out.
     """
-    split = Split(tuple(cases[0]), tuple(cases[1]), split_made_by(trainer))
     network_facts = describe_network(
         network, trainer.num_input_channels, trainer.configuration_manager.patch_size
     )
@@ -53,26 +52,26 @@ def describe_training(
         "output_folder": str(trainer.output_folder),
         "command": command_line(),
         "environment": {"device": str(trainer.device), **describe_environment()},
-        "dataset": _describe_dataset(trainer, split, say),
+        "dataset": _describe_dataset(trainer, cases, say),
         "network": network_facts,
         "batch": describe_batch(trainer),
         "settings": describe_settings(trainer),
         "sha256": {
-            "plans": comparison.sha256_of_content(trainer.plans_manager.plans),
-            "split": comparison.Split(split.training, split.validation).sha256,
+            "plans": sha256_of_content(trainer.plans_manager.plans),
+            "split": cases.sha256,
         },
     }
 
 
 def describe_settings(trainer: Any) -> dict[str, dict[str, Any]]:
-    """Every setting by name: its value, and where that came from."""
+    """List every setting by name, with its value and where that came from."""
     return {
         name: {"value": value, "source": trainer.resolved.origins[name]} for name, value in trainer.settings
     }
 
 
 def describe_start(epoch: int) -> dict[str, Any]:
-    """One start of a training, whose first epoch this is."""
+    """Describe one start of a training, with the first epoch to be trained."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "epoch": epoch,
@@ -84,13 +83,13 @@ def describe_start(epoch: int) -> dict[str, Any]:
 
 
 def describe_host() -> str:
-    """Name of this machine, with the job that runs on it where Slurm started one."""
+    """Describe this machine: its name, and the number of the Slurm job if there is one."""
     job = os.environ.get("SLURM_JOB_ID")
     return platform.node() + (f", Slurm job {job}" if job else "")
 
 
 def describe_batch(trainer: Any) -> dict[str, int]:
-    """Patches of one step; nnU-Net divides the batch of the plan among the ranks."""
+    """Describe the batch of one step; nnU-Net divides the batch of the plans among the ranks."""
     n_ranks = distributed.get_world_size() if trainer.is_ddp else 1
     batch, accumulated = trainer.configuration_manager.batch_size, trainer.settings.accumulate
     return {
@@ -102,10 +101,10 @@ def describe_batch(trainer: Any) -> dict[str, int]:
     }
 
 
-def foreground_names(trainer: Any) -> tuple[str, ...]:
-    """Names in the order of nnU-Net's Dice per label or region.
+def dice_names(trainer: Any) -> tuple[str, ...]:
+    """Find the names of labels or regions in the order of nnU-Net's Dice.
 
-    Their numbers where the dataset.json is one that only nnU-Net understands.
+    Numbers take their place if the names in dataset.json cannot be read here but by nnU-Net.
     """
     manager = trainer.label_manager
     n_labels = len(manager.foreground_regions if manager.has_regions else manager.foreground_labels)
@@ -118,7 +117,7 @@ def foreground_names(trainer: Any) -> tuple[str, ...]:
 
 
 def split_made_by(trainer: Any) -> str:
-    """How training and validation were divided, in words.
+    """Describe how training and validation cases were divided.
 
     Source: nnU-Net's `do_split`.
     """
@@ -142,12 +141,12 @@ def _is_nnunets(folds: Sequence[Mapping[str, Sequence[str]]]) -> bool:
     return [{key: list(map(str, fold[key])) for key in fold} for fold in made] == list(folds)
 
 
-def _describe_dataset(trainer: Any, split: Split, say: Callable[[str], None]) -> dict[str, Any]:
+def _describe_dataset(trainer: Any, cases: FoldCases, say: Callable[[str], None]) -> dict[str, Any]:
     faults: list[str] = []
     try:
         labels = labels_of(trainer.dataset_json)
-        cases = sorted({*split.training, *split.validation})
-        held = cases_with_labels(Path(trainer.preprocessed_dataset_folder), cases, labels, faults.append)
+        names = sorted({*cases.train, *cases.val})
+        held = cases_with_labels(Path(trainer.preprocessed_dataset_folder), names, labels, faults.append)
     except (DatasetError, KeyError) as error:
         held = {}
         faults.append(f"Cases per label were not counted: {error}")
@@ -158,4 +157,6 @@ def _describe_dataset(trainer: Any, split: Split, say: Callable[[str], None]) ->
         known = read_subjects(Path(trainer.preprocessed_dataset_folder_base) / SUBJECTS)
     except DatasetError as error:
         say(f"Subjects are counted by the cases' names: {error}")
-    return describe_dataset(trainer.plans_manager.dataset_name, split, held, faults, known)
+    return describe_dataset(
+        trainer.plans_manager.dataset_name, cases, split_made_by(trainer), held, faults, known
+    )

@@ -1,4 +1,4 @@
-"""On what a training runs: versions, system, GPUs."""
+"""Description of the environment of a training: machine, versions, GPUs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,nohead
 
 
 def describe_environment() -> dict[str, Any]:
-    """Machine, system, versions and GPUs; what there is not is None or empty."""
+    """Describe machine, system, versions and GPUs; what does not exist is None or empty."""
     return {
         "host": platform.node(),
         "os": platform.platform(),
@@ -42,18 +42,18 @@ def describe_environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of this package and of those that a result depends on; None where one is not installed."""
+    """Find the versions of this package and of those that results depend on; None for one not installed."""
     return {"nnunet_ext": __version__, **{name: _version(name) for name in PACKAGES}}
 
 
 def gpu_names() -> list[str]:
-    """The GPUs that this process sees."""
+    """List the names of the GPUs that this process can use."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [torch.cuda.get_device_name(index) for index in range(count)]
 
 
 def command_line() -> str:
-    """The command that runs, as a shell would take it."""
+    """The command line of this process, quoted for a shell."""
     return shlex.join([sys.executable, *sys.argv])
 
 
@@ -65,7 +65,7 @@ def _version(name: str) -> str | None:
 
 
 def _driver() -> str | None:
-    """Version of NVIDIA's driver, which torch does not tell."""
+    """Find the version of NVIDIA's driver; None where it cannot be found."""
     try:
         done = subprocess.run(DRIVER_QUERY, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

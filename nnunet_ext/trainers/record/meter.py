@@ -1,4 +1,4 @@
-"""What an epoch costs: the time its batches were waited for, and the memory it held."""
+"""Measurements of an epoch: time spent waiting for batches, and GPU memory."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ MIB = 1 << 20
 SAMPLE_SECONDS = 0.5
 
 
-class Timed:
-    """A stream of batches that knows how long it was waited for.
+class TimedBatches:
+    """A stream of batches that measures the time spent waiting for them.
 
-    In everything else it is the stream itself.
+    All other attributes are those of the stream.
+
+    Args:
+        source: the stream.
+        on_next: called after each batch.
 
     Attributes:
         source: the stream.
-        waited_s: seconds waited so far.
+        waited_s: seconds spent waiting so far.
     """
 
     def __init__(self, source: Iterator[Any], on_next: Callable[[], None] = lambda: None) -> None:
         self.source, self.waited_s = source, 0.0
         self._on_next = on_next
 
-    def __iter__(self) -> Timed:
+    def __iter__(self) -> TimedBatches:
         return self
 
     def __next__(self) -> Any:
@@ -43,13 +47,18 @@ class Timed:
         return batch
 
     def __getattr__(self, name: str) -> Any:
-        if name == "source":  # of a copy that is being made
+        if name == "source":  # a copy that is being made has no source yet
             raise AttributeError(name)
         return getattr(self.source, name)
 
 
 class MeanOverTime:
-    """Mean of a value that a thread looks at now and then, from `begin` to `end`."""
+    """Mean of a value that a thread samples from `begin` to `end`.
+
+    Args:
+        look: returns the value.
+        every_s: seconds between two samples.
+    """
 
     def __init__(self, look: Callable[[], float], every_s: float = SAMPLE_SECONDS) -> None:
         self._look, self._every_s = look, every_s
@@ -58,14 +67,14 @@ class MeanOverTime:
         self._seen: list[float] = []
 
     def begin(self) -> None:
-        """Begin anew."""
+        """Start sampling anew."""
         self.end()
         self._seen, self._stop = [], threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._stop,), daemon=True)
         self._thread.start()
 
     def end(self) -> float:
-        """The mean since the beginning; NaN where there was none."""
+        """Stop sampling, and return the mean since `begin`; NaN without samples."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -78,18 +87,18 @@ class MeanOverTime:
             self._seen.append(self._look())
 
 
-class Memory:
-    """Memory of a device; this one has none to tell of."""
+class DeviceMemory:
+    """Memory of a device on which it is not measured."""
 
     def begin(self) -> None:
-        """Begin an epoch."""
+        """Begin the measurement of an epoch."""
 
     def mean_mib(self) -> float:
-        """Mean since the beginning."""
+        """End the sampling, and return the mean memory since `begin` in MiB; NaN where it is not measured."""
         return float("nan")
 
     def peak_mib(self) -> float:
-        """The most since the beginning."""
+        """Highest memory since `begin` in MiB; NaN where it is not measured."""
         return float("nan")
 
 
@@ -97,26 +106,26 @@ class EpochMeter:
     """Measures one epoch after the other.
 
     Args:
-        stream: the training's batches.
-        memory: the device's.
+        stream: training batches.
+        memory: memory of the device.
     """
 
-    def __init__(self, stream: Timed, memory: Memory) -> None:
+    def __init__(self, stream: TimedBatches, memory: DeviceMemory) -> None:
         self.stream, self._memory = stream, memory
         self._began, self._waited_s = 0.0, 0.0
         self._share = self._mean_mib = self._norm = self._n_skipped = math.nan
 
     def begin(self) -> None:
-        """Begin the training of an epoch."""
+        """Begin to measure an epoch."""
         self._share = self._mean_mib = self._norm = self._n_skipped = math.nan
         self._memory.begin()
         self._began, self._waited_s = time.perf_counter(), self.stream.waited_s
 
     def end_training(self, gradient_norms: Sequence[float]) -> None:
-        """End the epoch's training; what follows is validation.
+        """End the measurement of the epoch's training, before its validation.
 
         Args:
-            gradient_norms: one a step, not finite where the step was not made.
+            gradient_norms: norm of each step's gradient, not finite where the step was not made.
         """
         elapsed = time.perf_counter() - self._began
         self._share = (self.stream.waited_s - self._waited_s) / elapsed if elapsed > 0 else math.nan
@@ -126,35 +135,45 @@ class EpochMeter:
         self._mean_mib = self._memory.mean_mib()
 
     def measures(self) -> Measures:
-        """What the epoch has cost."""
-        return Measures(self._share, self._mean_mib, self._memory.peak_mib(), self._norm, self._n_skipped)
+        """Return the measurements of the epoch."""
+        return Measures(
+            waiting_share=self._share,
+            gpu_memory_mean_mib=self._mean_mib,
+            gpu_memory_peak_mib=self._memory.peak_mib(),
+            gradient_norm=self._norm,
+            skipped_steps=self._n_skipped,
+        )
 
     def close(self) -> None:
-        """Stop looking at the memory, where an epoch was broken off."""
+        """Stop sampling the memory, where an epoch did not end."""
         self._memory.mean_mib()
 
 
-class GpuMemory(Memory):
-    """Memory that tensors hold on a GPU, looked at from a thread, so that no step waits for it."""
+class GpuMemory(DeviceMemory):
+    """Memory of tensors on a GPU, sampled by a thread so that no step waits for it.
+
+    Args:
+        device: the GPU.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._mean = MeanOverTime(partial(torch.cuda.memory_allocated, device))
 
     def begin(self) -> None:
-        """Forget the epoch before."""
+        """Begin the measurement of an epoch."""
         torch.cuda.reset_peak_memory_stats(self._device)
         self._mean.begin()
 
     def mean_mib(self) -> float:
-        """Mean since the beginning, at which looking ends."""
+        """End the sampling, and return the mean memory since `begin` in MiB."""
         return self._mean.end() / MIB
 
     def peak_mib(self) -> float:
-        """The most since the beginning."""
+        """Highest memory since `begin` in MiB."""
         return float(torch.cuda.max_memory_allocated(self._device)) / MIB
 
 
-def memory_of(device: torch.device) -> Memory:
-    """Memory of a device; only CUDA tells it."""
-    return GpuMemory(device) if device.type == "cuda" else Memory()
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Make the measurement of a device's memory, which only CUDA supports."""
+    return GpuMemory(device) if device.type == "cuda" else DeviceMemory()

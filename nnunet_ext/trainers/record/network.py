@@ -1,4 +1,4 @@
-"""What a network is and what it costs, without computing anything."""
+"""Description of a network: class, parameters, and FLOPs counted without computing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def describe_network(network: torch.nn.Module, n_channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
-    """Class, parameters and FLOPs of a network.
+    """Describe a network.
 
     Args:
-        network: as it is, neither compiled nor wrapped.
-        n_channels: of its input.
-        patch_size: of its input, in voxels.
+        network: the network, neither compiled nor wrapped.
+        n_channels: number of input channels.
+        patch_size: voxels of the input.
 
     Returns:
-        `flops_of_one_patch` are those of one forward pass, a multiplication and an addition counting
-        as two; None where they cannot be counted, with the reason as `flops_fault`.
+        Plain values. `flops_of_one_patch` are those of one forward pass, with a multiplication and an
+        addition counted as two; None if they cannot be counted, with the reason as `flops_fault`.
     """
     parameters = list(network.parameters())
     flops, fault = count_flops(network, (1, n_channels, *patch_size))
@@ -36,23 +36,23 @@ def describe_network(network: torch.nn.Module, n_channels: int, patch_size: Sequ
 
 
 def count_flops(network: torch.nn.Module, shape: Sequence[int]) -> tuple[int | None, str | None]:
-    """FLOPs of a forward pass on an input of this shape, or None and why they cannot be counted.
+    """Count the FLOPs of a forward pass on an input of this shape; or None, and why they cannot be counted.
 
-    Neither memory nor time is spent: the copy of the network that is asked holds no values.
+    The count is made on a copy of the network without values, so it takes neither memory nor much time.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:
             _without_values(network)(torch.empty(tuple(shape), device="meta"))
-    except Exception as error:  # a network may do anything, and none must fail for being counted
+    except Exception as error:  # a network may raise anything, which must not end the training
         return None, f"{type(error).__name__}: {error}"
     return int(counter.get_total_flops()), None
 
 
 def _without_values(network: torch.nn.Module) -> torch.nn.Module:
-    """A copy on the meta device.
+    """Copy a network to the meta device.
 
-    `functional_call` would need no copy, but leaves weights that have several names, as nnU-Net's
-    have, without values in the network itself.
+    `functional_call` would need no copy, but removes the values of weights with several names, as nnU-Net's
+    have, from the network itself.
     """
     twins: dict[int, Any] = {
         id(one): torch.nn.Parameter(one.detach().to("meta"), one.requires_grad)

@@ -1,4 +1,4 @@
-"""The process of a training: it records itself at its very start, so that others can ask if it lives."""
+"""`process.json`: the process of a training, recorded at its start so that others can check if it lives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class RecordedProcess:
     """A process that trains, as it recorded itself.
 
     Attributes:
-        pid: its number, which another process has after its end sooner or later.
-        began: when it was started, in seconds since 1970, by which it is told from such another one.
-        host: the machine that it runs on.
-        log: name of the log that it writes.
+        pid: number of the process, which another process may get after its end.
+        began: start of the process in seconds since 1970, which tells it from another one of this number.
+        host: name of the machine.
+        log: file name of the log that the process writes.
     """
 
     pid: int
@@ -31,10 +31,10 @@ class RecordedProcess:
 
 
 def record_process(log: Path) -> None:
-    """Record this process beside the log that it has begun to write.
+    """Record this process beside the log that it writes.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     import psutil
 
@@ -45,7 +45,7 @@ def record_process(log: Path) -> None:
 
 
 def read_process(path: Path) -> RecordedProcess | None:
-    """Read a process.json; None where there is none that can be read."""
+    """Read a process.json; None if there is none or it cannot be read."""
     try:
         content = read_json(path)
         return RecordedProcess(

@@ -1,4 +1,4 @@
-"""How far a training is, where somebody looks: a bar on a terminal, else nothing."""
+"""Progress of a training: a bar where standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RECENT_EPOCHS = 10
 
 
 def expected_end(seconds_of_epochs: Sequence[float], n_left: int, now: datetime) -> str:
-    """When a training will have run its last epoch, in words, judged by its latest epochs.
+    """Describe when a training will have done its last epoch, estimated from the latest epochs.
 
     Args:
-        seconds_of_epochs: of those done; none yet gives an empty text.
-        n_left: epochs to do, the present one included.
-        now: when the present one begins.
+        seconds_of_epochs: durations of the epochs done; without any the text is empty.
+        n_left: number of epochs to do, the present one included.
+        now: start of the present epoch.
     """
     recent = [seconds for seconds in seconds_of_epochs if seconds > 0][-RECENT_EPOCHS:]
     if not recent:
@@ -33,29 +33,29 @@ def expected_end(seconds_of_epochs: Sequence[float], n_left: int, now: datetime)
     return f"{left} left, until {day}{end:%H:%M}"
 
 
-class Watched:
-    """A training that nobody watches; a child shows it."""
+class TrainingProgress:
+    """Progress of a training that is not shown."""
 
     def begin(self, epoch: int, n_epochs: int, n_batches: int, end: str) -> None:
-        """An epoch begins."""
+        """Show the beginning of an epoch."""
 
     def advance(self) -> None:
-        """One more batch was taken."""
+        """Count one more batch."""
 
     def validate(self) -> None:
-        """The validation begins."""
+        """Show the beginning of the validation."""
 
     def close(self) -> None:
-        """The training has ended, however it did."""
+        """End the display, after a training with or without error."""
 
 
-class Bar(Watched):
-    """A bar of the epoch's batches, with the epoch and the expected end.
+class EpochBar(TrainingProgress):
+    """A bar of the epoch's batches, with the number of the epoch and the expected end.
 
-    What is printed meanwhile, as nnU-Net does all the time, appears above it.
+    Output that nnU-Net prints meanwhile appears above the bar.
 
     Args:
-        console: where to show it; standard error unless given.
+        console: console to draw on; standard error unless given.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -77,16 +77,16 @@ class Bar(Watched):
             self._progress.advance(self._task)
 
     def validate(self) -> None:
-        """Say so."""
+        """Mark the bar as that of a validation."""
         if self._task is not None:
             task = self._progress.tasks[0]
             self._progress.update(self._task, description=f"{task.description}, validation")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()
 
 
-def watched_on_stderr() -> Watched:
-    """A bar where standard error is a terminal."""
-    return Bar() if sys.stderr.isatty() else Watched()
+def progress_on_stderr() -> TrainingProgress:
+    """Make a bar if standard error is a terminal; else show nothing."""
+    return EpochBar() if sys.stderr.isatty() else TrainingProgress()

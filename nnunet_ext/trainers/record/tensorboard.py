@@ -1,4 +1,4 @@
-"""The history for TensorBoard, as one of nnU-Net's loggers."""
+"""The history for TensorBoard, written by one of nnU-Net's loggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.record.history import DICE
 
 FOLDER = "tensorboard"
-# nnU-Net's keys; its moving average is logged before it is repaired, so it comes as `dice_average`.
+# Names for nnU-Net's keys. Its moving average, logged before NaN is repaired, is replaced by `dice_average`.
 COLUMNS = {
     "train_losses": "train_loss",
     "val_losses": "val_loss",
@@ -26,10 +26,10 @@ NOT_SHOWN = ("ema_fg_dice", "epoch_start_timestamps", "epoch_end_timestamps")
 
 
 def check_tensorboard() -> None:
-    """Refuse where TensorBoard is not installed.
+    """Check that TensorBoard is installed.
 
     Raises:
-        SettingsError: it is not.
+        SettingsError: it is not installed.
     """
     if find_spec("tensorboard") is None:
         raise SettingsError(
@@ -39,15 +39,15 @@ def check_tensorboard() -> None:
 
 
 class TensorBoardLogger:
-    """Writes what nnU-Net's `MetaLogger` hands on to event files; they need no network.
+    """Logger for nnU-Net's `MetaLogger` that writes event files.
 
-    nnU-Net calls it in the midst of a training: what cannot be written is told once, and raises nothing.
+    An error of writing is reported once and raises nothing, because it must not end the training.
 
     Args:
-        folder: for the files.
+        folder: folder of the files.
         labels: names of the labels or regions in the order of nnU-Net's Dice.
-        first_epoch: what older files hold of this epoch and later ones is shown no more.
-        say: is told why nothing more is written.
+        first_epoch: first epoch to be logged; older files' values from this epoch on are hidden.
+        say: called with the reason where no more is written.
     """
 
     def __init__(
@@ -61,35 +61,35 @@ class TensorBoardLogger:
 
     def log(self, key: str, value: Any, step: int) -> None:
         """Write one value of an epoch; NaN leaves a gap."""
-        with self._told_if_it_fails():
+        with self._logged_if_it_fails():
             if key not in NOT_SHOWN and math.isfinite(value) and self._writer is not None:
                 self._last_step = step
                 self._writer.add_scalar(tag_of(self._column(key)), float(value), step)
 
     def log_summary(self, key: str, value: Any) -> None:
-        """Write what is told once, such as the Dice of the final validation, at the last epoch."""
+        """Write a single value, such as the Dice of the final validation, at the last epoch."""
         self.log(key, value, self._last_step)
         self.flush()
 
     def update_config(self, config: dict[str, Any]) -> None:
         """Write a text for each part of the configuration."""
-        with self._told_if_it_fails():
+        with self._logged_if_it_fails():
             for name, part in config.items() if self._writer is not None else ():
                 text = json.dumps(part, indent=2, ensure_ascii=False, default=str)
                 self._writer.add_text(name, f"```json\n{text}\n```", self._last_step)
         self.flush()
 
     def flush(self) -> None:
-        """Put all on the disk, for a process that may be killed at any time."""
-        with self._told_if_it_fails():
+        """Write all to the disk, because the process may be killed at any time."""
+        with self._logged_if_it_fails():
             if self._writer is not None:
                 self._writer.flush()
 
     @contextmanager
-    def _told_if_it_fails(self) -> Iterator[None]:
+    def _logged_if_it_fails(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever it is, a picture of a training is not worth the training
+        except Exception as error:  # no error here must end the training
             self._writer = None
             self._say(f"Nothing more is written for TensorBoard: {type(error).__name__}: {error}")
 
@@ -101,7 +101,7 @@ class TensorBoardLogger:
 
 
 def tag_of(column: str) -> str:
-    """The tag of a column of the history; the slash puts losses, and Dice, on one page each."""
+    """Make the tag of a column of the history; its part before the slash groups losses and Dice."""
     if column.startswith(DICE):
         return "dice/" + column.removeprefix(DICE)
     if column.endswith("_loss"):

@@ -1,1 +1,1 @@
-"""Settings of a training: names, types, defaults, and where each value came from."""
+"""Settings of a training: definition, and values from variables, a file and the trainer's name."""

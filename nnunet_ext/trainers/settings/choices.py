@@ -1,15 +1,15 @@
-"""The names among which a training's optimizer, schedule and precision are chosen.
+"""Names of optimizers, schedules, precisions and ways of sampling.
 
-They stand here in full so that a setting is checked, and a wrong name answered with the right ones,
-without importing torch.
+They are listed here in full so that settings are checked, and wrong names answered with the right ones,
+without the import of torch and timm.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-# All of timm's but those that need apex, bitsandbytes, opt_einsum (kron) or second derivatives, and its
-# second names for others; `sgd` is nnU-Net's own.
+# `sgd` is nnU-Net's own. The others are timm's, without those that need apex, bitsandbytes, opt_einsum (kron)
+# or second derivatives, and without second names.
 OptimizerName = Literal[
     "sgd", "momentum", "sgdp", "sgdw", "sgdc", "csgdw", "csgdc",
     "adam", "adamw", "adamc", "adamp", "adamax", "cadamw", "cadamc",

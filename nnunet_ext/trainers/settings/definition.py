@@ -1,90 +1,64 @@
-"""Settings of a training: environment variables over a YAML file over defaults, refused all at once.
+"""The settings of a training, each defined once, as a field of a model.
 
-A setting is one field of a model below: its type, default, limits and meaning. The variable's name,
-the file's key, the check and the message follow from it.
+All else follows from the field: the variable `nnUNet_<name>`, the key of the YAML file, the option, its check
+and help text, the code in a trainer's name, the line in the log and the entry in the record.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from nnunet_ext.trainers.losses.options import LossName, LossOptions
 from nnunet_ext.trainers.settings.choices import AmpName, CaseSampling, OptimizerName, ScheduleName
+from nnunet_ext.trainers.settings.fields import (
+    FloatOrNone,
+    FloatsOrNone,
+    IntOrNone,
+    TextOrNone,
+    TimeOrNone,
+    facts_of,
+    named,
+    not_default,
+    numbered,
+    options_from,
+    setting,
+)
 
-NONE_WORDS = ("none", "null", "~")
-LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-KIND_WORDS = {
-    int: "a whole number",
-    float: "a finite number",
-    bool: "1, 0, true, false, yes or no",
-    NoneType: "none",
-    tuple[float, ...]: "finite numbers with commas between them",
-    str: "a text",
-}
+FALLING_TO_ZERO = ("poly", "cosine")  # schedules that reach zero with the last epoch and not before
 
-
-class Words(str):
-    """What a setting may be, where its type and limits do not say it."""
-
-
-def _none_for_its_word(value: Any) -> Any:
-    return None if isinstance(value, str) and value.lower() in NONE_WORDS else value
-
-
-def _divided_at_commas(value: Any) -> Any:
-    value = _none_for_its_word(value)
-    return value.split(",") if isinstance(value, str) else value
-
-
-def next_time(text: str, now: datetime) -> datetime:
-    """The moment that `07:30` (the next one) or `2026-03-01 07:30` means.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if len(text) > len("07:30:00"):
-        return datetime.fromisoformat(text)
-    moment = datetime.combine(now.date(), time.fromisoformat(text))
-    return moment if moment > now else moment + timedelta(days=1)
-
-
-def _a_time(value: Any) -> Any:
-    value = _none_for_its_word(value)
-    if value is not None:
-        next_time(value, datetime.min)
-    return value
-
-
-IntOrNone = Annotated[int | None, BeforeValidator(_none_for_its_word)]
-TextOrNone = Annotated[str | None, BeforeValidator(_none_for_its_word)]
-TimeOrNone = Annotated[str | None, BeforeValidator(_a_time), Words("a time as 07:30 or 2026-03-01 07:30")]
-FloatOrNone = Annotated[float | None, BeforeValidator(_none_for_its_word)]
-FloatsOrNone = Annotated[tuple[float, ...] | None, BeforeValidator(_divided_at_commas)]
+_RESTARTS = ("schedule", ("restarts",))
+_STEPS = ("schedule", ("step", "exponential"))
+_FACTORS = ("schedule", ("step", "exponential", "plateau"))
+_PLATEAUS = ("schedule", ("plateau",))
+_SUMS = ("loss", ("dice_ce", "dice_focal", "dice_topk"))
+_FOCAL = ("loss", ("dice_focal", "focal", "focal_tversky"))
+_TVERSKY = ("loss", ("tversky", "focal_tversky"))
+_TOPK = ("loss", ("dice_topk",))
+_BALANCED = ("case_sampling", ("balanced",))
 
 
 class TrainingSettings(BaseModel):
-    """What nnUNetTrainerCustomEpochs reads; the defaults are nnU-Net's own."""
+    """The settings of nnUNetTrainerCustomEpochs; the defaults are nnU-Net's own values."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    n_epochs: int = Field(1000, ge=1, description="epochs of the whole training")
-    n_iterations: int = Field(250, ge=1, description="training batches an epoch")
-    n_val_iterations: int = Field(50, ge=1, description="validation batches an epoch")
-    initial_lr: float = Field(1e-2, gt=0, description="learning rate of the first epoch")
-    save_every: int = Field(50, ge=1, description="epochs from one checkpoint_latest.pth to the next")
+    n_epochs: int = setting(1000, "epochs of the whole training", facts=numbered("ep"), ge=1)
+    n_iterations: int = setting(250, "training batches an epoch", facts=numbered("it"), ge=1)
+    n_val_iterations: int = setting(50, "validation batches an epoch", facts=numbered("val"), ge=1)
+    initial_lr: float = setting(1e-2, "learning rate of the first epoch", facts=numbered("lr"), gt=0)
+    save_every: int = setting(
+        50, "epochs from one checkpoint_latest.pth to the next", facts=numbered("save"), ge=1
+    )
 
     def remarks(self) -> list[str]:
-        """What is set but cannot have an effect, or is likely a mistake, a sentence each."""
+        """Remarks on settings that have no effect or are likely a mistake, a sentence each."""
         return []
 
 
 def cost_of_patience(patience: int, whose: str = "") -> str:
-    """What a stop at a high learning rate costs, and what to do against it.
+    """Describe what a stop at a high learning rate costs, and how to avoid it.
 
     Measured with patience 50 and nnU-Net's 1000 epochs, whose rate falls by `(1 - epoch / 1000) ** 0.9`.
     """
@@ -97,124 +71,154 @@ def cost_of_patience(patience: int, whose: str = "") -> str:
 
 
 class EarlyStoppingSettings(TrainingSettings):
-    """What nnUNetTrainerEarlyStopping reads beside them."""
+    """The settings of nnUNetTrainerEarlyStopping."""
 
-    patience: IntOrNone = Field(
-        50, ge=1, description="epochs without a rise of the Dice after which to stop; none never does"
+    patience: IntOrNone = setting(
+        50,
+        "epochs without a rise of the Dice after which to stop; none never does",
+        facts=numbered("pat"),
+        ge=1,
     )
-    min_delta: float = Field(0.0, ge=0, description="a rise must be larger than this")
-    min_epochs: int = Field(0, ge=0, description="never stop before so many epochs")
-    stop_at_dice: FloatOrNone = Field(None, gt=0, le=1, description="stop once the Dice reaches this")
-    restore_best: bool = Field(True, description="a stopped run ends with its best weights")
+    min_delta: float = setting(0.0, "a rise must be larger than this", facts=numbered("delta"), ge=0)
+    min_epochs: int = setting(0, "never stop before so many epochs", facts=numbered("min"), ge=0)
+    stop_at_dice: FloatOrNone = setting(
+        None, "stop once the Dice reaches this", facts=numbered("dice"), gt=0, le=1
+    )
+    restore_best: bool = setting(True, "a stopped run ends with its best weights", facts=numbered("best"))
 
     @property
     def may_stop_early(self) -> bool:
-        """Whether the training may end before its last epoch, other than by a fault."""
+        """Whether the training may end before its last epoch without an error."""
         return self.patience is not None or self.stop_at_dice is not None
 
     def remarks(self) -> list[str]:
-        """What is set but cannot have an effect, or is likely a mistake, a sentence each."""
+        """Remarks on settings that have no effect or are likely a mistake, a sentence each."""
         return [*super().remarks(), *self._remarks_on_patience()]
 
     def _remarks_on_patience(self) -> list[str]:
         return [] if self.patience is None else [cost_of_patience(self.patience, "of nnUNetTrainerExt ")]
 
 
-FALLING_TO_ZERO = ("poly", "cosine")  # schedules that reach zero with the last epoch, and not before
-# What is read by some of a setting's choices only.
-ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
-    "restart_epochs": ("schedule", ("restarts",)),
-    "restart_factor": ("schedule", ("restarts",)),
-    "step_epochs": ("schedule", ("step", "exponential")),
-    "lr_factor": ("schedule", ("step", "exponential", "plateau")),
-    "plateau_epochs": ("schedule", ("plateau",)),
-    "dice_weight": ("loss", ("dice_ce", "dice_focal", "dice_topk")),
-    "term_weight": ("loss", ("dice_ce", "dice_focal", "dice_topk")),
-    "focal_gamma": ("loss", ("dice_focal", "focal", "focal_tversky")),
-    "tversky_alpha": ("loss", ("tversky", "focal_tversky")),
-    "tversky_beta": ("loss", ("tversky", "focal_tversky")),
-    "topk_percent": ("loss", ("dice_topk",)),
-    "case_rate": ("case_sampling", ("balanced",)),
-}
-
-
 class ExtSettings(EarlyStoppingSettings):
-    """What nnUNetTrainerExt reads beside them."""
+    """The settings of nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus."""
 
-    patience: IntOrNone = Field(
-        None, ge=1, description="epochs without a rise of the Dice after which to stop; none never does"
-    )
-    cooldown_epochs: int = Field(
-        0, ge=0, description="epochs from the end of patience in which the learning rate falls to zero"
-    )
-    optimizer: OptimizerName = Field("sgd", description="nnU-Net's sgd, or one of timm's by its name")
-    weight_decay: float = Field(3e-5, ge=0, description="weight decay of all parameters")
-    momentum: float = Field(0.99, ge=0, lt=1, description="momentum of optimizers that have one")
-    betas: FloatsOrNone = Field(None, description="betas of optimizers that have them, as in 0.9,0.999")
-    eps: FloatOrNone = Field(None, gt=0, description="eps of optimizers that have one; none is their own")
-    schedule: ScheduleName = Field("poly", description="how the learning rate falls")
-    warmup_epochs: int = Field(0, ge=0, description="epochs in which the learning rate rises at first")
-    restart_epochs: int = Field(100, ge=1, description="restarts: epochs to the first restart")
-    restart_factor: int = Field(2, ge=1, description="restarts: how much longer each period is")
-    step_epochs: int = Field(250, ge=1, description="step, exponential: epochs to lr_factor of the rate")
-    lr_factor: float = Field(0.1, gt=0, lt=1, description="step, exponential, plateau: what remains of it")
-    plateau_epochs: int = Field(20, ge=1, description="plateau: epochs without a rise of the Dice")
-    loss: LossName = Field("dice_ce", description="the loss; nnU-Net's is dice_ce")
-    dice_weight: float = Field(1.0, ge=0, description="weight of the Dice in a sum of two terms")
-    term_weight: float = Field(1.0, ge=0, description="weight of what is added to the Dice")
-    focal_gamma: FloatOrNone = Field(
-        None, ge=0, description="gamma of focal losses; none is 2, Tversky's 4/3"
-    )
-    tversky_alpha: float = Field(0.3, ge=0, description="Tversky's weight of false positives")
-    tversky_beta: float = Field(0.7, ge=0, description="Tversky's weight of false negatives")
-    topk_percent: float = Field(10.0, gt=0, le=100, description="share of voxels in Dice and top-k")
-    label_weights: FloatsOrNone = Field(None, description="weight of each foreground label, as in 1,2.5")
-    accumulate: int = Field(1, ge=1, description="batches of one step; an epoch counts steps")
-    clip_norm: float = Field(12.0, ge=0, description="largest norm of the gradient; 0 is any")
-    amp: AmpName = Field("auto", description="precision of the training; auto is nnU-Net's")
-    ema_decay: FloatOrNone = Field(None, gt=0, lt=1, description="share of old weights in their average")
-    val_every: int = Field(1, ge=1, description="epochs from one validation to the next")
-    fixed_val: bool = Field(False, description="validate with the same patches each epoch")
-    monitor: str = Field("mean", description="whose Dice counts: mean, worst or a label by its name")
-    label_bests: str = Field(
-        "rare", description="labels with a best checkpoint of their own: rare, all, none, names"
-    )
-    case_sampling: CaseSampling = Field("uniform", description="how cases are drawn; uniform is nnU-Net's")
-    case_rate: FloatOrNone = Field(
-        None, gt=0, le=1, description="balanced: least share of drawn cases with each label; none chooses"
-    )
-    max_hours: FloatOrNone = Field(None, gt=0, description="hours of training, all its starts together")
-    stop_at: TimeOrNone = Field(None, description="time of day, or date and time, to be done by")
-    nan_epochs: int = Field(5, ge=0, description="epochs without a finite loss to stop after; 0 is never")
-    save_minutes: FloatOrNone = Field(
-        None, gt=0, description="minutes from one checkpoint_latest to the next"
-    )
-    pretrained_weights: TextOrNone = Field(None, description="checkpoint to begin with; it may fit partly")
-    # Several workers draw the same batches as one, but hand them over in whatever order they are ready.
-    seed: IntOrNone = Field(
+    patience: IntOrNone = setting(
         None,
+        "epochs without a rise of the Dice after which to stop; none never does",
+        facts=numbered("pat"),
+        ge=1,
+    )
+    cooldown_epochs: int = setting(
+        0,
+        "epochs from the end of patience in which the learning rate falls to zero",
+        facts=numbered("cool"),
+        ge=0,
+    )
+    # Another optimizer could not read the recorded state of the one that a training began with.
+    optimizer: OptimizerName = setting(
+        "sgd",
+        "nnU-Net's sgd, or one of timm's by its name",
+        facts=named(get_args(OptimizerName), can_change=False),
+    )
+    weight_decay: float = setting(3e-5, "weight decay of all parameters", facts=numbered("wd"), ge=0)
+    momentum: float = setting(0.99, "momentum of optimizers that have one", facts=numbered("mom"), ge=0, lt=1)
+    betas: FloatsOrNone = setting(None, "betas of optimizers that have them, as in 0.9,0.999")
+    eps: FloatOrNone = setting(
+        None, "eps of optimizers that have one; none is their own", facts=numbered("eps"), gt=0
+    )
+    schedule: ScheduleName = setting(
+        "poly", "how the learning rate falls", facts=named(get_args(ScheduleName))
+    )
+    warmup_epochs: int = setting(
+        0, "epochs in which the learning rate rises at first", facts=numbered("warm"), ge=0
+    )
+    restart_epochs: int = setting(
+        100, "restarts: epochs to the first restart", facts=numbered("t", _RESTARTS), ge=1
+    )
+    restart_factor: int = setting(
+        2, "restarts: how much longer each period is", facts=numbered("tm", _RESTARTS), ge=1
+    )
+    step_epochs: int = setting(
+        250, "step, exponential: epochs to lr_factor of the rate", facts=numbered("every", _STEPS), ge=1
+    )
+    lr_factor: float = setting(
+        0.1,
+        "step, exponential, plateau: what remains of it",
+        facts=numbered("factor", _FACTORS),
+        gt=0,
+        lt=1,
+    )
+    plateau_epochs: int = setting(
+        20, "plateau: epochs without a rise of the Dice", facts=numbered("plat", _PLATEAUS), ge=1
+    )
+    loss: LossName = setting("dice_ce", "the loss; nnU-Net's is dice_ce", facts=named(get_args(LossName)))
+    dice_weight: float = setting(
+        1.0, "weight of the Dice in a sum of two terms", facts=numbered("dw", _SUMS), ge=0
+    )
+    term_weight: float = setting(
+        1.0, "weight of what is added to the Dice", facts=numbered("tw", _SUMS), ge=0
+    )
+    focal_gamma: FloatOrNone = setting(
+        None, "gamma of focal losses; none is 2, Tversky's 4/3", facts=numbered("gamma", _FOCAL), ge=0
+    )
+    tversky_alpha: float = setting(
+        0.3, "Tversky's weight of false positives", facts=numbered("alpha", _TVERSKY), ge=0
+    )
+    tversky_beta: float = setting(
+        0.7, "Tversky's weight of false negatives", facts=numbered("beta", _TVERSKY), ge=0
+    )
+    topk_percent: float = setting(
+        10.0, "share of voxels in Dice and top-k", facts=numbered("topk", _TOPK), gt=0, le=100
+    )
+    label_weights: FloatsOrNone = setting(None, "weight of each foreground label, as in 1,2.5")
+    accumulate: int = setting(1, "batches of one step; an epoch counts steps", facts=numbered("acc"), ge=1)
+    clip_norm: float = setting(12.0, "largest norm of the gradient; 0 is any", facts=numbered("clip"), ge=0)
+    amp: AmpName = setting(
+        "auto", "precision of the training; auto is nnU-Net's", facts=named(get_args(AmpName), "amp")
+    )
+    ema_decay: FloatOrNone = setting(
+        None, "share of old weights in their average", facts=numbered("ema"), gt=0, lt=1
+    )
+    val_every: int = setting(1, "epochs from one validation to the next", facts=numbered("each"), ge=1)
+    fixed_val: bool = setting(False, "validate with the same patches each epoch", facts=numbered("fixed"))
+    monitor: str = setting(
+        "mean", "whose Dice counts: mean, worst or a label by its name", facts=named(("mean", "worst"))
+    )
+    label_bests: str = setting("rare", "labels with a best checkpoint of their own: rare, all, none, names")
+    case_sampling: CaseSampling = setting(
+        "uniform", "how cases are drawn; uniform is nnU-Net's", facts=named(get_args(CaseSampling))
+    )
+    case_rate: FloatOrNone = setting(
+        None,
+        "balanced: least share of drawn cases with each label; none chooses",
+        facts=numbered("rate", _BALANCED),
+        gt=0,
+        le=1,
+    )
+    max_hours: FloatOrNone = setting(
+        None, "hours of training, all its starts together", facts=numbered("hours"), gt=0
+    )
+    stop_at: TimeOrNone = setting(None, "time of day, or date and time, to be done by")
+    nan_epochs: int = setting(
+        5, "epochs without a finite loss to stop after; 0 is never", facts=numbered("nan"), ge=0
+    )
+    save_minutes: FloatOrNone = setting(
+        None, "minutes from one checkpoint_latest to the next", facts=numbered("minutes"), gt=0
+    )
+    pretrained_weights: TextOrNone = setting(None, "checkpoint to begin with; it may fit partly")
+    # Several workers draw the same batches as one, but hand them over in whatever order they are ready.
+    seed: IntOrNone = setting(
+        None,
+        "makes a training repeatable, with at most one worker; none draws anew",
+        facts=numbered("seed"),
         ge=0,
         lt=2**32,
-        description="makes a training repeatable, with at most one worker; none draws anew",
     )
-    tensorboard: bool = Field(False, description="write the record for TensorBoard, too")
-
-    @property
-    def loss_options(self) -> LossOptions:
-        """What the loss is built with."""
-        return LossOptions(
-            self.dice_weight,
-            self.term_weight,
-            self.focal_gamma,
-            self.tversky_alpha,
-            self.tversky_beta,
-            self.topk_percent,
-            self.label_weights,
-        )
+    tensorboard: bool = setting(False, "write the record for TensorBoard, too")
 
     @model_validator(mode="after")
     def _fit_together(self) -> ExtSettings:
-        faults = [f"{fault}." for fault in self.loss_options.faults()]
+        faults = [f"{fault}." for fault in options_from(self, LossOptions).faults()]
         if self.warmup_epochs >= self.n_epochs:
             faults.append(
                 f"warmup_epochs is {self.warmup_epochs}, n_epochs {self.n_epochs}; "
@@ -233,31 +237,31 @@ class ExtSettings(EarlyStoppingSettings):
 
     @property
     def may_stop_early(self) -> bool:
-        """Whether the training may end before its last epoch, other than by a fault."""
+        """Whether the training may end before its last epoch without an error."""
         return super().may_stop_early or self.max_hours is not None or self.stop_at is not None
 
     def _remarks_on_patience(self) -> list[str]:
         if self.patience is None:
             return [
-                f"{name} = {getattr(self, name)} has no effect: patience is none."
-                for name in ("cooldown_epochs", "min_delta")
-                if getattr(self, name) != type(self).model_fields[name].default
+                f"{name} = {value} has no effect: patience is none."
+                for name, value in not_default(self).items()
+                if name in ("cooldown_epochs", "min_delta")
             ]
         if self.cooldown_epochs or self.schedule not in FALLING_TO_ZERO:
             return []
         return [cost_of_patience(self.patience)]
 
     def remarks(self) -> list[str]:
-        """What is set but cannot have an effect, or is likely a mistake, a sentence each."""
+        """Remarks on settings that have no effect or are likely a mistake, a sentence each."""
         remarks = super().remarks()
-        remarks += [
-            f"{name} = {getattr(self, name)} has no effect: {of} is {getattr(self, of)}, "
-            f"and only {' and '.join(choices)} would read it."
-            for name, (of, choices) in ONLY_WITH.items()
-            if getattr(self, of) not in choices
-            and getattr(self, name) != type(self).model_fields[name].default
-        ]
-        if self.optimizer != "sgd" and self.initial_lr == type(self).model_fields["initial_lr"].default:
+        for name, value in not_default(self).items():
+            of, choices = facts_of(type(self).model_fields[name]).only_with or ("", ())
+            if of and getattr(self, of) not in choices:
+                remarks.append(
+                    f"{name} = {value} has no effect: {of} is {getattr(self, of)}, and only "
+                    f"{' and '.join(choices)} would read it."
+                )
+        if self.optimizer != "sgd" and "initial_lr" not in not_default(self):
             remarks.append(
                 f"initial_lr = {self.initial_lr} is meant for sgd; {self.optimizer} may need one much lower."
             )
@@ -270,21 +274,3 @@ READERS: dict[str, type[TrainingSettings]] = {
     "nnUNetTrainerExt": ExtSettings,
     "nnUNetTrainerUNetPlusPlus": ExtSettings,
 }
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a setting may be, in words: `a whole number, at least 1`."""
-    kind = field.annotation
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
-    if words := next((one for one in field.metadata if isinstance(one, Words)), None):
-        return f"{words}, or none"
-    kinds = get_args(kind) or (kind,)
-    number = KIND_WORDS.get(kinds[0], str(kinds[0]))
-    limits = [
-        f", {words} {getattr(limit, key)}"
-        for limit in field.metadata
-        for key, words in LIMIT_WORDS.items()
-        if hasattr(limit, key)
-    ]
-    return "".join([number, *limits, ", or none" if NoneType in kinds else ""])

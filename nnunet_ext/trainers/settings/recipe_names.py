@@ -1,6 +1,6 @@
 """Settings in a trainer's name: `nnUNetTrainerExt_ep300_pat50_adamw_cosine_dicefocal_acc2`.
 
-A name must be one of Python, so a number is written `0p01` for 0.01 and `1em05` for 1e-05.
+The name is that of a Python class, so 0.01 is written `0p01` and 1e-05 `1em05`.
 """
 
 from __future__ import annotations
@@ -10,80 +10,38 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.losses.options import LossName
-from nnunet_ext.trainers.settings.choices import AmpName, CaseSampling, OptimizerName, ScheduleName
+from nnunet_ext.trainers.settings.definition import READERS, ExtSettings
+from nnunet_ext.trainers.settings.fields import facts_of
 
 TRAINER = "nnUNetTrainerExt"
-TRAINERS = (TRAINER, "nnUNetTrainerUNetPlusPlus")
+TRAINERS = tuple(name for name, model in READERS.items() if model is ExtSettings)
 LINE_WIDTH = 100
-# The order is that in which names are written.
+# By setting, the letters before its number; empty where the value itself is the word.
 CODES = {
-    "n_epochs": "ep",
-    "n_iterations": "it",
-    "n_val_iterations": "val",
-    "patience": "pat",
-    "min_delta": "delta",
-    "min_epochs": "min",
-    "stop_at_dice": "dice",
-    "restore_best": "best",
-    "cooldown_epochs": "cool",
-    "optimizer": "",
-    "initial_lr": "lr",
-    "weight_decay": "wd",
-    "momentum": "mom",
-    "eps": "eps",
-    "schedule": "",
-    "warmup_epochs": "warm",
-    "restart_epochs": "t",
-    "restart_factor": "tm",
-    "step_epochs": "every",
-    "lr_factor": "factor",
-    "plateau_epochs": "plat",
-    "loss": "",
-    "dice_weight": "dw",
-    "term_weight": "tw",
-    "focal_gamma": "gamma",
-    "tversky_alpha": "alpha",
-    "tversky_beta": "beta",
-    "topk_percent": "topk",
-    "accumulate": "acc",
-    "clip_norm": "clip",
-    "amp": "",
-    "ema_decay": "ema",
-    "val_every": "each",
-    "fixed_val": "fixed",
-    "monitor": "",
-    "case_sampling": "",
-    "case_rate": "rate",
-    "max_hours": "hours",
-    "nan_epochs": "nan",
-    "seed": "seed",
-    "save_every": "save",
-    "save_minutes": "minutes",
+    name: facts_of(field).code
+    for name, field in ExtSettings.model_fields.items()
+    if facts_of(field).code or facts_of(field).words
 }
-SETTINGS = {code: setting for setting, code in CODES.items() if code}
-# A code without a number of its own: the choice itself, without underscores.
+SETTINGS = {code: name for name, code in CODES.items() if code}
+# By word, the setting and its value.
 WORDS = {
-    **{name: ("optimizer", name) for name in get_args(OptimizerName)},
-    **{name: ("schedule", name) for name in get_args(ScheduleName)},
-    **{name.replace("_", ""): ("loss", name) for name in get_args(LossName)},
-    **{f"amp{name}": ("amp", name) for name in get_args(AmpName)},
-    **{name: ("monitor", name) for name in ("mean", "worst")},
-    **{name: ("case_sampling", name) for name in get_args(CaseSampling)},
+    word: (name, value)
+    for name, field in ExtSettings.model_fields.items()
+    for word, value in facts_of(field).words.items()
 }
 _WORD_OF = {choice: word for word, choice in WORDS.items()}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a trainer's name says.
+    """The settings in a trainer's name.
 
     Attributes:
         trainer: the whole name.
-        base: the trainer whose settings these are.
+        base: name of the trainer without settings.
         values: by setting, the value as a variable would hold it.
     """
 
@@ -93,7 +51,7 @@ class Recipe:
 
 
 def is_recipe(name: str) -> bool:
-    """Whether a name is that of a trainer with settings in it, well written or not."""
+    """Whether a name is a trainer's name with settings in it, whether these are valid or not."""
     return name.startswith(tuple(f"{trainer}_" for trainer in TRAINERS))
 
 
@@ -132,17 +90,17 @@ def _parse(code: str, name: str) -> tuple[str, str]:
 
 
 def codes_text() -> str:
-    """All codes, in a few lines for a message."""
+    """List all codes, in a few lines for a message."""
     lines = (f"With a number, as in ep300 and lr0p001: {' '.join(SETTINGS)}.", f"By name: {' '.join(WORDS)}.")
     folded = [textwrap.fill(line, LINE_WIDTH, break_on_hyphens=False) for line in lines]
     return "\n".join([*folded, "What each stands for: nnunet_ext train --help."])
 
 
 def format_recipe(values: Mapping[str, Any], base: str = TRAINER) -> str:
-    """The trainer's name that carries these settings, in the order of the table of codes.
+    """Write settings into a trainer's name, in the order of `CODES`.
 
     Raises:
-        SettingsError: a setting has no code, or its value none.
+        SettingsError: a setting has no code, or its value has no word.
     """
     missing = [setting for setting in values if setting not in CODES]
     if missing:
@@ -161,7 +119,7 @@ def _format(setting: str, value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    """A number as it may stand in a name: 1 for true, `none`, `0p01`, `1em05`."""
+    """Write a number as a part of a name: 1 for true, `none`, `0p01`, `1em05`."""
     if value is None:
         return "none"
     text = str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))

@@ -115,7 +115,7 @@ class Lab:
             patch.setenv(f"nnUNet_{name}", str(folder))
         # The pictures of the progress, nnU-Net's and ours, take longer than an epoch here.
         patch.setattr(f"{LOGGER}.plot_progress_png", lambda *_: None)
-        patch.setattr("nnunet_ext.trainers.record.curves.draw_curves", lambda *_: None)
+        patch.setattr("nnunet_ext.trainers.record.curves.draw_training_curves", lambda *_: None)
         self.variables(n_proc_DA=0, n_iterations=1, n_val_iterations=1, initial_lr=1e-4)
 
     def variables(self, **settings: Any) -> None:

@@ -64,11 +64,13 @@ def test_a_disk_that_takes_no_more_is_told_as_such(tmp_path):
 def test_a_summary_says_how_far_and_what_was_recorded(tmp_path):
     path = tmp_path / "checkpoint.pth"
     files.write_checkpoint(content(3), path)
-    assert checkpoints.read_summary(path) == checkpoints.Summary(Progress(100.0, 3), {"version": "0"})
+    assert checkpoints.read_checkpoint_summary(path) == checkpoints.CheckpointSummary(
+        path, Progress(100.0, 3), checkpoints.CheckpointRecord(version="0")
+    )
 
 
 def test_there_is_no_summary_of_no_file(tmp_path):
-    assert checkpoints.read_summary(tmp_path / "none.pth") is None
+    assert checkpoints.read_checkpoint_summary(tmp_path / "none.pth") is None
 
 
 @pytest.mark.parametrize("torn", [b"", b"PK\x03\x04", b"\x80\x02}q\x00", b"text"])
@@ -78,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, torn):
     with pytest.raises(
         NnunetExtError, match=r"checkpoint\.pth cannot be read as a checkpoint: .*Move it away"
     ):
-        checkpoints.read_summary(path)
+        checkpoints.read_checkpoint_summary(path)
 
 
 def test_of_one_training_the_later_epoch_is_further():
@@ -128,9 +130,9 @@ def test_a_checkpoint_that_is_held_open_keeps_the_newer_one_beside_it_until_it_i
     held.append(path.name)
     with pytest.raises(NotReplaced):
         files.write_checkpoint(content(4), path)
-    assert checkpoints.read_summary(path).progress.epoch == 3
+    assert checkpoints.read_checkpoint_summary(path).progress.epoch == 3
     held.clear()
-    assert checkpoints.read_summary(path).progress.epoch == 4
+    assert checkpoints.read_checkpoint_summary(path).progress.epoch == 4
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -141,7 +143,7 @@ def test_a_later_checkpoint_replaces_the_one_that_was_kept_beside(tmp_path, held
         files.write_checkpoint(content(3), path)
     held.clear()
     files.write_checkpoint(content(4), path)
-    assert checkpoints.read_summary(path).progress.epoch == 4
+    assert checkpoints.read_checkpoint_summary(path).progress.epoch == 4
     assert list(tmp_path.iterdir()) == [path]
 
 

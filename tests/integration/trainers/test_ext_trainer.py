@@ -223,14 +223,14 @@ def bare_trainer(**settings):
     from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 
-    from nnunet_ext.trainers.mixins.configured import Configured
+    from nnunet_ext.trainers.mixins.steps import EpochSteps, StepsMixin
     from nnunet_ext.trainers.settings.definition import ExtSettings
     from nnunet_ext.trainers.settings.resolution import resolve_settings
 
     seed_all()
-    trainer = object.__new__(Configured)
+    trainer = object.__new__(StepsMixin)
     trainer.device, trainer.is_ddp, trainer.grad_scaler = torch.device("cpu"), False, None
-    trainer.gradient_norms = []
+    trainer.steps = EpochSteps()
     trainer.network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 6, 3, padding=1),
         torch.nn.InstanceNorm2d(6, affine=True),
@@ -299,21 +299,21 @@ def test_a_gradient_that_is_not_finite_makes_no_step(value, has_scaler):
     first["data"][0, 0, 0, 0] = float(value)
     before = [one.clone() for one in trainer.network.parameters()]
     trainer.train_step(first)
-    assert not trainer.made_step
+    assert not trainer.steps.is_last_made
     assert all(map(torch.equal, before, trainer.network.parameters()))
     trainer.train_step(second)
-    assert trainer.made_step
+    assert trainer.steps.is_last_made
     assert all(one.isfinite().all() for one in trainer.network.parameters())
     assert not all(map(torch.equal, before, trainer.network.parameters()))
-    assert [math.isfinite(norm) for norm in trainer.gradient_norms] == [False, True]
+    assert [math.isfinite(norm) for norm in trainer.steps.gradient_norms] == [False, True]
 
 
 def test_a_step_that_was_not_made_is_counted_told_and_not_averaged(lab, monkeypatch):
     import torch
 
-    from nnunet_ext.trainers.mixins.configured import Configured
+    from nnunet_ext.trainers.mixins.steps import StepsMixin
 
-    backward, seen = Configured._backward, []
+    backward, seen = StepsMixin._backward, []
 
     def spoil_the_second(trainer, batch, n_batches):
         seen.append(trainer.average.n_steps)
@@ -321,7 +321,7 @@ def test_a_step_that_was_not_made_is_counted_told_and_not_averaged(lab, monkeypa
             batch["data"][0] = torch.inf
         return backward(trainer, batch, n_batches)
 
-    monkeypatch.setattr(Configured, "_backward", spoil_the_second)
+    monkeypatch.setattr(StepsMixin, "_backward", spoil_the_second)
     lab.variables(n_epochs=2, n_iterations=3, ema_decay=0.9)
     trainer = lab.train(EXT)
     assert seen == [0, 1, 1, 2, 3, 4]
@@ -334,10 +334,10 @@ def test_a_step_that_was_not_made_is_counted_told_and_not_averaged(lab, monkeypa
 def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed, monkeypatch):
     import torch
 
-    from nnunet_ext.trainers.checkpoints import Progress, Summary
+    from nnunet_ext.trainers.checkpoints import CheckpointRecord, CheckpointSummary, Progress
     from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
 
-    monkeypatch.setattr("nnunet_ext.trainers.mixins.configured._emulates_bf16", lambda: False)
+    monkeypatch.setattr("nnunet_ext.trainers.mixins.steps._emulates_bf16", lambda: False)
     folder = preprocessed / "Dataset901_Tiny"
     plans, dataset = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset")
@@ -346,7 +346,8 @@ def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed,
     assert trainer.grad_scaler is not None
     for amp, has_scaler in (("bf16", False), ("fp16", True), ("off", False), ("auto", True)):
         settings = trainer.settings.model_dump() | {"amp": amp}
-        trainer._adopt(Summary(Progress(0.0, 1), {"settings": settings}))
+        record = CheckpointRecord(settings=settings)
+        trainer._take_over(CheckpointSummary(folder, Progress(0.0, 1), record))
         assert trainer.settings.amp == amp
         assert (trainer.grad_scaler is not None) is has_scaler
 
@@ -354,13 +355,13 @@ def test_half_precision_has_its_scaler_however_it_was_come_by(lab, preprocessed,
 def test_bf16_is_refused_where_it_is_emulated(lab, monkeypatch, capsys):
     import torch
 
-    monkeypatch.setattr("nnunet_ext.trainers.mixins.configured._emulates_bf16", lambda: True)
+    monkeypatch.setattr("nnunet_ext.trainers.mixins.steps._emulates_bf16", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GeForce RTX 2080")
-    from nnunet_ext.trainers.mixins.configured import Configured
+    from nnunet_ext.trainers.mixins.steps import StepsMixin
 
     settings = bare_trainer(amp="bf16").settings
     with pytest.raises(SettingsError, match="GeForce RTX 2080 computes it by emulation"):
-        Configured._check(object.__new__(Configured), settings, torch.device("cuda"))
+        StepsMixin._check_settings(object.__new__(StepsMixin), settings, torch.device("cuda"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"loss": "dice_focal"}, {"dice_weight": 2}, {"loss": "tversky"}])

@@ -26,7 +26,9 @@ def build(name, parameters, **options):
     from nnunet_ext.trainers.optimizers import OptimizerOptions, build_optimizer
 
     return build_optimizer(
-        name, parameters, OptimizerOptions(**{"lr": 1e-3, "weight_decay": 3e-5, "momentum": 0.9, **options})
+        name,
+        parameters,
+        OptimizerOptions(**{"initial_lr": 1e-3, "weight_decay": 3e-5, "momentum": 0.9, **options}),
     )
 
 

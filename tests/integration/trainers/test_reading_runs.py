@@ -69,7 +69,7 @@ def test_a_training_that_was_killed_and_resumed_is_one_run(lab):
 
 
 def test_a_training_records_its_process_before_anything_can_go_wrong(lab):
-    from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+    from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 
     def fail(this):
         raise RuntimeError("at its start")

@@ -13,7 +13,7 @@ import pytest
 
 from nnunet_ext import __version__
 from nnunet_ext.trainers.record import curves, tensorboard
-from nnunet_ext.trainers.record.curves import draw_curves
+from nnunet_ext.trainers.record.curves import draw_training_curves
 from nnunet_ext.trainers.record.history import MEASURED
 
 EXT = "nnUNetTrainerExt"
@@ -55,14 +55,14 @@ def assert_is_logged(rows, trainer):
 
 
 def test_a_training_leaves_its_history_as_nnunet_logged_it(lab):
-    lab.patch.setattr(curves, "draw_curves", draw_curves)
+    lab.patch.setattr(curves, "draw_training_curves", draw_training_curves)
     lab.variables(n_epochs=2, n_iterations=2, accumulate=2)
     trainer = lab.train(EXT)
     rows = history(lab)
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert_is_logged(rows, trainer)
     assert all(0 < share < 1 for share in column(rows, "waiting_share"))
-    last_norms = [float(norm) for norm in trainer.gradient_norms]
+    last_norms = [float(norm) for norm in trainer.steps.gradient_norms]
     assert column(rows, "gradient_norm")[-1] == pytest.approx(sum(last_norms) / 2)
     assert {row["gpu_memory_peak_mib"] for row in rows} == {""}
     assert (lab.fold(EXT) / "training_curves.png").read_bytes().startswith(b"\x89PNG")
@@ -215,11 +215,11 @@ def test_names_stand_in_the_order_of_nnunets_dice(entries, order, names):
 
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-    from nnunet_ext.trainers.record.description import foreground_names
+    from nnunet_ext.trainers.record.description import dice_names
 
     dataset_json = {"labels": entries, "regions_class_order": order}
     manager = LabelManager(entries, order)
-    assert foreground_names(SimpleNamespace(label_manager=manager, dataset_json=dataset_json)) == names
+    assert dice_names(SimpleNamespace(label_manager=manager, dataset_json=dataset_json)) == names
     if manager.has_regions:
         held = [entries[name] for name in names]
         assert [one if isinstance(one, int) else list(one) for one in manager.foreground_regions] == held

@@ -48,9 +48,9 @@ def values(batch):
 @pytest.fixture
 def numbered():
     from nnunet_ext.trainers.batches import NumberedLoader, Numbering
-    from nnunet_ext.trainers.policies.seeds import Stream
+    from nnunet_ext.trainers.policies.sampling import SeedStream
 
-    def make(first=0, n_workers=0, seed=7, rank=0, stream=Stream.TRAINING):
+    def make(first=0, n_workers=0, seed=7, rank=0, stream=SeedStream.TRAINING):
         return NumberedLoader(Drawing(), Numbering(seed, rank, stream, first), n_workers)
 
     return make
@@ -69,9 +69,9 @@ def test_a_batch_is_the_same_by_its_number_whoever_draws_it(numbered):
 
 
 def test_other_seeds_ranks_and_streams_draw_other_batches(numbered):
-    from nnunet_ext.trainers.policies.seeds import Stream
+    from nnunet_ext.trainers.policies.sampling import SeedStream
 
-    others = (numbered(), numbered(seed=8), numbered(rank=1), numbered(stream=Stream.VALIDATION))
+    others = (numbered(), numbered(seed=8), numbered(rank=1), numbered(stream=SeedStream.VALIDATION))
     assert len({tuple(values(next(loader))) for loader in others}) == 4
 
 
@@ -93,9 +93,9 @@ def test_drawing_neither_depends_on_the_states_of_the_process_nor_changes_them(n
 
 def test_kept_batches_come_again_in_their_order_whatever_is_written_into_them(numbered):
     from nnunet_ext.trainers.batches import KeptBatches, Numbering
-    from nnunet_ext.trainers.policies.seeds import Stream
+    from nnunet_ext.trainers.policies.sampling import SeedStream
 
-    kept = KeptBatches(Drawing(), Numbering(0, 0, Stream.FIXED_VALIDATION), 2)
+    kept = KeptBatches(Drawing(), Numbering(0, 0, SeedStream.FIXED_VALIDATION), 2)
     first = [next(kept), next(kept)]
     before = [values(batch) for batch in first]
     for batch in first:
@@ -142,10 +142,10 @@ def test_interrupted_trainings_end_as_a_straight_one(lab, read):
 def test_a_training_interrupted_within_an_epoch_ends_as_a_straight_one(lab, read):
     import torch
 
-    from nnunet_ext.trainers.mixins.configured import Configured
+    from nnunet_ext.trainers.mixins.steps import StepsMixin
 
     drawn, interrupt_at = [], None
-    original = Configured.train_step
+    original = StepsMixin.train_step
 
     def train_step(trainer, batch):
         drawn.append(torch.rand(1).item())  # as dropout does
@@ -153,7 +153,7 @@ def test_a_training_interrupted_within_an_epoch_ends_as_a_straight_one(lab, read
             signal.raise_signal(signal.SIGINT)
         return original(trainer, batch)
 
-    lab.patch.setattr(Configured, "train_step", train_step)
+    lab.patch.setattr(StepsMixin, "train_step", train_step)
     lab.variables(**SEEDED | {"n_iterations": 3}, accumulate=2)
     disturb(1)
     lab.train(EXT)

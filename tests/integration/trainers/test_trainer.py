@@ -64,8 +64,9 @@ def test_a_refused_training_leaves_no_folder_and_says_why(lab, capsys):
 def test_the_constructor_takes_what_nnunets_takes(lab):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+    from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
     from nnunet_ext.trainers.ext_trainer import nnUNetTrainerExt
-    from nnunet_ext.trainers.trainer import nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping
+    from nnunet_ext.trainers.trainer import nnUNetTrainerCustomEpochs
 
     theirs = inspect.signature(nnUNetTrainer.__init__).parameters
     for ours in (nnUNetTrainerCustomEpochs, nnUNetTrainerEarlyStopping, nnUNetTrainerExt):
@@ -377,7 +378,7 @@ def test_nnunet_finds_our_trainers_and_predicts_with_what_they_wrote(lab, monkey
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     from nnunet_ext.nnunet.folders import discovery_folder
-    from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+    from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 
     monkeypatch.setenv("nnUNet_extTrainer", str(discovery_folder()))
     assert recursive_find_trainer_class_by_name(STOPPING) is nnUNetTrainerEarlyStopping

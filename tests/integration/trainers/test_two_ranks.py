@@ -19,7 +19,7 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
 
     from nnunet_ext.trainers import trainer as module
     from nnunet_ext.trainers.discovery import nnunet_ext_trainers as door
-    from nnunet_ext.trainers.ranks import joined
+    from nnunet_ext.trainers.ranks import process_group
 
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "nnUNet_compile": "f"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(N_RANKS)}
@@ -36,7 +36,7 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
             self.logger.get_value("mean_fg_dice", step=None)[:] = dices
             self.logger.get_value("ema_fg_dice", step=None)[:] = dices
 
-    with joined("cpu"):
+    with process_group("cpu"):
         trainer = Falling(plans | {"continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
         trainer.run_training()
         weight = next(trainer.network.module.parameters()).detach().clone()

@@ -139,7 +139,7 @@ def test_the_worst_label_is_judged_and_a_label_that_is_not_seen_is_no_rise(sever
     see([[0.9, 0.3, 0.5], [0.9, NAN, 0.5], [0.9, 0.4, 0.5], [0.9, NAN, 0.5], [0.95, 0.0, 0.5]])
     several.variables(n_epochs=5, monitor="worst", label_bests="none")
     trainer = several.train(EXT)
-    assert trainer._history() == pytest.approx([0.03, 0.03, 0.067, 0.067, 0.0603])
+    assert trainer._judged_history() == pytest.approx([0.03, 0.03, 0.067, 0.067, 0.0603])
     assert read(several.fold(EXT) / BEST)["current_epoch"] == 3
 
 

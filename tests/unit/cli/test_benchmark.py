@@ -8,7 +8,7 @@ from nnunet_ext.trainers import run as trainings
 from nnunet_ext.trainers.benchmark import run as room
 from nnunet_ext.trainers.benchmark.speed import Operator, Speed
 from nnunet_ext.trainers.settings.definition import ExtSettings
-from nnunet_ext.trainers.settings.resolution import PREFIX
+from nnunet_ext.trainers.settings.variables import PREFIX
 
 WHAT = ("-d", "1", "-c", "2d")
 
@@ -53,7 +53,9 @@ def test_options_become_an_order_and_the_figures_are_printed(capsys, monkeypatch
     def run_benchmark(order):
         asked.append(order)
         operators = (Operator("aten::conv", 0.002, 0.5, 7), Operator("aten::add", 0.001, 0.25, 3))
-        return Speed("cpu", (0.5,), (0.0,), 2, {}, operators=operators)
+        return Speed(
+            device="cpu", step_s=(0.5,), wait_s=(0.0,), n_samples=2, peak_bytes={}, operators=operators
+        )
 
     monkeypatch.setattr(room, "run_benchmark", run_benchmark)
     monkeypatch.setattr(trainings, "check_training", lambda _: None)
@@ -62,7 +64,12 @@ def test_options_become_an_order_and_the_figures_are_printed(capsys, monkeypatch
     trace = tmp_path / "trace_nnUNetTrainerExt_myPlans_2d.json"
     assert asked == [
         room.BenchmarkOrder(
-            "1", "2d", plans="myPlans", options={"accumulate": "2"}, n_iterations=7, trace=trace
+            dataset="1",
+            configuration="2d",
+            plans="myPlans",
+            options={"accumulate": "2"},
+            n_iterations=7,
+            trace=trace,
         )
     ]
     printed = capsys.readouterr().out

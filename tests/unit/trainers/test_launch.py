@@ -6,7 +6,7 @@ from nnunet_ext.cli.main import main
 from nnunet_ext.errors import SettingsError, UsageError
 from nnunet_ext.trainers.launch import RANK_VARIABLES, is_one_of_several, resolve_launch
 from nnunet_ext.trainers.settings.definition import ExtSettings
-from nnunet_ext.trainers.settings.resolution import PREFIX
+from nnunet_ext.trainers.settings.variables import PREFIX
 
 RECIPE = "nnUNetTrainerExt_ep300_pat50_adamw"
 

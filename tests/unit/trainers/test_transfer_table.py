@@ -2,15 +2,15 @@
 
 import pytest
 
-from nnunet_ext.trainers.transfer_table import Fate, Transfer
+from nnunet_ext.trainers.transfer_table import TensorFate, Transfer
 
 FATES = (
-    Fate("reshaped", "encoder.stages.0.0.convs.0.conv.weight", (4, 2, 3, 3), (4, 1, 3, 3)),
-    Fate("loaded", "encoder.stages.0.0.convs.0.conv.bias", (4,), (4,)),
-    Fate("loaded", "encoder.stages.0.0.convs.1.conv.bias", (4,), (4,)),
-    Fate("other shape", "decoder.seg_layers.0.weight", (2, 4, 1, 1), (3, 4, 1, 1)),
-    Fate("only here", "decoder.seg_layers.0.bias", (2,)),
-    Fate("only there", "projector.weight", there=(100, 20)),
+    TensorFate("reshaped", "encoder.stages.0.0.convs.0.conv.weight", (4, 2, 3, 3), (4, 1, 3, 3)),
+    TensorFate("loaded", "encoder.stages.0.0.convs.0.conv.bias", (4,), (4,)),
+    TensorFate("loaded", "encoder.stages.0.0.convs.1.conv.bias", (4,), (4,)),
+    TensorFate("other shape", "decoder.seg_layers.0.weight", (2, 4, 1, 1), (3, 4, 1, 1)),
+    TensorFate("only here", "decoder.seg_layers.0.bias", (2,)),
+    TensorFate("only there", "projector.weight", there=(100, 20)),
 )
 
 
@@ -38,7 +38,7 @@ def test_changed_shapes_are_told():
 
 
 def test_many_changed_shapes_are_not_all_told():
-    fates = tuple(Fate("other shape", f"layer.{i}.weight", (2, 2), (3, 2)) for i in range(9))
+    fates = tuple(TensorFate("other shape", f"layer.{i}.weight", (2, 2), (3, 2)) for i in range(9))
     assert Transfer("some.pth", fates).lines()[-1] == "other shape: and 5 more"
 
 
@@ -57,8 +57,8 @@ def test_what_did_not_happen_has_no_column():
     ],
 )
 def test_a_module_is_named_down_to_its_first_number(name, module):
-    assert Fate("loaded", name, (1,)).module == module
+    assert TensorFate("loaded", name, (1,)).module == module
 
 
 def test_a_tensor_without_axes_is_one_number():
-    assert Fate("loaded", "norm.num_batches_tracked", (), ()).n_parameters == 1
+    assert TensorFate("loaded", "norm.num_batches_tracked", (), ()).n_parameters == 1

@@ -90,7 +90,7 @@ def test_the_file_ends_a_run_once(lab, read):
 def test_minutes_save_within_an_epoch(lab, read, monkeypatch):
     lab.variables(n_epochs=2, n_iterations=3, save_minutes=1e-9, save_every=1000)
     monkeypatch.setattr(
-        "nnunet_ext.trainers.mixins.interruption.Interruptible.on_train_epoch_end",
+        "nnunet_ext.trainers.mixins.interruption.InterruptionMixin.on_train_epoch_end",
         lambda trainer, _: (_ for _ in ()).throw(KeyboardInterrupt),
     )
     with pytest.raises(KeyboardInterrupt):

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from nnunet_ext.trainers.benchmark.speed import MIB, Operator, Speed, joined, spread
+from nnunet_ext.trainers.benchmark.speed import MIB, Operator, Speed, percentile_range, speed_of_ranks
 
 
 def speed(**changes):
@@ -31,7 +31,7 @@ def test_the_lines_tell_every_figure():
 
 def test_of_several_ranks_the_samples_add_up_and_the_largest_memory_counts():
     operator = Operator("aten::add", 0.5, 1.0, 3)
-    both = joined(
+    both = speed_of_ranks(
         [speed(operators=(operator,)), speed(n_samples=8, step_s=(9.0,) * 4, peak_bytes={"allocated": 5})]
     )
     assert both == speed(n_samples=24, world_size=2, operators=(operator,))
@@ -48,4 +48,4 @@ def test_a_rank_is_read_back_from_json_as_it_was():
     ("values", "expected"), [((2.0,), (2.0, 2.0)), (tuple(map(float, range(101))), (5.0, 95.0))]
 )
 def test_the_spread_leaves_out_the_extremes(values, expected):
-    assert spread(values) == pytest.approx(expected)
+    assert percentile_range(values) == pytest.approx(expected)

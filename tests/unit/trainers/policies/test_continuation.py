@@ -3,34 +3,36 @@
 import pytest
 
 from nnunet_ext.trainers.policies.continuation import (
-    Split,
+    FoldCases,
     changes_of_plan,
     changes_of_split,
     sha256_of_content,
 )
 
-BEFORE = Split(("a", "b", "c"), ("d",))
+BEFORE = FoldCases(("a", "b", "c"), ("d",))
 
 
 def test_a_split_survives_its_record_and_its_hash_knows_no_order():
-    assert Split.from_record(BEFORE.record()) == BEFORE
-    assert Split(("c", "a", "b"), ("d",)).sha256 == BEFORE.sha256 != Split(("a", "b"), ("c", "d")).sha256
+    assert FoldCases.from_record(BEFORE.record()) == BEFORE
+    assert (
+        FoldCases(("c", "a", "b"), ("d",)).sha256 == BEFORE.sha256 != FoldCases(("a", "b"), ("c", "d")).sha256
+    )
     assert BEFORE.record()["sha256"] == BEFORE.sha256
 
 
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (Split(("b", "c", "a"), ("d",)), []),
+        (FoldCases(("b", "c", "a"), ("d",)), []),
         (
-            Split(("a", "b", "d"), ("c",)),
+            FoldCases(("a", "b", "d"), ("c",)),
             [
                 "1 cases are validated on now, but were trained on before (c)",
                 "1 cases are trained on now, but were validated on before (d)",
             ],
         ),
-        (Split(("a", "b", "c", "e"), ("d",)), ["1 cases are new (e)"]),
-        (Split(("a",), ("d",)), ["2 cases are gone (b, c)"]),
+        (FoldCases(("a", "b", "c", "e"), ("d",)), ["1 cases are new (e)"]),
+        (FoldCases(("a",), ("d",)), ["2 cases are gone (b, c)"]),
     ],
 )
 def test_cases_that_changed_sides_are_named(now, said):
@@ -38,7 +40,7 @@ def test_cases_that_changed_sides_are_named(now, said):
 
 
 def test_only_a_few_of_many_cases_are_named():
-    (said,) = changes_of_split(BEFORE, Split((*BEFORE.train, *map(str, range(9))), ("d",)))
+    (said,) = changes_of_split(BEFORE, FoldCases((*BEFORE.train, *map(str, range(9))), ("d",)))
     assert said == "9 cases are new (0, 1, 2, 3, 4 and 4 more)"
 
 

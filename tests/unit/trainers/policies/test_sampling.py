@@ -1,6 +1,8 @@
-"""Cases drawn so that each label is seen often enough, and no further from equal than that needs."""
+"""Sampling of cases that contain rare labels often enough, and the seeds of what is drawn."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nnunet_ext.errors import SettingsError
-from nnunet_ext.trainers.policies.sampling import balanced, largest_rate
+from nnunet_ext.trainers.policies.sampling import SeedStream, balanced, largest_rate, seed_of
 
 CASES = [f"case_{i:02d}" for i in range(32)]
 COMMON = CASES[:28]
@@ -119,3 +121,12 @@ def test_no_other_probabilities_with_the_rate_are_nearer_to_equal_ones(held, par
     )
     p = solved(held, rate)
     assert np.sum(p * np.log(p * n)) <= other.fun + 1e-5
+
+
+def test_every_rank_stream_and_number_has_a_seed_of_its_own_that_stays():
+    seeds = {
+        key: seed_of(*key) for key in itertools.product((0, 7, 2**32 - 1), (0, 1, 5), SeedStream, range(40))
+    }
+    assert len(set(seeds.values())) == len(seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds.values())
+    assert seed_of(7, 0, SeedStream.TRAINING, 3) == 4051459096

@@ -9,7 +9,7 @@ from nnunet_ext.trainers.policies.schedules import CoolDown, EpochScheduler, Sch
 
 
 def rates(kind, n_epochs=8, history=(), **options):
-    schedule = Schedule(kind, 1.0, n_epochs, **options)
+    schedule = Schedule(schedule=kind, initial_lr=1.0, n_epochs=n_epochs, **options)
     return [schedule.lr(epoch, history[:epoch]) for epoch in range(n_epochs)]
 
 

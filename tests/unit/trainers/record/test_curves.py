@@ -3,8 +3,14 @@ import math
 import pytest
 
 from nnunet_ext.trainers.record import curves
-from nnunet_ext.trainers.record.curves import Curves, Picture, Throttle, best_epoch_of, draw_curves
-from nnunet_ext.trainers.record.history import Epoch
+from nnunet_ext.trainers.record.curves import (
+    Curves,
+    CurvesPicture,
+    Throttle,
+    best_epoch_of,
+    draw_training_curves,
+)
+from nnunet_ext.trainers.record.history import RecordedEpoch
 
 
 class Clock:
@@ -16,7 +22,16 @@ class Clock:
 
 def epochs(n, n_labels=2, nan=()):
     return tuple(
-        Epoch(i, 0.5, 0.6, 0.7, 0.7, (math.nan if i in nan else 0.7,) * n_labels, 0.01, 60.0)
+        RecordedEpoch(
+            epoch=i,
+            train_loss=0.5,
+            val_loss=0.6,
+            dice_mean=0.7,
+            dice_average=0.7,
+            dice=(math.nan if i in nan else 0.7,) * n_labels,
+            learning_rate=0.01,
+            seconds=60.0,
+        )
         for i in range(n)
     )
 
@@ -36,8 +51,8 @@ def test_what_takes_a_second_is_due_after_a_hundred():
 
 def test_the_picture_is_drawn_at_last_unless_nothing_is_new(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(curves, "draw_curves", lambda what, path: drawn.append(what))
-    picture = Picture(tmp_path / "c.png", "title", ("a", "b"), Throttle(clock=Clock()))
+    monkeypatch.setattr(curves, "draw_training_curves", lambda what, path: drawn.append(what))
+    picture = CurvesPicture(tmp_path / "c.png", "title", ("a", "b"), Throttle(clock=Clock()))
     picture.draw(epochs(1), [0.7])
     assert drawn == []
     picture.draw(epochs(2), [0.7, 0.8], finish=True)
@@ -57,7 +72,7 @@ def test_the_best_epoch_is_the_first_of_the_highest(history, best):
 def test_any_training_gives_a_picture(tmp_path, n_epochs, n_labels, nan):
     labels = tuple(f"_label_{i} $x^{{" for i in range(n_labels))
     path = tmp_path / "curves.png"
-    draw_curves(Curves("title", labels, epochs(n_epochs, n_labels, nan), None if nan else 0), path)
+    draw_training_curves(Curves("title", labels, epochs(n_epochs, n_labels, nan), None if nan else 0), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -66,5 +81,5 @@ def test_pyplot_is_left_alone(tmp_path):
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 33.0}):
-        draw_curves(Curves("title", ("a", "b"), epochs(2)), tmp_path / "curves.png")
+        draw_training_curves(Curves("title", ("a", "b"), epochs(2)), tmp_path / "curves.png")
         assert matplotlib.rcParams["font.size"] == 33.0

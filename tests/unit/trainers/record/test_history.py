@@ -6,7 +6,13 @@ import pytest
 from nnunet_ext.trainers.record.history import MEASURED, UNKNOWN, HistoryFile, Measures, epoch_of
 
 LABELS = ("organ", "tumour, solid")
-MEASURES = Measures(0.25, 100.0, 200.5, 1.5, 2.0)
+MEASURES = Measures(
+    waiting_share=0.25,
+    gpu_memory_mean_mib=100.0,
+    gpu_memory_peak_mib=200.5,
+    gradient_norm=1.5,
+    skipped_steps=2.0,
+)
 
 
 def log_of(n_epochs, loss=0.5):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from nnunet_ext.trainers.record import meter as module
-from nnunet_ext.trainers.record.meter import EpochMeter, MeanOverTime, Memory, Timed
+from nnunet_ext.trainers.record.meter import DeviceMemory, EpochMeter, MeanOverTime, TimedBatches
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Batches:
         return "batch"
 
 
-class KnownMemory(Memory):
+class KnownMemory(DeviceMemory):
     def mean_mib(self):
         return 10.0
 
@@ -38,13 +38,13 @@ class KnownMemory(Memory):
 
 def test_a_timed_stream_gives_the_batches_and_tells_of_each():
     taken = []
-    stream = Timed(iter("abc"), lambda: taken.append(1))
+    stream = TimedBatches(iter("abc"), lambda: taken.append(1))
     assert list(stream) == ["a", "b", "c"]
     assert len(taken) == 3
 
 
 def test_a_timed_stream_is_the_stream_in_everything_else():
-    stream = Timed(Batches(Clock()))
+    stream = TimedBatches(Batches(Clock()))
     assert stream.name == "batches"
     assert copy.copy(stream).source is stream.source
     with pytest.raises(AttributeError, match="other"):
@@ -54,7 +54,7 @@ def test_a_timed_stream_is_the_stream_in_everything_else():
 def test_the_share_counts_waiting_of_this_epochs_training_only(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
-    stream = Timed(Batches(clock))
+    stream = TimedBatches(Batches(clock))
     meter = EpochMeter(stream, KnownMemory())
     next(stream)
     meter.begin()
@@ -74,7 +74,7 @@ def test_the_share_counts_waiting_of_this_epochs_training_only(monkeypatch):
 
 def test_without_a_finite_gradient_there_is_no_mean(monkeypatch):
     monkeypatch.setattr(module, "time", clock := Clock())
-    meter = EpochMeter(Timed(Batches(clock)), KnownMemory())
+    meter = EpochMeter(TimedBatches(Batches(clock)), KnownMemory())
     for norms, n_skipped in (([], 0), ([math.inf], 1)):
         meter.begin()
         meter.end_training(norms)
@@ -84,7 +84,7 @@ def test_without_a_finite_gradient_there_is_no_mean(monkeypatch):
 
 def test_an_epoch_that_just_began_has_nothing_of_the_one_before(monkeypatch):
     monkeypatch.setattr(module, "time", clock := Clock())
-    meter = EpochMeter(Timed(Batches(clock)), KnownMemory())
+    meter = EpochMeter(TimedBatches(Batches(clock)), KnownMemory())
     meter.begin()
     clock.now += 1
     meter.end_training([1.5])

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from nnunet_ext.trainers.record import progress
-from nnunet_ext.trainers.record.progress import Bar, Watched, expected_end, watched_on_stderr
+from nnunet_ext.trainers.record.progress import EpochBar, TrainingProgress, expected_end, progress_on_stderr
 
 NOW = datetime(2026, 3, 2, 22, 0)
 
@@ -32,7 +32,7 @@ def test_the_end_is_expected_by_the_latest_epochs(seconds, n_left, words):
 def test_a_bar_shows_the_epoch_and_leaves_what_is_printed_whole(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    bar = Bar(Console(file=terminal, force_terminal=True, width=120))
+    bar = EpochBar(Console(file=terminal, force_terminal=True, width=120))
     bar.begin(3, 20, 250, "0:30:00 left, until 22:30")
     bar.advance()
     print("train_loss -0.5")
@@ -48,21 +48,21 @@ def test_a_bar_shows_the_epoch_and_leaves_what_is_printed_whole(monkeypatch):
 def test_output_that_goes_to_a_file_stays_there(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(sys, "stdout", file)
-    bar = Bar(Console(file=Terminal(), force_terminal=True))
+    bar = EpochBar(Console(file=Terminal(), force_terminal=True))
     bar.begin(0, 2, 2, "")
     print("train_loss -0.5")
     bar.close()
     assert file.getvalue() == "train_loss -0.5\n"
 
 
-@pytest.mark.parametrize(("stream", "kind"), [(io.StringIO(), Watched), (Terminal(), Bar)])
+@pytest.mark.parametrize(("stream", "kind"), [(io.StringIO(), TrainingProgress), (Terminal(), EpochBar)])
 def test_a_bar_is_for_terminals_only(monkeypatch, stream, kind):
     monkeypatch.setattr(progress.sys, "stderr", stream)
-    assert type(watched_on_stderr()) is kind
+    assert type(progress_on_stderr()) is kind
 
 
 def test_a_bar_that_never_began_can_be_closed():
-    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar = EpochBar(Console(file=io.StringIO(), force_terminal=True))
     bar.advance()
     bar.validate()
     bar.close()

@@ -1,4 +1,4 @@
-"""The trainer's part that keeps the probabilities of its validation cases in the compact store."""
+"""Probabilities of the validation cases, kept in the compact store."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.probabilities.convert import Conversion, convert
 from nnunet_ext.probabilities.opening import NPZ, STORE, kind_to_write
-from nnunet_ext.trainers.trainer import nnUNetTrainerEarlyStopping
+from nnunet_ext.trainers.early_stopping import nnUNetTrainerEarlyStopping
 
 
-class Stored(nnUNetTrainerEarlyStopping):
-    """Turns what `--npz` leaves into the store, each file compared, unless `nnUNet_probabilities` is npz.
+class ProbabilitiesMixin(nnUNetTrainerEarlyStopping):
+    """Converts the npz files of `--npz` to the compact store, unless `nnUNet_probabilities` is npz.
 
-    nnU-Net's processes export the cases, so that they write npz first.
+    nnU-Net's own processes write the npz files. Each is removed once the store is found equal to it.
     """
 
-    def _check(self, settings: Any, device: torch.device) -> None:
-        super()._check(settings, device)
-        kind_to_write(os.environ)  # a wrong word is refused before the training, not after it
+    def _check_settings(self, settings: Any, device: torch.device) -> None:
+        super()._check_settings(settings, device)
+        kind_to_write(os.environ)  # refuses a wrong word before the training
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Predict the validation cases as nnU-Net does."""
+        """Predict the validation cases as nnU-Net does, then convert their probabilities."""
         super().perform_actual_validation(save_probabilities)
         if save_probabilities and self.local_rank == 0 and kind_to_write(os.environ) == "store":
-            self._store(Path(self.output_folder) / "validation")
+            self._convert_to_store(Path(self.output_folder) / "validation")
 
-    def _store(self, folder: Path) -> None:
+    def _convert_to_store(self, folder: Path) -> None:
         labels = labels_of(self.dataset_json)
         n_stored = 0
         for source in sorted(folder.glob(f"*{NPZ}")):

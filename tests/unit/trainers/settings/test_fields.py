@@ -1,0 +1,58 @@
+"""The declaration of a setting, and times of day."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.settings.definition import (
+    EarlyStoppingSettings,
+    ExtSettings,
+    TrainingSettings,
+)
+from nnunet_ext.trainers.settings.fields import next_time, numbered, setting
+from nnunet_ext.trainers.settings.resolution import resolve_settings
+
+EVERY_NAME = list(ExtSettings.model_fields)
+
+
+def resolve(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
+    return resolve_settings(model, variables, ignore_case=ignore_case)
+
+
+def faults(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
+    with pytest.raises(SettingsError) as raised:
+        resolve_settings(model, variables, ignore_case=ignore_case)
+    head, *lines = str(raised.value).splitlines()
+    assert head == "The training was not started; nothing was written."
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("07:30", datetime(2026, 3, 2, 7, 30)),
+        ("23:15:10", datetime(2026, 3, 1, 23, 15, 10)),
+        ("2026-02-01 07:30", datetime(2026, 2, 1, 7, 30)),
+    ],
+)
+def test_a_time_of_day_is_the_next_one(text, meant):
+    assert next_time(text, datetime(2026, 3, 1, 12, 0)) == meant
+
+
+@pytest.mark.parametrize("text", ["25:00", "tomorrow", "2026-02-30 07:30", "7"])
+def test_what_is_no_time_is_refused_with_two_that_are(text):
+    assert faults(ExtSettings, nnUNet_stop_at=text) == [
+        f"  - nnUNet_stop_at is {text!r}; allowed is a time as 07:30 or 2026-03-01 07:30, or none."
+    ]
+
+
+def test_a_new_setting_is_one_field():
+    class More(TrainingSettings):
+        dropout: float = setting(0.1, "share of features set to zero", facts=numbered("drop"), ge=0, lt=1)
+
+    assert resolve(More, nnUNet_dropout="0.5").values.dropout == 0.5
+    assert "allowed is a finite number, at least 0, below 1" in faults(More, nnUNet_dropout="1")[0]
+    assert "nnUNet_dropout" in faults(More, nnUNet_dropuot="0.5")[0]
