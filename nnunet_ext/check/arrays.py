@@ -1,4 +1,4 @@
-"""Arrays of nnU-Net's preprocessed cases and predictions: npz, npy and b2nd, read wholly."""
+"""Arrays of nnU-Net's preprocessed cases and predictions: npz, npy and b2nd files, read to their last byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCK_VALUES = 1 << 22
 
 
 def read_npz(path: Path) -> dict[str, Content]:
-    """What every array of an npz holds, by its name; values are counted in `seg`.
+    """Read every array of an npz, by its name; the voxels of each value are counted in `seg`.
 
     Raises:
         DamagedFile: a check sum is wrong, or an entry is no array or one of Python objects.
@@ -38,7 +38,7 @@ def read_npz(path: Path) -> dict[str, Content]:
 
 
 def read_npy(path: Path) -> Content:
-    """What an npy holds; values are counted in `CASE_seg.npy`.
+    """Read an npy; the voxels of each value are counted in `CASE_seg.npy`.
 
     Raises:
         DamagedFile: it is truncated or longer than its header says, no array, or one of objects.
@@ -49,9 +49,9 @@ def read_npy(path: Path) -> Content:
 
 
 def read_b2nd(path: Path) -> Content:
-    """What a b2nd holds, every chunk decompressed; values are counted in `CASE_seg.b2nd`.
+    """Read every chunk of a b2nd; the voxels of each value are counted in `CASE_seg.b2nd`.
 
-    Blosc2 keeps no check sums: damage that still decompresses to numbers is not seen.
+    Blosc2 keeps no check sums, so damage that still decompresses to numbers is not found.
 
     Raises:
         DamagedFile: it is empty, truncated, or a chunk cannot be decompressed.
@@ -78,7 +78,7 @@ def read_b2nd(path: Path) -> Content:
 
 
 def _frame_bytes(path: Path) -> int:
-    """The length that a contiguous Blosc2 frame gives itself in its header; 0 where it is none.
+    """The length of a contiguous Blosc2 frame by its header; 0 of other files.
 
     Source: the Blosc2 contiguous frame format, `frame_size` at byte 16, big endian after a marker.
     """
@@ -88,7 +88,7 @@ def _frame_bytes(path: Path) -> int:
 
 
 def _slabs(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Slices of the second axis (the first in one dimension) of whole chunks and bounded size."""
+    """Bounds of slabs along the second axis (of 1D arrays the first), of whole chunks and bounded size."""
     axis = min(1, len(shape) - 1)
     per_row = math.prod(shape) // max(shape[axis], 1)
     step = max(chunks[axis], BLOCK_VALUES // max(per_row, 1) // chunks[axis] * chunks[axis])
@@ -101,7 +101,7 @@ def _read_stream(stream: ByteStream, what: str, *, with_counts: bool) -> Content
         version = np.lib.format.read_magic(stream)
         shape, _, dtype = HEADER_READERS[version](stream)
     except (ValueError, KeyError, TypeError, SyntaxError, tokenize.TokenError) as error:
-        stream.drain()  # where a check sum is wrong, that is the better reason
+        stream.drain()  # raises where a check sum is wrong, which is the better reason
         raise DamagedFile(f"{what} is no npy array: {error}.") from error
     if dtype.hasobject:
         raise DamagedFile(f"{what} holds Python objects, which are not read: they could run anything.")

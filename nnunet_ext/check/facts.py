@@ -1,4 +1,4 @@
-"""Why a file cannot be read now, which tells nothing of its bytes, and what to do about it."""
+"""Facts of the files of a data set: what a worker reads from each, and why a file cannot be read now."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ ADVICE = {
     errno.ENFILE: "Close other programs, which hold too many files open",
     errno.ENOMEM: "Use fewer processes (-np), or none (-np 0)",
 }
-OTHERWISE = "See what the system says"
+OTHER_ADVICE = "See what the system says"
 AGAIN = "and check again; no repair touches it until it is read."
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a file could not be read.
+    """Why a file could not be read now, which does not show that its bytes are damaged.
 
     Attributes:
-        reason: what the system, or the reader, said.
+        reason: the reason that the system or the reader gave.
         advice: what to do.
     """
 
@@ -50,17 +50,17 @@ class Refusal:
 
     @classmethod
     def of_changing_file(cls) -> Refusal:
-        """That of a file which another program writes."""
+        """The refusal of a file that another program writes meanwhile."""
         return cls("it changed while it was read", f"Wait until it is written, {AGAIN}")
 
     @classmethod
     def of_reader(cls, reason: str) -> Refusal:
-        """That of a reader that died, or failed in a way that tells nothing of the file."""
+        """The refusal of a reader that died, or failed for a reason of its own."""
         return cls(f"its reader failed: {reason}", f"Use fewer processes (-np), or none (-np 0), {AGAIN}")
 
 
 def refusal_of(error: OSError | MemoryError) -> Refusal:
-    """What an error of the system means for the file that was read."""
+    """The refusal for an error of the system."""
     if isinstance(error, MemoryError):
         reason = "there is too little memory to read it, or damaged bytes of it ask for too much"
         return Refusal(reason, f"{ADVICE[errno.ENOMEM]}, {AGAIN}")
@@ -69,14 +69,14 @@ def refusal_of(error: OSError | MemoryError) -> Refusal:
     is_long = sys.platform == "win32" and len(str(error.filename or "")) >= LONGEST_ON_WINDOWS
     number = errno.ENAMETOOLONG if is_long else error.errno or 0
     reason = error.strerror or str(error) or type(error).__name__
-    return Refusal(f"it cannot be read now: {reason}", f"{ADVICE.get(number, OTHERWISE)}, {AGAIN}")
+    return Refusal(f"it cannot be read now: {reason}", f"{ADVICE.get(number, OTHER_ADVICE)}, {AGAIN}")
 
 
 def read_through(path: Path, n_bytes: int | None = None) -> os.stat_result:
-    """Read a file's bytes, all or the first ones, to see whether the system gives them.
+    """Read all bytes of a file, or the first ones, to find out whether the system lets them be read.
 
     Raises:
-        OSError: it does not, or it is no file.
+        OSError: it does not, or the path is no regular file.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise CannotReadNow("it is no regular file", "Put the file in its place")
@@ -94,7 +94,7 @@ Role = Literal["image", "label", "array", "properties", "checkpoint", "json"]
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file to read, and as what."""
+    """A file to read, and its role, which decides how it is read."""
 
     path: Path
     role: Role
@@ -102,13 +102,18 @@ class FileJob:
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """What a file holds; only the part of its role is filled.
+    """Facts of a file; of the last four only the one of the file's role is filled.
 
     Attributes:
-        n_bytes: on disk.
-        modified_ns: when it was last written.
+        path: the file.
+        n_bytes: size on disk.
+        modified_ns: time of the last change.
         fault: what is wrong with its bytes, all of which were read; None where nothing is.
-        refusal: why it could not be read now, which tells nothing of its bytes; None where it could.
+        refusal: why the file could not be read now; None where it could.
+        image: voxels and grid of an image or label.
+        arrays: arrays by name; a file of one array has the name "".
+        keys: keys of properties or of a JSON object.
+        checkpoint: entries and faults of a checkpoint.
     """
 
     path: Path
@@ -123,7 +128,7 @@ class FileFacts:
 
     @property
     def is_read(self) -> bool:
-        """Whether it was read wholly and without a fault."""
+        """Whether all bytes of the file were read and no fault was found."""
         return self.fault is None and self.refusal is None
 
 
@@ -131,8 +136,8 @@ def read_facts(job: FileJob) -> FileFacts:
     """Read every byte of a file.
 
     Returns:
-        What it holds; what is wrong with its bytes; or why it cannot be read now. Only what was read
-        to its last byte, and did not change meanwhile, is called wrong.
+        The facts of the file, with its fault or with the reason why it cannot be read now. A file has a
+        fault only if it was read to its last byte and did not change meanwhile.
     """
     try:
         before = read_through(job.path, n_bytes=1)
@@ -187,5 +192,5 @@ def _refusal(error: OSError | MemoryError, path: Path) -> Refusal:
 
 
 def _without_path(message: str, path: Path) -> str:
-    """The message for a table that names the file beside it."""
+    """A message without the path, for a table that names the file beside it."""
     return message.replace(f"{path}: ", "").replace(f"{path} ", "").strip()

@@ -1,4 +1,4 @@
-"""What a check finds: each with the file, what is wrong with it, and what repairs it."""
+"""Findings of a check: the file, what is wrong with it, and what repairs it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any, Literal
 from nnunet_ext.check.repairs.base import Repair
 
 Severity = Literal["error", "warning", "note"]
-ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """Something that a check found.
 
     Attributes:
-        severity: `error` would break a training or make it learn something wrong; `warning` should be
-            looked at; `note` is odd and harmless.
-        kind: a word for it that does not change, for programs: `damaged`, `label_values`, …
+        severity: `error` would make a training fail or learn wrong labels; `warning` should be looked at;
+            `note` is unusual and harmless.
+        kind: word for the kind of finding, for programs: `damaged`, `label_values`, …
         path: the file or folder.
         seen: what is wrong, with the values seen.
         advice: what to do where no repair can; empty where nothing need be done.
-        repair: what `--fix` does; None where a person must.
-        case_id: the case it belongs to, if any.
-        command: the command that repairs it, filled in once the check knows how it was called; where no
-            repair does, the options by which a person can.
+        repair: the repair that `--fix` carries out; None where a person must act.
+        case_id: the case of the file, if it belongs to one.
+        command: the command that repairs the finding, which the check fills in at its end; where there is
+            no repair, the options by which a person can repair it.
     """
 
     severity: Severity
@@ -49,13 +49,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings of a check.
+    """Findings of a check.
 
     Attributes:
-        findings: the gravest first, then by file.
-        n_files: files that were read.
-        n_bytes: their size on disk.
-        elapsed_s: how long that took.
+        findings: the findings, errors first, then by file.
+        n_files: number of files that were read.
+        n_bytes: size of these files on disk.
+        elapsed_s: duration of the check.
     """
 
     findings: tuple[Finding, ...]
@@ -65,11 +65,11 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing found would break a training."""
+        """Whether no finding is an error."""
         return self.count("error") == 0
 
     def count(self, severity: Severity) -> int:
-        """How many findings are of this severity."""
+        """Number of findings of a severity."""
         return Counter(finding.severity for finding in self.findings)[severity]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,6 +78,6 @@ class CheckReport:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The gravest first, then by file; the same twice is one."""
+    """Findings without doubles, errors first, then by file."""
     unique = {(f.kind, f.path, f.seen): f for f in findings}
-    return tuple(sorted(unique.values(), key=lambda f: (ORDER.index(f.severity), str(f.path), f.kind)))
+    return tuple(sorted(unique.values(), key=lambda f: (SEVERITIES.index(f.severity), str(f.path), f.kind)))

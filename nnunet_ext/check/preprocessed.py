@@ -1,4 +1,4 @@
-"""What lies in a data set's preprocessed folder, configuration by configuration."""
+"""Survey of a data set's preprocessed folder, configuration by configuration."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Preprocessed:
     """The preprocessed cases of one configuration.
 
     Attributes:
-        folder: that holds them.
-        plans: a plans file that names it.
-        configuration: the configuration's name there.
-        kind: `b2nd`, or `npz` of older versions.
-        cases: the files of each case by their ending, such as `_seg.b2nd`.
+        folder: folder of the cases.
+        plans: a plans file that names the folder.
+        configuration: name of the configuration in the plans.
+        kind: `b2nd`, or `npz` of older versions of nnU-Net.
+        cases: files of each case by their ending, such as `_seg.b2nd`.
         strangers: files that belong to no case of that kind.
     """
 
@@ -49,16 +49,16 @@ class PreprocessedDataset:
     """A data set's preprocessed folder.
 
     Attributes:
-        folder: its own.
-        configurations: those that were preprocessed.
-        absent: configurations that plans name and nobody preprocessed.
-        elsewhere: configurations whose folder is none of the data set's own, each with its plans file
-            and that folder; nobody looked into these.
-        segmentations: nnU-Net's copies of the labels, by case; None where it has not made them.
-        json_files: plans, splits and the like.
-        junk: files that systems leave.
+        folder: the folder.
+        configurations: preprocessed configurations.
+        absent: configurations that plans name and that are not preprocessed.
+        elsewhere: configurations whose folder is not one for cases of the data set, each with its plans
+            file and that folder, which is not looked into.
+        segmentations: nnU-Net's copies of the labels, by case; None where there are none.
+        json_files: plans, splits and other JSON files.
+        junk: files that operating systems and killed processes leave.
         splits: folds of splits_final.json; empty where there is none, or it cannot be read.
-        description: its own copy of dataset.json; empty where there is none.
+        description: content of its copy of dataset.json; empty where there is none.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class PreprocessedDataset:
 
 
 def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
-    """Find what lies in a data set's preprocessed folder; only its JSON files are opened.
+    """Survey a data set's preprocessed folder; only its JSON files are opened.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -132,7 +132,7 @@ def jobs_of(preprocessed: PreprocessedDataset) -> Iterator[FileJob]:
 
 
 def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Names and entries of a plans file's configurations, with what they inherit; none of other files."""
+    """Names and entries of a plans file's configurations, with inherited values; none of other files."""
     entries = _load(plans)
     configurations = entries.get("configurations") if isinstance(entries, dict) else None
     if not isinstance(configurations, dict):
@@ -140,7 +140,7 @@ def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name in configurations:
         entry: dict[str, Any] = {}
         parent: str | None = name
-        for _ in configurations:  # inheritance that runs in a circle ends here
+        for _ in configurations:  # ends also where configurations inherit in a circle
             above = configurations.get(parent) if isinstance(parent, str) else None
             if not isinstance(above, dict):
                 break
@@ -151,7 +151,7 @@ def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _is_for_cases(place: Path, folder: Path) -> bool:
-    """Whether a place lies below the folder, as far as its name tells, and none of its known folders does."""
+    """Whether a place is below the folder by its name, and not one of the folders for other files."""
     base, named = (Path(os.path.normpath(path)) for path in (folder, place))
     return base in named.parents and named.relative_to(base).parts[0] not in (REFERENCE_COPIES, QUARANTINE)
 
@@ -178,7 +178,7 @@ def _survey(folder: Path, plans: Path, configuration: str, junk: set[Path]) -> P
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())  # `glob` would say nothing of a folder that it cannot list
+    return sorted(folder.iterdir())  # raises where a folder cannot be listed; `glob` would not
 
 
 def _any_npz(files: list[Path]) -> bool:

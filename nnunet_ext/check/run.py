@@ -1,4 +1,4 @@
-"""The check: finds the files of a data set, reads them all, and judges what was read."""
+"""The check of a data set: finds its files, reads all of them, and lists what is wrong."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ OnFile = Callable[[FileJob, int, int], None]
 
 
 def _say_nothing(job: FileJob, done_bytes: int, all_bytes: int) -> None:
-    """For callers who want no progress."""
+    """Default of `on_file`: no progress is shown."""
 
 
 class Check:
-    """A check of one data set, which reads a file again only when it was changed.
+    """A check of one data set, which may run again and then reads only files that have changed.
 
     Args:
-        folders: of the data set; the parts that are None are not looked at.
-        command: how the check was called; the findings name the command that repairs with it.
-        n_processes: workers side by side; 0 is none but this process; None is one a processor.
-        tolerance_mm: how far the corners of a label's grid may lie from its image's; never taken for
-            more than a tenth of the finest voxel.
-        on_file: called with each file when it was read, the bytes read so far and those of all.
+        folders: folders of the data set; those that are None are not checked.
+        command: command of the check, by which findings name the command that repairs them.
+        n_processes: number of worker processes; 0 is none but this process, None one a processor.
+        tolerance_mm: largest distance between the corners of a label's grid and its image's; at most a
+            tenth of the finest voxel is taken.
+        on_file: called with each file once it was read, with the bytes read so far and the bytes of all
+            files.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Check:
         self._facts: dict[Path, FileFacts] = {}
 
     def run(self) -> CheckReport:
-        """Read every byte that nnU-Net will read, and list what is wrong with it.
+        """Read every byte that nnU-Net will read, and list what is wrong.
 
         Raises:
             UsageError: none of the folders is there.
@@ -67,7 +68,7 @@ class Check:
         known = {job.path: self._facts[job.path] for job in jobs if self._is_known(job.path)}
         unread = [job for job in jobs if job.path not in known]
         self._facts = known | read_all(unread, self.n_processes, self._on_file)
-        judged = judge(found, self._facts, self._tolerance_mm)
+        judged = find_faults(found, self._facts, self._tolerance_mm)
         findings = in_order(without_unsafe_repairs(judged, found, self._facts))
         n_bytes = sum(facts.n_bytes for facts in self._facts.values())
         findings = tuple(_with_command(finding, self._command) for finding in findings)
@@ -75,11 +76,11 @@ class Check:
 
     @property
     def facts(self) -> Mapping[Path, FileFacts]:
-        """What the last run read, by file."""
+        """Facts of each file, from the last run."""
         return self._facts
 
     def forget(self, paths: Iterable[Path]) -> None:
-        """Read these files again the next time, whatever their times say."""
+        """Read these files again in the next run, even if their times and sizes are the same."""
         for path in paths:
             self._facts.pop(path, None)
 
@@ -97,7 +98,7 @@ class Check:
 def read_all(
     jobs: Sequence[FileJob], n_processes: int | None = None, on_file: OnFile = _say_nothing
 ) -> dict[Path, FileFacts]:
-    """Facts of every file, large ones first so that no worker is left with one at the end."""
+    """Read facts of every file, large files first, so that no worker is left with one at the end."""
     sizes = {job: _size(job.path) for job in jobs}
     ordered = sorted(jobs, key=lambda job: -sizes[job])
     done, total = 0, sum(sizes.values())
@@ -110,30 +111,31 @@ def read_all(
     return facts
 
 
-def judge(
+def find_faults(
     found: Survey, facts: dict[Path, FileFacts], tolerance_mm: float = TOLERANCE_MM
 ) -> Iterator[Finding]:
-    """All findings, in the order of looking; nothing is read."""
+    """Findings from the facts of all files; nothing is read."""
     content = found.raw.content if found.raw else found.preprocessed.description if found.preprocessed else {}
     expected = Expected(n_channels_of(content), allowed_values(content), tolerance_mm)
     yield from check_refusals(found, facts)
-    raw_findings = list(_judge_raw(found.raw, facts, expected)) if found.raw else []
+    raw_findings = list(_find_raw_faults(found.raw, facts, expected)) if found.raw else []
     yield from raw_findings
     yield from check_elsewhere(found)
     faulty = {finding.case_id for finding in raw_findings if finding.severity == "error"}
     if found.preprocessed:
         if found.raw:
             yield from check_descriptions(found.preprocessed, found.raw)
-        is_known = found.raw is not None and not found.raw.json_fault  # else nobody knows what is a case
+        is_known = found.raw is not None and not found.raw.json_fault  # otherwise cases are not known
         cases = {c.case_id: c for c in found.raw.training if c.channels} if found.raw and is_known else None
         for finding in check_preprocessed(found.preprocessed, cases, facts, expected):
-            if finding.kind != "stale" or finding.case_id not in faulty:  # nobody shall make it of that
+            # A faulty raw case is not to be preprocessed again.
+            if finding.kind != "stale" or finding.case_id not in faulty:
                 yield finding
     if found.results:
         yield from check_results(found.results, facts)
 
 
-def _judge_raw(raw: RawDataset, facts: dict[Path, FileFacts], expected: Expected) -> Iterator[Finding]:
+def _find_raw_faults(raw: RawDataset, facts: dict[Path, FileFacts], expected: Expected) -> Iterator[Finding]:
     yield from check_dataset_file(raw)
     yield from check_names(raw)
     for case in raw.cases:
@@ -155,8 +157,8 @@ def _size(path: Path) -> int:
 
 
 def _unread(outcome: Outcome[FileJob, FileFacts]) -> FileFacts:
-    """A file that took its reader down."""
-    reason = ((outcome.reason or "").strip().splitlines() or ["nobody knows why"])[-1]
+    """Facts of a file whose reader died."""
+    reason = ((outcome.reason or "").strip().splitlines() or ["for an unknown reason"])[-1]
     return FileFacts(
         path=outcome.job.path,
         n_bytes=_size(outcome.job.path),

@@ -1,4 +1,4 @@
-"""What lies in the folders of a data set; no image is opened."""
+"""Survey of the folders of a data set: which files there are; no image is opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnunet_ext.nnunet.raw import QUARANTINE, RawDataset, find_junk, survey_raw
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies in a data set's folders; a part that is not there is None."""
+    """Survey of a data set's folders; a folder that does not exist is None."""
 
     folders: DatasetFolders
     raw: RawDataset | None
@@ -38,7 +38,7 @@ class Survey:
         return files
 
     def made_of(self, case_id: str) -> Iterator[Path]:
-        """What was made of a training case: its preprocessed files, and the copy of its label."""
+        """The preprocessed files of a training case, and the copy of its label."""
         if self.preprocessed is None:
             return
         for configuration in self.preprocessed.configurations:
@@ -59,7 +59,7 @@ class Survey:
 
 
 def survey(folders: DatasetFolders) -> Survey:
-    """Find what lies in a data set's folders, without reading images.
+    """Survey a data set's folders, without reading images.
 
     Raises:
         UsageError: none of its folders is there.
@@ -95,20 +95,20 @@ ROLES: dict[str, Role] = {
     ".pkl": "properties",
     ".json": "json",
 }
-OWN_PICKLES = ("postprocessing.pkl",)  # of functions, which only nnU-Net itself can read
+OWN_PICKLES = ("postprocessing.pkl",)  # hold functions, which only nnU-Net itself can read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The trainings of a data set.
+    """Survey of a data set's results folder.
 
     Attributes:
-        folder: of all of them.
-        jobs: every file to read.
-        odd_folds: folders that begin like a fold's and are none.
+        folder: the folder.
+        jobs: files to read.
+        odd_folds: folders that are named like a fold and are none, such as `fold_0_old`.
         unfinished: folds with checkpoints, but without the final one.
-        junk: files that systems leave.
-        unlisted: folders that cannot be listed now, each with why.
+        junk: files that operating systems and killed processes leave.
+        unlisted: folders that cannot be listed now, each with the reason.
     """
 
     folder: Path
@@ -120,7 +120,7 @@ class Results:
 
 
 def survey_results(folder: Path, file_ending: str) -> Results:
-    """Find what lies in a data set's results folder; nothing is opened."""
+    """Survey a data set's results folder; no file is opened."""
     junk = tuple(path for path, _ in find_junk(folder, file_ending))
     jobs, odd, unfinished = [], [], []
     errors: list[OSError] = []

@@ -1,1 +1,1 @@
-"""Where repairs put what they replace, and how they are ended after a kill or taken back."""
+"""Quarantine folders, which keep the files that repairs replace, and journals, by which repairs are undone."""

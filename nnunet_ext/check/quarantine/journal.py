@@ -1,8 +1,8 @@
-"""The journal of a repair: what is moved, written down and synced to the disk before it is done.
+"""The journal of a run of repairs: each change is written and synced to the disk before its files are moved.
 
-A line is a JSON object. `begun` is the first; `planned` holds a change, which is a repair's moves in
-their order; `done`, `undoing` and `taken_back` tell how far the change of a number is; `closed` is the
-last of a repair that came to its end. Journals of version 1 have `moved` and `made`, a line a move.
+A line is a JSON object with a `step`. `begun` is the first line; `planned` holds a change, the moves of one
+repair in their order; `done`, `undoing` and `taken_back` give the state of the change of a number; `closed`
+is the last line of a run that came to its end. Journals of version 1 have one line a move, `moved` or `made`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ JOURNAL = "journal.jsonl"
 MADE = "made"
 UNDONE = "undone"
 FORMAT = 2
-LOCKED_BYTE = 1 << 40  # far behind the text, which others may read while the lock is held
+LOCKED_BYTE = 1 << 40  # far behind the text, so that others may read the text while the lock is held
 State = Literal["planned", "done", "undoing", "taken_back"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entries:
-    """What a journal holds.
+    """Content of a journal.
 
     Attributes:
-        parts: folders of the data set that it is of; empty in version 1.
-        changes: in the order in which they were planned.
-        states: of the changes, by number.
-        is_closed: whether the repair came to its end.
-        is_undone: whether all of it was taken back.
-        unreadable: numbers of the lines that cannot be read, from 1; the last one, of a process that
-            was killed while it wrote it, is none of them.
+        parts: folders of the data set; empty in version 1.
+        changes: changes, in the order in which they were planned.
+        states: state of each change, by its number.
+        is_closed: whether the run of repairs came to its end.
+        is_undone: whether all changes were taken back.
+        unreadable: numbers of the lines that cannot be read, from 1; a last line that a killed process did
+            not finish is not among them.
     """
 
     parts: tuple[Path, ...]
@@ -51,7 +51,7 @@ class Entries:
 
     @property
     def halfway(self) -> tuple[Change, ...]:
-        """Changes that were being done, or undone, when the process ended; the last one first."""
+        """Changes that the process was carrying out, or undoing, when it ended; the last one first."""
         return tuple(c for c in reversed(self.changes) if self.states[c.number] in ("planned", "undoing"))
 
     @property
@@ -61,10 +61,10 @@ class Entries:
 
 
 class Journal:
-    """A journal that is written to; nobody else writes to it meanwhile.
+    """A journal opened for writing, locked against other processes.
 
     Args:
-        path: the file; it is made where it is not there.
+        path: the file; it is made where it does not exist.
 
     Raises:
         RepairError: another process has it open.
@@ -102,11 +102,11 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Let others have it."""
+        """Close and unlock the journal."""
         os.close(self._handle)
 
     def _end_last_line(self) -> None:
-        """Cut off what a killed process wrote of a last line; nothing of it had been done."""
+        """Cut off an unfinished last line of a killed process, nothing of which had been carried out."""
         data = self.path.read_bytes()
         tail = data[data.rfind(b"\n") + 1 :]
         if tail and _parsed(tail) is None:
@@ -129,7 +129,11 @@ def _lock(handle: int) -> bool:
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # else a disk without locks
+        return error.errno not in (
+            errno.EACCES,
+            errno.EAGAIN,
+            errno.EDEADLK,
+        )  # otherwise the disk knows no locks
     return True
 
 
@@ -163,7 +167,7 @@ def read_journal(path: Path) -> Entries:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's entry; None where the line cannot be read."""
+    """The entry of a line; None where the line cannot be read."""
     try:
         entry = parse_json(line.decode("utf-8"))
     except ValueError:
@@ -172,7 +176,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _changes(entries: list[tuple[int, dict[str, Any]]]) -> tuple[list[Change], list[int]]:
-    """The changes, and the numbers of lines that are none though they say so."""
+    """The changes, and the numbers of `planned` lines that hold none."""
     changes, spoilt = [], []
     for n, entry in entries:
         if entry["step"] != "planned":
@@ -196,7 +200,7 @@ def _first_version(entries: list[tuple[int, dict[str, Any]]], folder: Path) -> t
     for n, entry in entries:
         try:
             if entry["step"] == "made" and n > 1 and n - 1 not in known:
-                spoilt.append(n)  # of what it replaced, the line before would tell, which cannot be read
+                spoilt.append(n)  # the unreadable line before would name the file that it replaced
             elif entry["step"] == "moved":
                 moved = Move(Path(entry["path"]), Path(entry["to"]), True)
                 changes.append(Change(n, f"replaced {moved.outside}", (moved,)))
@@ -214,7 +218,7 @@ def _first_version(entries: list[tuple[int, dict[str, Any]]], folder: Path) -> t
 
 
 def _undone_place(path: Path, folder: Path, number: int) -> Path:
-    """Where a file that version 1 made is put when it is taken out: on its own disk."""
+    """The place in a quarantine on the same disk, to which undoing moves a file that version 1 made."""
     nearest = next(_quarantines_above(path, folder), folder)
     return nearest / UNDONE / str(number) / path.name
 

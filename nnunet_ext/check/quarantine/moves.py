@@ -1,4 +1,4 @@
-"""Files on their way into the quarantine and out of it, and the changes that such moves make up."""
+"""Moves of files into the quarantine and out of it, and changes, which consist of moves."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Step = tuple["Move", ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What tells a file, folder or link from another one in its place.
+    """Properties by which a file, folder or link is told from another one in its place.
 
     Attributes:
         kind: `file`, `folder` or `link`.
-        n_bytes: of a file.
-        modified_ns: of a file.
-        sha256: of a file that a repair made; None of others.
-        leads_to: the text of a link.
+        n_bytes: size of a file.
+        modified_ns: time of the last change of a file.
+        sha256: digest of a file that a repair made; None of others.
+        leads_to: target of a link, as its text.
     """
 
     kind: str
@@ -36,10 +36,10 @@ class Look:
 
     @classmethod
     def at(cls, path: Path, *, hashed: bool = False) -> Look:
-        """What lies there now.
+        """The properties of the file, folder or link at a path.
 
         Raises:
-            OSError: nothing does, or it cannot be looked at.
+            OSError: there is none, or it cannot be looked up.
         """
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
@@ -54,19 +54,19 @@ class Look:
         )
 
     def is_at(self, path: Path) -> bool:
-        """Whether this is what lies there."""
+        """Whether the file, folder or link at a path has these properties."""
         return is_there(path) and Look.at(path, hashed=self.sha256 is not None) == self
 
 
 @dataclass(frozen=True)
 class Move:
-    """A file on its way between its place in the data set and the quarantine, on one disk.
+    """A move of a file between its place in the data set and its place in the quarantine, on one disk.
 
     Attributes:
-        outside: its place in the data set.
-        inside: its place in the quarantine, where nothing else ever lies.
-        goes_in: into the quarantine; a file that a repair made goes out of it.
-        look: of what is moved; None in journals of version 1.
+        outside: place in the data set.
+        inside: place in the quarantine, which no other file ever has.
+        goes_in: whether the file is moved into the quarantine; a file that a repair made is moved out of it.
+        look: properties of the moved file; None in journals of version 1.
     """
 
     outside: Path
@@ -76,19 +76,19 @@ class Move:
 
     @property
     def is_done(self) -> bool:
-        """Whether it was moved, as far as the quarantine tells."""
+        """Whether the file was moved, by its place in the quarantine."""
         return is_there(self.inside) == self.goes_in
 
     def do(self) -> None:
-        """Move it.
+        """Move the file.
 
         Raises:
-            OSError: it cannot be moved, and lies where it lay.
+            OSError: the file cannot be moved, and is where it was.
         """
         _move(*((self.outside, self.inside) if self.goes_in else (self.inside, self.outside)))
 
     def take_back(self) -> None:
-        """Move it back; otherwise as `do`."""
+        """Move the file back; otherwise as `do`."""
         _move(*((self.inside, self.outside) if self.goes_in else (self.outside, self.inside)))
 
     def as_json(self) -> dict[str, Any]:
@@ -103,10 +103,10 @@ class Move:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Move:
-        """What `as_json` was called on.
+        """The move whose `as_json` gave these values.
 
         Raises:
-            KeyError, TypeError: it is something else.
+            KeyError, TypeError: they are values of something else.
         """
         look = Look(**plain["look"])
         return cls(Path(plain["outside"]), Path(plain["inside"]), bool(plain["goes_in"]), look)
@@ -126,9 +126,9 @@ class Change:
     """The moves of one repair: all of them are done, or none.
 
     Attributes:
-        number: of the change in its journal.
-        repair: in words.
-        moves: in the order in which they are done.
+        number: number of the change in its journal.
+        repair: description of the repair.
+        moves: moves, in the order in which they are done.
     """
 
     number: int
@@ -137,7 +137,7 @@ class Change:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The moves by their place: a file that is set aside, or replaced, or new."""
+        """The moves of each place in the data set, where a file is set aside, replaced, or new."""
         by_place: dict[Path, list[Move]] = {}
         for one in self.moves:
             by_place.setdefault(one.outside, []).append(one)

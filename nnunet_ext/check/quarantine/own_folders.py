@@ -1,4 +1,4 @@
-"""Which files are a data set's own: repairs move these and no others."""
+"""The folders of a data set, whose files alone repairs may move."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from nnunet_ext.nnunet.raw import QUARANTINE
 
 @dataclass(frozen=True)
 class OwnFolders:
-    """The folders of a data set that are there, links to them followed: raw, preprocessed, results."""
+    """The existing folders of a data set, raw, preprocessed and results, with links to them followed."""
 
     parts: tuple[Path, ...]
 
     @classmethod
     def of(cls, folders: DatasetFolders) -> OwnFolders:
-        """Those of a data set."""
+        """The own folders of a data set."""
         parts = (folders.raw, folders.preprocessed, folders.results)
         return cls(tuple(real(part) for part in parts if part and part.is_dir()))
 
     def part_of(self, path: Path) -> Path | None:
-        """The folder that a file or link lies in; None where it lies elsewhere, or in the quarantine.
+        """The folder of the data set that a path is in; None where it is elsewhere, or in the quarantine.
 
-        A link that lies in the data set is its own, whatever it leads to; what lies in a folder that
-        is a link to another place is not.
+        A link in the data set is its own, whatever it leads to; a file in a folder that is a link to another
+        place is not.
         """
         place = real_place(path)
         part = next((part for part in self.parts if part in place.parents), None)
         return None if part is None or (part / QUARANTINE) in (place, *place.parents) else part
 
     def place_of(self, path: Path, part: Path) -> Path:
-        """The path below the part, links in its folders followed."""
+        """The path relative to a folder of the data set, with links in its folders followed."""
         return real_place(path).relative_to(part)
 
 
 def real(path: Path) -> Path:
-    """A folder without links and without `..`."""
+    """A path with all links followed and without `..`."""
     return Path(os.path.realpath(path))
 
 
 def real_place(path: Path) -> Path:
-    """Where a file or link itself lies: links are followed in its folders, not at its end."""
+    """A path with links in its folders followed, but not a link at its end."""
     named = Path(os.path.abspath(path))  # noqa: PTH100, a name that ends in `..` is no name
     return real(named.parent) / named.name
 
 
 def is_there(path: Path) -> bool:
-    """Whether something lies there, be it a link that leads nowhere."""
+    """Whether a path exists, as a broken link does, too."""
     return os.path.lexists(path)

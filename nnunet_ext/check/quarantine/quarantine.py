@@ -1,4 +1,4 @@
-"""Where repairs put what they replace, how they are ended after a kill, and how they are undone."""
+"""The quarantine of one run of repairs, and the undoing of a run by its journal."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ RESERVED = (MADE, UNDONE, JOURNAL)
 
 
 class Quarantine:
-    """Moves files out of a data set and new ones in; each change is wholly done or not at all.
+    """Moves files out of a data set and new files into it; each change is done as a whole or not at all.
 
-    Every part of the data set has its own quarantine folder, so that nothing is copied from one disk
-    to another. Nothing is deleted, and nothing is moved that is not the data set's own.
+    Every folder of the data set (raw, preprocessed, results) has its own quarantine folder, so that no file
+    is copied from one disk to another. No file is deleted, and no file outside of the data set is moved.
 
     Attributes:
-        journal: of all changes, in the first part that may be written to: raw, preprocessed or results.
+        journal: journal of all changes, in the first folder that may be written to.
         touched: files that were moved or made.
 
     Raises:
@@ -72,17 +72,17 @@ class Quarantine:
     def change(
         self, repair: str, *, aside: Iterable[Path] = (), put: Iterable[tuple[Path, Path]] = ()
     ) -> None:
-        """Set files aside and put new ones in their places, all or none.
+        """Set files aside and put new files in their places, all or none.
 
         Args:
-            repair: what it is for, in words.
-            aside: files, folders or links to move to the quarantine; those not there are passed over.
-            put: new files, of a folder of `making_folder`, each with its place; what lies there is
-                set aside first.
+            repair: description of the repair.
+            aside: files, folders or links to move to the quarantine; missing ones are skipped.
+            put: new files from a folder of `making_folder`, each with its place; an older file in that
+                place is set aside first.
 
         Raises:
-            RepairError: a file is not the data set's own.
-            OSError: a file cannot be moved; all lie where they lay.
+            RepairError: a file is outside of the data set.
+            OSError: a file cannot be moved; all files are where they were.
         """
         made_for = {real_place(place): (made, place) for made, place in put}
         old = {real_place(path): path for path in aside} | {
@@ -103,7 +103,7 @@ class Quarantine:
                 move.do()
             self._log.write(step="done", change=change.number)
         except (OSError, KeyboardInterrupt):
-            with suppress(OSError):  # where it cannot be taken back now, the next check tries again
+            with suppress(OSError):  # a change that cannot be taken back now is taken back by the next check
                 for step in reversed(change.steps):
                     take_back(step)
                 self._log.write(step="taken_back", change=change.number)
@@ -111,10 +111,10 @@ class Quarantine:
         self.touched.update(old.values())
 
     def making_folder(self, beside: Path) -> Path:
-        """An empty folder on the disk of `beside` to make new files in.
+        """Make an empty folder for new files, on the disk of `beside`.
 
         Raises:
-            RepairError: that is not the data set's own.
+            RepairError: `beside` is outside of the data set.
         """
         self._n_made += 1
         folder = self._folder_in(self._part_of(beside)) / MADE / str(self._n_made)
@@ -122,7 +122,7 @@ class Quarantine:
         return folder
 
     def close(self) -> bool:
-        """End the repair; without a change nothing of it is left.
+        """End the run of repairs; without a change its quarantine folders are removed.
 
         Returns:
             Whether anything was changed.
@@ -135,7 +135,7 @@ class Quarantine:
         return not remove_where_nothing_stands(self.journal, places)
 
     def _make_folder(self) -> Path:
-        """The folder of the journal, in the first part that may be written to: raw data often may not."""
+        """Make the folder of the journal, in the first folder that may be written to."""
         for part in self._own.parts[:-1]:
             with suppress(OSError):
                 self._folder_in(part).mkdir(parents=True)
@@ -157,7 +157,9 @@ class Quarantine:
 
     def _set_aside(self, path: Path) -> Move:
         part = self._part_of(path)
-        self._folder_in(part).mkdir(parents=True, exist_ok=True)  # by which the part is known as its own
+        self._folder_in(part).mkdir(
+            parents=True, exist_ok=True
+        )  # marks the part as one of this run, for undoing
         first, *others = self._own.place_of(path, part).parts
         first += ".0" if first.casefold() in RESERVED else ""
         inside = _free(self._folder_in(part).joinpath(first, *others))
@@ -171,11 +173,11 @@ class Quarantine:
 
 @dataclass(frozen=True)
 class Undone:
-    """What undoing did.
+    """Result of undoing a run of repairs.
 
     Attributes:
-        restored: files that lie where they lay, with their old bytes and times.
-        refused: each with why it was left as it is.
+        restored: files that are back in their places, with their old bytes and times.
+        refused: reasons why other files were left as they are.
     """
 
     restored: tuple[Path, ...]
@@ -183,10 +185,10 @@ class Undone:
 
 
 def undo(journal: Path) -> Undone:
-    """Take back every change of a journal, the last one first; it may be repeated until none is left.
+    """Take back every change of a journal, the last one first; the call may be repeated for refused changes.
 
-    What the repairs made goes back to the quarantine. A file that is not as the repair left it, or has
-    another one in its place, is left alone and told; the others are restored.
+    Files that repairs made go back to the quarantine. A file that is not as the repair left it, or whose
+    place has another file, is left as it is and reported; the other files are restored.
 
     Raises:
         UsageError: there is no such journal, or it was undone already.
@@ -241,7 +243,7 @@ def _undo(journal: Path, log: Journal) -> Undone:
 
 
 def _free(path: Path) -> Path:
-    """The path, or one with a number where something lies there already."""
+    """The path, or the path with a number where it exists already."""
     n, free = 0, path
     while is_there(free):
         n += 1

@@ -1,4 +1,4 @@
-"""What a repair leaves in the quarantine folders of a data set, and what of it is removed."""
+"""Cleaning of quarantine folders, and the end of repairs that were killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_ext.nnunet.raw import QUARANTINE
 
 
 def sweep(folders: DatasetFolders) -> None:
-    """Remove folders without a journal and without a file, of repairs that were killed as they began."""
+    """Remove quarantine folders without journal and files, of repairs that were killed at their beginning."""
     quarantines = [part / QUARANTINE for part in OwnFolders.of(folders).parts]
     with suppress(OSError):
         places = [place for q in quarantines if q.is_dir() for place in q.iterdir() if real(place) == place]
@@ -26,14 +26,14 @@ def sweep(folders: DatasetFolders) -> None:
 
 
 def places_of(journal: Path, entries: Entries) -> list[Path]:
-    """The quarantine folders of a repair, in every part of its data set."""
+    """The quarantine folders of a run of repairs, in every folder of its data set."""
     home, name = journal.parent.parent.parent, journal.parent.name
     places = dict.fromkeys(part / QUARANTINE / name for part in (home, *entries.parts))
     return [place for place in places if place.is_dir() and real(place) == place]
 
 
 def remove_where_nothing_stands(journal: Path, places: Sequence[Path]) -> bool:
-    """Remove a repair's quarantine where everything was taken back and nothing lies there."""
+    """Remove the quarantine of a run if every change was taken back and no file is left; whether it was."""
     entries = read_journal(journal)
     lies_there = any(True for place in places for _ in files_below(place))
     made = any(is_there(place / name) for place in places for name in (MADE, UNDONE))
@@ -45,7 +45,7 @@ def remove_where_nothing_stands(journal: Path, places: Sequence[Path]) -> bool:
 
 
 def files_below(place: Path) -> Iterator[tuple[Path, Path]]:
-    """What was set aside there, each with its path below; journals and what repairs made are not."""
+    """Files that were set aside in a quarantine folder, each with its path relative to the folder."""
     for base, folders, names in os.walk(place):
         if Path(base) == place:
             folders[:] = [name for name in folders if name not in (MADE, UNDONE)]
@@ -57,27 +57,27 @@ def files_below(place: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def remove_made(places: Iterable[Path]) -> None:
-    """Remove new files that were not put in their places."""
+    """Remove new files that were made and not put in their places."""
     for place in places:
         if is_there(place / MADE):
             shutil.rmtree(place / MADE, ignore_errors=True)
 
 
 def remove_empty(places: Iterable[Path]) -> None:
-    """Remove folders without a file, and the ones that hold them where these hold nothing else."""
+    """Remove folders without files, and their parent folders where these hold nothing else."""
     for place in places:
         for base, _, _ in os.walk(place, topdown=False):
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # the folder is not empty
                 Path(base).rmdir()
         with suppress(OSError):
             place.parent.rmdir()
 
 
 def unfinished(folders: DatasetFolders) -> tuple[Path, ...]:
-    """Journals of repairs, and of undoings, that were ended before they were done; or that still run."""
+    """Journals of repairs and undoings that were killed, or that still run."""
     found = []
     for part in OwnFolders.of(folders).parts:
-        with suppress(OSError):  # a quarantine that cannot be looked into keeps nobody from checking
+        with suppress(OSError):  # a quarantine that cannot be read does not prevent a check
             for journal in sorted((part / QUARANTINE).glob(f"*/{JOURNAL}")):
                 entries = read_journal(journal)
                 if not entries.is_closed or (entries.halfway and not entries.is_undone):
@@ -87,12 +87,12 @@ def unfinished(folders: DatasetFolders) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a repair that was ended before it was done.
+    """Result of ending a run of repairs that was killed.
 
     Attributes:
-        taken_back: the repair that was being done, or undone, in words; None where there was none.
-        n_standing: how many repairs of it stay done.
-        refused: why a repair could not be taken back.
+        taken_back: description of the repair that was being done or undone; None where there was none.
+        n_standing: number of repairs that stay done.
+        refused: reasons why a repair could not be taken back.
     """
 
     taken_back: str | None
@@ -101,13 +101,13 @@ class Settled:
 
 
 def settle(journal: Path) -> Settled:
-    """End a repair, or an undoing, that was killed: what was halfway is taken back, the rest stays.
+    """End a run of repairs, or an undoing, that was killed: the unfinished change is taken back, others stay.
 
-    New files that were made and not put in their places are removed. Where nothing stays done, the
-    whole folder of the repair is removed.
+    New files that were not put in their places are removed. Where no change stays done, the quarantine
+    folders of the run are removed.
 
     Raises:
-        RepairError: the repair still runs.
+        RepairError: the run still goes on.
         OSError: the journal cannot be written, or a file cannot be moved.
     """
     log = Journal(journal)
@@ -123,7 +123,7 @@ def settle(journal: Path) -> Settled:
 
 
 def end(journal: Path, entries: Entries, log: Journal) -> tuple[str, ...]:
-    """Take back what is halfway, and close a journal that was not; why something could not be taken back."""
+    """Take back unfinished changes, and close the journal; the reasons why a change was not taken back."""
     refused = []
     for change in entries.halfway:
         _, faults = take_all_back(change, journal)

@@ -1,4 +1,4 @@
-"""The steps of a journal taken back, where the files are as the repair left them."""
+"""Moves of a journal, taken back where the files are as the repair left them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnunet_ext.nnunet.raw import QUARANTINE
 
 
 def take_all_back(change: Change, journal: Path) -> tuple[list[Path], list[str]]:
-    """Take the steps of a change back, the last one first: what was restored, and why others were not."""
+    """Take back a change, the last place first; the restored files, and why others were not restored."""
     restored: list[Path] = []
     refused = []
     for step in reversed(change.steps):
@@ -25,13 +25,13 @@ def take_all_back(change: Change, journal: Path) -> tuple[list[Path], list[str]]
 
 
 def take_back(step: Step) -> list[Path]:
-    """Move back what was moved, the last move first.
+    """Take back the moves of one place, the last move first.
 
     Returns:
-        The place of a file that was set aside and lies there again.
+        The place, if a file that was set aside is there again.
 
     Raises:
-        OSError: a file cannot be moved; those before it were.
+        OSError: a file cannot be moved; the moves before it were taken back.
     """
     restored = []
     for one in reversed(_done(step)):
@@ -42,13 +42,13 @@ def take_back(step: Step) -> list[Path]:
 
 
 def _done(step: Step) -> Step:
-    """The moves that were done: they are done in their order, and taken back in the other."""
+    """The moves that were done: moves are done in their order, and taken back in reverse."""
     n = next((n for n, one in enumerate(step) if not one.is_done), len(step))
     return step[:n]
 
 
 def _fault_of(step: Step, journal: Path) -> str | None:
-    """Why a step cannot be taken back; None where it can."""
+    """Why the moves of one place cannot be taken back; None where they can."""
     for one in step:
         if not _is_own(one, journal):
             return f"{one.outside} or {one.inside} lies outside of the data set: {journal} may not move it"
@@ -68,10 +68,10 @@ def _fault_of(step: Step, journal: Path) -> str | None:
 
 
 def _is_own(move: Move, journal: Path) -> bool:
-    """Whether a move stays within a folder of the data set, and in this repair's quarantine.
+    """Whether a move is between a folder of the data set and the quarantine of this run.
 
-    A folder is one of the data set where this repair has a quarantine folder in it: a journal alone,
-    whatever it says, makes none.
+    A folder belongs to the data set if this run has a quarantine folder in it; the journal's text alone does
+    not count, since it may have been forged.
     """
     home, name = journal.parent.parent.parent, journal.parent.name
     outside, inside = real_place(move.outside), real_place(move.inside)

@@ -1,4 +1,4 @@
-"""What is wrong with a raw case: its files, its images against each other, and its label."""
+"""Faults of a raw case: its files, its images, their grids, and its label."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Facts = Mapping[Path, FileFacts]
 
 @dataclass(frozen=True)
 class Expected:
-    """What the data set says that a case holds.
+    """What each case of a data set must hold.
 
     Attributes:
-        n_channels: images; None where dataset.json does not tell.
-        values: of its labels; None likewise.
-        tolerance_mm: how far the corners of two grids may lie apart.
+        n_channels: number of images; None where dataset.json does not name it.
+        values: allowed values of the labels; None where dataset.json does not name them.
+        tolerance_mm: largest distance between the corners of two grids.
     """
 
     n_channels: int | None
@@ -44,12 +44,12 @@ class Expected:
 
 
 def check_case(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Finding]:
-    """Everything wrong with one case.
+    """Find the faults of one raw case.
 
     Args:
-        case: its files.
-        facts: of every file that was read; a file that could not be opened has a fault in them.
-        expected: what the data set says.
+        case: files of the case.
+        facts: facts of every file.
+        expected: what each case of the data set must hold.
     """
     yield from _channel_faults(case, facts, expected)
     for path in case.files:
@@ -59,7 +59,7 @@ def check_case(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Find
         if image := facts[path].image:
             yield from _image_faults(case, path, image, expected)
     if case.label and (image := facts[case.label].image):
-        yield from check_label(case, image.content, expected.values)
+        yield from check_label(case, case.label, image.content, expected.values)
         if image.components > 1:
             yield _unusable(case, "rgb", case.label, f"it has {image.components} components a voxel (RGB)")
     yield from _grid_faults(case, facts, expected)
@@ -67,7 +67,8 @@ def check_case(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Find
 
 def _channel_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Finding]:
     if not case.channels:
-        assert case.label
+        if case.label is None:
+            return
         seen = "there is no image of this label"
         yield Finding(
             "warning", "no_image", case.label, seen, repair=SetAside(case.label, True), case_id=case.case_id
@@ -79,7 +80,7 @@ def _channel_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator
             case, "no_label", next(iter(case.channels.values())), "there is no label of this image"
         )
     n_there = len(case.channels)
-    if expected.n_channels is None or _is_natural(case, facts, expected.n_channels):
+    if expected.n_channels is None or _is_photograph(case, facts, expected.n_channels):
         return
     missing = sorted(set(range(expected.n_channels)) - set(case.channels))
     if missing:
@@ -91,7 +92,7 @@ def _channel_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator
         yield _unusable(case, "channel_extra", folder, seen)
 
 
-def _is_natural(case: RawCase, facts: Facts, n_channels: int) -> bool:
+def _is_photograph(case: RawCase, facts: Facts, n_channels: int) -> bool:
     """Whether the case is one photograph that holds all channels as its colours."""
     first, *others = case.channels.values()
     image = facts[first].image
@@ -103,7 +104,7 @@ def _image_faults(case: RawCase, path: Path, image: ImageFacts, expected: Expect
     if image.n_axes not in (2, 3):
         seen = f"it has {image.n_axes} axes {content.shape}; nnU-Net wants one 2D or 3D file a channel"
         yield _unusable(case, "four_d", path, seen, "Split it into a file each channel.")
-    if image.components > 1 and not _natural_colours(path, image, expected):
+    if image.components > 1 and not _has_channels_as_colours(path, image, expected):
         seen = f"it has {image.components} components a voxel (RGB); nnU-Net wants one"
         yield _unusable(case, "rgb", path, seen, "Write it as one number a voxel.")
     if content.n_not_finite:
@@ -122,12 +123,12 @@ def _image_faults(case: RawCase, path: Path, image: ImageFacts, expected: Expect
         )
 
 
-def _natural_colours(path: Path, image: ImageFacts, expected: Expected) -> bool:
+def _has_channels_as_colours(path: Path, image: ImageFacts, expected: Expected) -> bool:
     return is_plain(path) and image.components == expected.n_channels
 
 
 def _grid_faults(case: RawCase, facts: Facts, expected: Expected) -> Iterator[Finding]:
-    """Compare every other file of the case with its first channel."""
+    """Compare the grid of every other file of the case with that of its first channel."""
     grids = {path: image.geometry for path in case.files if (image := facts[path].image)}
     first = next(iter(case.channels.values()), None)
     reference = grids.get(first) if first else None
@@ -167,7 +168,7 @@ def _compare(
 
 
 def _unusable(case: RawCase, kind: str, path: Path, seen: str, advice: str = "") -> Finding:
-    """A fault that no program can mend; `--fix_raw` takes the whole case out."""
+    """A finding that no program can repair; `--fix_raw` sets the whole case aside."""
     return Finding(
         "error",
         kind,

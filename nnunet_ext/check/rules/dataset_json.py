@@ -1,4 +1,4 @@
-"""Faults of a dataset.json itself, and of the names that a raw data set gives its files."""
+"""Faults of a raw data set's dataset.json, and of the names of its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDED = ("channel_names", "labels", "numTraining", "file_ending")
 
 
 def allowed_values(content: Mapping[str, Any]) -> frozenset[int] | None:
-    """Every value that a label file may hold, `ignore` among them; None where dataset.json does not tell."""
+    """Every value that a label file may hold, that of `ignore` included; None where dataset.json has none."""
     entries = content.get("labels")
     if not isinstance(entries, dict):
         return None
@@ -32,7 +32,7 @@ def allowed_values(content: Mapping[str, Any]) -> frozenset[int] | None:
 
 
 def check_dataset_file(raw: RawDataset) -> Iterator[Finding]:
-    """What is wrong with a dataset.json."""
+    """Find the faults of a dataset.json."""
     path = raw.folder / "dataset.json"
     if raw.json_refusal:
         advice = "Let it be read, and check again; without it no repair is done."
@@ -75,7 +75,7 @@ def check_dataset_file(raw: RawDataset) -> Iterator[Finding]:
 
 
 def _listing_faults(raw: RawDataset) -> Iterator[Finding]:
-    """Entries of `dataset` that list no images."""
+    """Find entries of `dataset` that list no images."""
     listed = raw.content.get("dataset")
     wrong = (
         [name for name, entry in listed.items() if not is_listing(entry)] if isinstance(listed, dict) else []
@@ -113,7 +113,7 @@ def _channel_faults(raw: RawDataset) -> Iterator[Finding]:
 
 
 def check_names(raw: RawDataset) -> Iterator[Finding]:
-    """Junk, files that nnU-Net does not read, and cases whose names some disks cannot tell apart."""
+    """Find junk, files that nnU-Net does not read, and names that are equal but for upper case."""
     for path, is_taken in raw.junk:
         what = "macOS, Windows or a killed process left it"
         if is_taken:

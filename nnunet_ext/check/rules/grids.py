@@ -1,4 +1,4 @@
-"""How far two grids of one shape lie apart, and what was done to one to make the other."""
+"""Distance and difference of two grids of one shape, and kinds of axes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from numpy.typing import NDArray
 from nnunet_ext.images.geometry import Geometry
 
 TOLERANCE_MM = 0.1
-VOXEL_SHARE = 0.1
-SAME_AXIS = 1 - 1e-4
+VOXEL_SHARE = 0.1  # of the finest voxel, which the tolerance never exceeds
+SAME_AXIS = 1 - 1e-4  # least cosine of two axes that are the same
 AXES = "xyz"
 LEAST_ROUNDING_MM = 1e-5
 SINGLE_PRECISION = 2.5e-7
 
 
 def tolerance_mm(geometry: Geometry, wanted_mm: float = TOLERANCE_MM) -> float:
-    """The shift that harms nothing: the one wanted, but never more than a tenth of the finest voxel."""
+    """The largest harmless shift: the wanted one, but at most a tenth of the finest voxel."""
     return min(wanted_mm, VOXEL_SHARE * min(geometry.spacing))
 
 
 def shift_mm(one: Geometry, other: Geometry) -> float:
-    """The largest distance between where two grids of one shape put the same corner voxel."""
+    """The largest distance between the positions of one corner voxel in two grids of one shape."""
     return float(np.linalg.norm(_corners(one) - _corners(other), axis=1).max())
 
 
 def rounding_mm(geometry: Geometry) -> float:
-    """The shift that files alone make, which keep positions in single precision."""
+    """The shift that comes from files alone, which store positions in single precision."""
     return max(LEAST_ROUNDING_MM, SINGLE_PRECISION * float(np.abs(_corners(geometry)).max()))
 
 
 def spacings_agree(one: Geometry, other: Geometry) -> bool:
-    """Whether nnU-Net's readers take two channels' spacings for one.
+    """Whether nnU-Net's readers accept two channels with these spacings.
 
     Source: `BaseReaderWriter._check_all_same`, numpy's `allclose` with its defaults.
     """
@@ -39,7 +39,7 @@ def spacings_agree(one: Geometry, other: Geometry) -> bool:
 
 
 def describe_difference(one: Geometry, other: Geometry) -> str:
-    """What tells the second grid from the first, flips and turns by their names."""
+    """The differences of the second grid from the first, with flips and rotations named as such."""
     parts = one.differences(other)
     if len(one.direction) == len(other.direction) and any(part.startswith("direction") for part in parts):
         parts.insert(0, _turn(one, other))
@@ -47,12 +47,12 @@ def describe_difference(one: Geometry, other: Geometry) -> str:
 
 
 def is_oblique(geometry: Geometry) -> bool:
-    """Whether an axis is not one of the scanner's."""
+    """Whether an axis is not parallel to one of the scanner's axes."""
     return bool((np.abs(_matrix(geometry)).max(axis=0) < SAME_AXIS).any())
 
 
 def has_unusual_axes(geometry: Geometry) -> bool:
-    """Whether the array's axes are, in order and sense, none of the two that scans mostly come in."""
+    """Whether order and direction of the axes are neither of the two that most scans have."""
     matrix = np.rint(_matrix(geometry))
     usual = (np.eye(len(matrix)), np.diag([-1.0, -1.0, 1.0][: len(matrix)]))
     return not is_oblique(geometry) and not any(np.array_equal(matrix, one) for one in usual)

@@ -1,4 +1,4 @@
-"""What is wrong with preprocessed cases, and with the splits over them."""
+"""Faults of preprocessed cases, of nnU-Net's copies of labels, and of splits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nnunet_ext.nnunet.raw import RawCase, RawDataset
 from nnunet_ext.nnunet.splits import SPLITS
 
 COMPARED = ("channel_names", "labels", "regions_class_order", "file_ending")
-OUTSIDE = -1  # what nnU-Net writes into a segmentation beyond the body
+OUTSIDE = -1  # value that nnU-Net gives voxels outside of the body in preprocessed segmentations
 NEEDED_KEYS = frozenset({"class_locations", "spacing", "bbox_used_for_cropping", "shape_before_cropping"})
 
 
 def check_preprocessed(
     found: PreprocessedDataset, raw_cases: Mapping[str, RawCase] | None, facts: Facts, expected: Expected
 ) -> Iterator[Finding]:
-    """Everything wrong in a data set's preprocessed folder.
+    """Find the faults of a data set's preprocessed folder.
 
     Args:
-        found: what lies there.
-        raw_cases: the training cases; None where the raw data set is not here to compare with.
-        facts: of every file read.
-        expected: what the data set says of a case.
+        found: survey of the folder.
+        raw_cases: the raw training cases; None where there is no raw data set to compare with.
+        facts: facts of every file.
+        expected: what each case of the data set must hold.
     """
     folders = {configuration.folder for configuration in found.configurations}
     for path in found.junk:
@@ -148,7 +148,7 @@ def _array_faults(
 
 
 def _arrays(files: Mapping[str, Path], facts: Facts) -> tuple[Content | None, Content | None, Path | None]:
-    """Images and segmentation of a case as they are on disk, and the file of the latter."""
+    """Contents of the images and the segmentation of a case, and the file of the segmentation."""
     if path := files.get("_seg.b2nd"):
         image = files.get(".b2nd")
         return facts[image].arrays.get("") if image else None, facts[path].arrays.get(""), path
@@ -158,7 +158,7 @@ def _arrays(files: Mapping[str, Path], facts: Facts) -> tuple[Content | None, Co
 
 
 def check_descriptions(found: PreprocessedDataset, raw: RawDataset) -> Iterator[Finding]:
-    """Trainings read the copy of dataset.json that lies with the preprocessed cases."""
+    """Compare dataset.json with the copy beside the preprocessed cases, which trainings read."""
     path, source = found.folder / "dataset.json", raw.folder / "dataset.json"
     other = [key for key in COMPARED if found.description.get(key) != raw.content.get(key)]
     if found.description and raw.content and other:
@@ -195,7 +195,7 @@ def _split_faults(found: PreprocessedDataset) -> Iterator[Finding]:
 def _copy_faults(
     found: PreprocessedDataset, raw_cases: Mapping[str, RawCase] | None, facts: Facts
 ) -> Iterator[Finding]:
-    """nnU-Net validates each fold against its own copies of the labels."""
+    """Find the faults of nnU-Net's copies of the labels, against which it validates each fold."""
     copies = found.segmentations
     if copies is None:
         return

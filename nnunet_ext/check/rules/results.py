@@ -1,4 +1,4 @@
-"""What is wrong with a data set's results."""
+"""Faults of a data set's results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnunet_ext.check.survey import Results
 
 
 def check_results(results: Results, facts: Facts) -> Iterator[Finding]:
-    """Everything wrong with a data set's trainings."""
+    """Find the faults of a data set's results folder."""
     for path in results.junk:
         yield Finding(
             "note", "junk", path, "macOS, Windows or a killed process left it", repair=SetAside(path)

@@ -1,4 +1,4 @@
-"""What no repair may touch: files that cannot be read now, and files that are not the data set's own."""
+"""Files that no repair may touch: those that cannot be read now, and those outside of the data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnunet_ext.check.survey import Survey
 
 
 def check_refusals(found: Survey, facts: Facts) -> Iterator[Finding]:
-    """Files that could not be read now: nothing is known of them, so nothing is done to them."""
+    """Report files that could not be read now, which no repair touches."""
     refused = {one.path: one.refusal for one in facts.values() if one.refusal}
     case_of = _case_of(found) if refused else {}
     for path, refusal in refused.items():
@@ -23,7 +23,7 @@ def check_refusals(found: Survey, facts: Facts) -> Iterator[Finding]:
 
 
 def check_elsewhere(found: Survey) -> Iterator[Finding]:
-    """Cases whose files dataset.json lists in other folders, which is allowed: they are read, never moved."""
+    """Note the cases whose files dataset.json lists in other folders: they are read, and never moved."""
     if found.raw is None or not isinstance(found.raw.content.get("dataset"), dict):
         return
     own = OwnFolders.of(found.folders)
@@ -35,7 +35,7 @@ def check_elsewhere(found: Survey) -> Iterator[Finding]:
 
 
 def without_unsafe_repairs(findings: Iterable[Finding], found: Survey, facts: Facts) -> Iterator[Finding]:
-    """The findings, those without a repair whose repair would act on what is not known or not its own."""
+    """Drop the repairs that would touch cases with unread files, or files outside of the data set."""
     own, case_of = OwnFolders.of(found.folders), _case_of(found)
     unread = {case_of[path] for path, one in facts.items() if one.refusal and path in case_of}
     is_unknown = found.raw is not None and found.raw.json_fault is not None

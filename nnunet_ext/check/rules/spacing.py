@@ -1,4 +1,4 @@
-"""Spacings that can hardly be true, and the repair of a header whose spacing nobody has set."""
+"""Implausible spacings of images, and the repairs that set another spacing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nnunet_ext.images.plain_images import is_plain
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
 
 KIND = "spacing"
-DEFAULT = 1.0  # mm along every axis, in a header whose spacing nobody has set
+DEFAULT = 1.0  # mm along every axis, in a header in which no spacing was set
 ROUNDING = 1e-6
-FEW_SLICES = 0.25  # of the longest axis: scans of so few are hardly ever made of cubic voxels
-SMALLEST_MM, LARGEST_MM = 15.0, 2000.0  # extents of what is scanned: a finger joint, and more than a person
+FEW_SLICES = 0.25  # of the longest axis; scans of so few slices hardly ever have cubic voxels
+SMALLEST_MM, LARGEST_MM = 15.0, 2000.0  # extents of a finger joint, and of more than a person
 SHOWN = 3
 
 
 def check_spacings(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
-    """Notes on images whose spacing, by their extent in mm, nobody may have set."""
+    """Note images whose extent in mm suggests that their spacing was never set."""
     grids = [
         (case, grid) for case in raw.cases if case.channels and (grid := _grid_of(case, facts)) is not None
     ]
@@ -46,14 +46,14 @@ def check_spacings(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
 
 
 def _grid_of(case: RawCase, facts: Facts) -> Geometry | None:
-    """The grid of a case's first channel; None where it has none, or is a photograph without one."""
+    """The grid of a case's first channel; None of an unread file, or of a photograph, which has none."""
     path = case.channels[min(case.channels)]
     image = facts[path].image
     return None if image is None or is_plain(path) else image.geometry
 
 
 def _reason(grid: Geometry, is_odd_one: bool) -> str:
-    """Why a spacing can hardly be true; empty where it can."""
+    """Why a spacing is implausible; empty where it is plausible."""
     extent = _extent(grid)
     if _is_default(grid) and min(grid.shape) <= FEW_SLICES * max(grid.shape):
         return "the spacing of a header that nobody has set, on few slices"
@@ -85,14 +85,14 @@ def spacing_repairs(
     spacing: Sequence[float],
     cases: Collection[str] = (),
 ) -> tuple[SetSpacing, ...]:
-    """What gives cases another spacing: all of their images, and their labels.
+    """Repairs that give cases another spacing: one for each of their images and labels.
 
     Args:
         raw: the data set.
-        facts: of every file.
-        findings: of the check.
+        facts: facts of every file.
+        findings: findings of the check.
         spacing: mm a voxel, slices first.
-        cases: by name; none are those that `check_spacings` noted.
+        cases: names of the cases; empty for those that `check_spacings` noted.
 
     Raises:
         UsageError: a case is not there, cannot be read, or has another number of axes.

@@ -1,4 +1,4 @@
-"""What only the cases of a data set together tell: copies, labels that never occur, oddities."""
+"""Findings on the cases of a data set together: copies, labels that never occur, unusual grids."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nnunet_ext.check.rules.spacing import check_spacings
 from nnunet_ext.nnunet.raw import RawCase, RawDataset
 
 SHOWN = 3
-WIDE_RANGE = 100.0
+WIDE_RANGE = 100.0  # ratio of the images' highest and lowest maximum
 
 
 def check_whole_set(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
-    """Findings about the data set as a whole."""
+    """Find faults that show only over all cases."""
     yield from _copies(raw, facts)
     yield from _absent_labels(raw, facts)
     yield from check_spacings(raw, facts)
@@ -26,7 +26,7 @@ def check_whole_set(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
 
 
 def _copies(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
-    """Images that are voxel by voxel the same under two names."""
+    """Find images with the same voxels under two names."""
     by_digest: dict[str, list[tuple[RawCase, int]]] = defaultdict(list)
     for case in raw.cases:
         for channel, path in case.channels.items():
@@ -90,7 +90,7 @@ def _absent_labels(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
 
 
 def _oddities(raw: RawDataset, facts: Facts) -> Iterator[Finding]:
-    """What is unusual, harmless, and told once."""
+    """Note what is unusual and harmless, once for all cases."""
     grids = {
         path.name: image.geometry
         for case in raw.cases

@@ -20,7 +20,7 @@ def found(counts, dtype="uint8", allowed=frozenset({0, 1, 2})):
         digest="",
         counts=counts,
     )
-    return [(finding.severity, finding.kind) for finding in check_label(CASE, content, allowed)]
+    return [(finding.severity, finding.kind) for finding in check_label(CASE, CASE.label, content, allowed)]
 
 
 @pytest.mark.parametrize(
