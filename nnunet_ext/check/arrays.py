@@ -1,4 +1,4 @@
-"""Arrays of nnU-Net's preprocessed cases and predictions: npz, npy and b2nd files, read to their last byte."""
+"""Arrays of nnU-Net's preprocessed cases and predictions: npz, npy and b2nd, read to their last byte."""
 
 from __future__ import annotations
 

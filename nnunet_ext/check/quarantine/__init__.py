@@ -1,1 +1,1 @@
-"""Quarantine folders, which keep the files that repairs replace, and journals, by which repairs are undone."""
+"""Quarantine folders, which keep the files that repairs replace, and the journals that undo repairs."""

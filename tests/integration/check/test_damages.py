@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from damage import CASES, DAMAGES, image, label, preprocessed, truncate, write_data_set
 
-from nnunet_ext.check.findings import ORDER
+from nnunet_ext.check.findings import SEVERITIES
 from nnunet_ext.check.quarantine.quarantine import undo
 from nnunet_ext.check.repair import planned, repair_dataset
 from nnunet_ext.check.repairs.preprocessing import Preprocess
@@ -64,7 +64,7 @@ def test_a_damage_is_found_and_no_other(folders, name):
     damage.apply(folders)
     _, report = checked(folders)
     assert {finding.kind for finding in report.findings} == damage.kinds
-    assert min(report.findings, key=lambda f: ORDER.index(f.severity)).severity == damage.severity
+    assert min(report.findings, key=lambda f: SEVERITIES.index(f.severity)).severity == damage.severity
     assert report.ok == (damage.severity != "error")
     for finding in report.findings:
         assert finding.advice or finding.command or finding.severity == "note"
