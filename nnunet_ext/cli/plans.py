@@ -151,13 +151,13 @@ def _row(plans: Plans, name: str) -> tuple[str, ...]:
 
 def _print_diff(folder: Path, args: argparse.Namespace) -> int:
     from nnunet_ext.display.tables import Table, print_table
-    from nnunet_ext.nnunet.plans import compare, read_plans
+    from nnunet_ext.nnunet.plans import configuration_differences, read_plans
 
     resolved = []
     for text in args.diff:
         plans, separator, name = text.rpartition(":")
         resolved.append(read_plans(folder / f"{plans if separator else args.p}.json").resolve(name))
-    rows = compare(*resolved)
+    rows = configuration_differences(*resolved)
     if rows:
         print_table(Table(("", *args.diff), tuple(rows)))
     else:
@@ -166,10 +166,10 @@ def _print_diff(folder: Path, args: argparse.Namespace) -> int:
 
 
 def _print_derived(plans: Plans, derived: Derived, parent: str) -> None:
-    from nnunet_ext.nnunet.plans import compare
+    from nnunet_ext.nnunet.plans import configuration_differences
 
     say(f"{derived.name}, derived from {parent} of {plans.name}:")
-    for key, old, new in compare(plans.resolve(parent), derived.resolved):
+    for key, old, new in configuration_differences(plans.resolve(parent), derived.resolved):
         say(f"  {key}: {old} -> {new}")
     for note in derived.notes:
         say(f"  note: {note}")

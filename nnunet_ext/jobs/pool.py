@@ -1,4 +1,4 @@
-"""Jobs on worker processes that may die: each death is told with its exit code, the others go on."""
+"""Jobs on worker processes, where the death of a worker fails its own job alone."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 MAX_DEFAULT_PROCESSES = 8
-JOIN_S = 5.0
+JOIN_S = 5.0  # how long to wait for the end of a worker
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Job, Result]):
-    """What became of one job: its result, or the reason why there is none."""
+    """Outcome of a job: its result, or the reason why it failed."""
 
     job: Job
     result: Result | None
@@ -35,30 +35,30 @@ class Outcome(Generic[Job, Result]):
 
 
 def default_processes() -> int:
-    """Workers to use where nobody says: one a processor that this process may use, 8 at most."""
+    """Default number of workers: one for each processor that this process may use, 8 at most."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, MAX_DEFAULT_PROCESSES)
 
 
 def threads_each(n_processes: int, n_jobs: int) -> int:
-    """Threads that each worker may use, so that all together stay within the number of processes."""
+    """Number of threads of each worker with which all workers together use `n_processes` processors."""
     return max(1, n_processes // max(1, min(n_processes, n_jobs)))
 
 
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], n_processes: int
 ) -> Iterator[Outcome[Job, Result]]:
-    """Run `function` on every job, and give each outcome as soon as it is there.
+    """Run `function` on every job, and yield each outcome when its job ends.
 
     Args:
-        function: of a module's top level; it is sent to freshly started processes by name.
+        function: function at the top level of a module, which new processes import by its name.
         jobs: plain values that can be pickled.
-        n_processes: workers side by side; 0 runs the jobs in this process, one after the other.
+        n_processes: number of workers; 0 runs the jobs in this process, one after the other.
 
     Yields:
-        One outcome a job, in the order in which they end. A job that raises has a reason and no
-        result. A dead worker is replaced and its job tried again; where that one dies too, the job
-        has a reason and no result.
+        One outcome a job, in the order in which the jobs end. The outcome of a job that raises has a reason
+        and no result. A worker that dies is replaced, and its job is tried once more at the end; if that
+        worker dies, too, the outcome has a reason and no result.
     """
     if n_processes == 0:
         for job in jobs:
@@ -70,9 +70,9 @@ def run_jobs(
 def run_jobs_on(
     executor: Executor, function: Callable[[Job], Result], jobs: Sequence[Job]
 ) -> Iterator[Outcome[Job, Result]]:
-    """Run `function` on every job on an executor of whatever kind, as of a cluster; otherwise as `run_jobs`.
+    """Run `function` on every job by an executor, such as that of a cluster; otherwise as `run_jobs`.
 
-    What becomes of a job whose worker dies is up to the executor; where it gives up, the job has a reason.
+    The executor decides whether to try a job again whose worker died; where it gives up, the job has failed.
     """
     started = {executor.submit(_attempt, function, job): job for job in jobs}
     try:
@@ -85,7 +85,7 @@ def run_jobs_on(
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a job failed, in words; a defect of ours is shown whole."""
+    """Why a job failed: the message of an expected error, or the traceback of a defect of this package."""
     if isinstance(error, NnunetExtError):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, (OSError, MemoryError)):
@@ -96,14 +96,14 @@ def reason_of(error: BaseException) -> str:
 def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
     try:
         return Outcome(job, function(job))
-    except Exception as error:  # also a defect of ours must not take the other jobs down
+    except Exception as error:  # a defect of this package must not stop the other jobs
         return Outcome(job, None, reason_of(error))
 
 
 def _serve(function: Callable[[Job], Result], connection: Any) -> None:
-    """A worker's life: jobs in, outcomes out, until the other end says None or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that half files are removed
+    """Main function of a worker: run each job received, until None comes or the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # raises, so that part files are removed
     while True:
         try:
             job = connection.recv()
@@ -116,7 +116,7 @@ def _serve(function: Callable[[Job], Result], connection: Any) -> None:
 
 
 def _name_of(job: Any) -> str:
-    """What a job is on, for a message: its case, or else its file; never all of it."""
+    """Name of a job for a message: its case, or else its file."""
     if isinstance(job, str):
         return job
     names = (getattr(job, name, None) for name in ("case_id", "path", "source", "target"))
@@ -124,7 +124,7 @@ def _name_of(job: Any) -> str:
 
 
 class _Pool(Generic[Job, Result]):
-    """Started processes, each with one job at a time, so that a death is known to be that job's."""
+    """Worker processes with one job each at a time, so that the job of a dead worker is known."""
 
     def __init__(self, function: Callable[[Job], Result], n_processes: int) -> None:
         self._function = function
@@ -156,7 +156,7 @@ class _Pool(Generic[Job, Result]):
 
     def _give(self, connection: Any, process: BaseProcess, job: Job) -> None:
         self._busy[connection] = (process, job)
-        with suppress(OSError):  # it died meanwhile: reading its answer will tell
+        with suppress(OSError):  # the worker died meanwhile, which reading its answer finds
             connection.send(job)
 
     def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result] | None:
@@ -164,16 +164,18 @@ class _Pool(Generic[Job, Result]):
         try:
             result, reason = connection.recv()
         except (EOFError, OSError):
-            return self._mourn(process, job, pending)
+            return self._retry_or_fail(process, job, pending)
         if pending:
             self._give(connection, process, pending.pop())
         else:
-            with suppress(OSError):  # its answer is here; whether it still lives is nothing to us
+            with suppress(OSError):  # the worker may have died after its answer
                 connection.send(None)
             process.join(JOIN_S)
         return Outcome(job, result, reason)
 
-    def _mourn(self, process: BaseProcess, job: Job, pending: list[Job]) -> Outcome[Job, Result] | None:
+    def _retry_or_fail(
+        self, process: BaseProcess, job: Job, pending: list[Job]
+    ) -> Outcome[Job, Result] | None:
         process.join(JOIN_S)
         is_last_time = any(job is tried for tried in self._tried_again)
         if not is_last_time:
@@ -183,7 +185,7 @@ class _Pool(Generic[Job, Result]):
                 process.exitcode,
             )
             self._tried_again.append(job)
-            pending.insert(0, job)  # when the others are done, and with them what they took of the memory
+            pending.insert(0, job)  # last of all, when the other jobs have freed their memory
         if pending:
             self._start(pending.pop())
         if not is_last_time:

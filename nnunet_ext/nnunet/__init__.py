@@ -1,1 +1,1 @@
-"""All knowledge of nnU-Net's files and names: folders, labels, plans, splits, models, logs."""
+"""All knowledge of nnU-Net's files and names: folders, labels, images, plans, splits, models and logs."""

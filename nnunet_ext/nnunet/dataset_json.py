@@ -1,4 +1,4 @@
-"""The dataset.json of a data set: its file ending, and its labels in the order of a network's outputs."""
+"""The dataset.json of a data set: labels, in the order of a network's output channels, and file ending."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BACKGROUND = 0
 
 @dataclass(frozen=True)
 class Labels:
-    """What each channel of a network's output stands for.
+    """Labels or regions of a network's output channels.
 
     Attributes:
-        names: one name a channel.
-        values: one value a channel, which a segmentation holds where that channel wins.
-        covered: one tuple a channel: the values a segmentation holds inside it. A label covers its
-            own value; a region covers those of its parts.
-        is_regions: whether the channels are regions that overlap (sigmoid, in class order), not
-            labels that exclude each other (softmax).
+        names: name of each channel.
+        values: value that a segmentation gets where the channel wins, one a channel.
+        covered: values of a segmentation inside the label or region, one tuple a channel. A label covers its
+            own value, and a region the values of its labels.
+        is_regions: whether the channels are regions, which overlap (sigmoid, in class order), and not
+            labels, which exclude each other (softmax).
 
     Source: nnU-Net's `LabelManager`.
     """
@@ -38,21 +38,21 @@ class Labels:
 
     @property
     def segmentation_values(self) -> frozenset[int]:
-        """Every value that a segmentation may hold."""
+        """All values that a segmentation may hold."""
         return frozenset({BACKGROUND, *self.values})
 
     @property
     def foreground(self) -> tuple[int, ...]:
-        """Indices of the channels that are not background."""
+        """Indices of the channels other than the background."""
         return tuple(i for i, covered in enumerate(self.covered) if covered != (BACKGROUND,))
 
     @property
     def covered_by_name(self) -> dict[str, tuple[int, ...]]:
-        """The values inside each label or region but the background, by its name."""
+        """Covered values by name of each label or region but the background."""
         return {self.names[i]: self.covered[i] for i in self.foreground}
 
     def find(self, key: str | int) -> int | None:
-        """Index of the channel with this name, or else with this value; None where there is none."""
+        """Index of the channel with this name, or otherwise with this value; None where there is none."""
         if str(key) in self.names:
             return self.names.index(str(key))
         try:
@@ -68,11 +68,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What this package needs of a dataset.json.
+    """The entries of a dataset.json that this package needs.
 
     Attributes:
-        labels: what networks put out.
-        file_ending: of its images and segmentations.
+        labels: labels or regions of the networks' output channels.
+        file_ending: file ending of images and segmentations.
         ignore: value of voxels in references that do not count; None where there is none.
     """
 
@@ -91,7 +91,7 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def read_dataset_json(path: Path) -> dict[str, Any]:
-    """All that a dataset.json says, once its entries are known to be of nnU-Net's types.
+    """Read all entries of a dataset.json, and check that those of nnU-Net have its types.
 
     Raises:
         DatasetError: as `read_dataset`.
@@ -109,7 +109,7 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
 
 
 def dataset_of(content: Mapping[str, Any], path: Path) -> Dataset:
-    """What this package needs of a dataset.json that was read.
+    """The entries that this package needs, from the content of a dataset.json.
 
     Raises:
         DatasetError: its labels are not what nnU-Net allows.
@@ -123,7 +123,7 @@ def dataset_of(content: Mapping[str, Any], path: Path) -> Dataset:
 
 
 def labels_of(content: Mapping[str, Any]) -> Labels:
-    """Labels of a parsed dataset.json; `ignore` is left out, as networks do not put it out.
+    """Labels from the content of a dataset.json, without `ignore`, which is no output channel.
 
     Raises:
         DatasetError: background is not 0, labels are not 0, 1, 2, …, or regions have no
@@ -143,7 +143,7 @@ def labels_of(content: Mapping[str, Any]) -> Labels:
 
 
 def labels_of_values(values: Iterable[int]) -> Labels:
-    """Labels that are called by their values, which may have gaps; the background is 0."""
+    """Labels named by their values, which may have gaps; the background is 0."""
     known = (BACKGROUND, *sorted(set(values) - {BACKGROUND}))
     names = ("background", *map(str, known[1:]))
     return Labels(names, known, tuple((value,) for value in known))
@@ -166,7 +166,7 @@ def _regions(entries: dict[str, tuple[int, ...]], class_order: Sequence[int] | N
 
 
 def dataset_json_of(folders: Sequence[Path]) -> Path:
-    """The dataset.json in one of the folders, or in the model folder of a validation folder.
+    """Find the dataset.json in one of the folders, or in the model folder of a validation folder.
 
     Raises:
         UsageError: there is none.
@@ -179,10 +179,10 @@ def dataset_json_of(folders: Sequence[Path]) -> Path:
 
 
 def check_same_labels(dataset_file: Path, output: Path, *, overwrite: bool) -> None:
-    """Refuse to write beside a dataset.json of other labels, by which later verbs would read the results.
+    """Refuse to write to a folder whose dataset.json has other labels, since later verbs read that file.
 
     Raises:
-        UsageError: there is one.
+        UsageError: `output` has such a dataset.json.
     """
     target = output / "dataset.json"
     if overwrite or not target.exists():
@@ -201,7 +201,7 @@ def check_same_labels(dataset_file: Path, output: Path, *, overwrite: bool) -> N
 
 
 def keep_dataset_json(dataset_file: Path, output: Path, *, overwrite: bool = False) -> None:
-    """Copy the dataset.json beside the segmentations, where later verbs and nnU-Net's look for it."""
+    """Copy the dataset.json beside the segmentations, where later verbs and nnU-Net look for it."""
     target = output / "dataset.json"
     if not target.exists() or (overwrite and not target.samefile(dataset_file)):
         with written_whole(target) as part:

@@ -1,6 +1,6 @@
-"""nnU-Net's JSON files, each checked in one place before any of it is used.
+"""Forms of nnU-Net's JSON files, by which their content is checked before it is used.
 
-Entries that nnU-Net or this package read must be of their type; others may be anything.
+Entries that nnU-Net or this package read must have their types; other entries may be anything.
 
 Source: `LabelManager`, `PlansManager`, `do_split` and `compute_metrics_on_folder` of nnU-Net.
 """
@@ -24,11 +24,11 @@ from pydantic import (
 
 from nnunet_ext.files.documents import check_content, read_json
 
-MAX_LABEL = 65535  # the highest value that nnU-Net writes
+MAX_LABEL = 65535  # highest value that nnU-Net writes
 
 
 def refuse_texts(value: Any) -> Any:
-    """Refuse texts and truth values, which pydantic would take for numbers."""
+    """Refuse texts and truth values, which pydantic would convert to numbers."""
     if isinstance(value, (str, bool)):
         raise ValueError("a number is needed")
     return value
@@ -39,7 +39,7 @@ def _one_or_several(value: Any) -> Any:
 
 
 def _plain_name(text: str) -> str:
-    """Refuse a text that would lead out of the folder whose file it names."""
+    """Refuse a name that would lead out of its folder."""
     if any(mark in text for mark in "/\\\0") or text in (".", ".."):
         raise ValueError("it must be a plain name, without / and \\")
     return text
@@ -114,7 +114,7 @@ class FingerprintJson(Form):
 
 
 class FoldForm(BaseModel):
-    """A fold: the cases that it is trained on and validated on."""
+    """A fold of a splits_final.json: the cases to train on, and those to validate on."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -147,12 +147,12 @@ class SummaryJson(Form):
 
 @cache
 def adapter_of(form: Any) -> TypeAdapter[Any]:
-    """What checks a form, made once."""
+    """The pydantic adapter of a form, made once."""
     return TypeAdapter(form)
 
 
 def read_dataset_form(path: Path) -> dict[str, Any]:
-    """A dataset.json as it stands in the file, once it is checked.
+    """Read a dataset.json, and check it.
 
     Raises:
         ValueError: it is damaged, or not what nnU-Net v2 reads.
@@ -162,10 +162,10 @@ def read_dataset_form(path: Path) -> dict[str, Any]:
 
 
 def check_dataset_form(content: Any) -> None:
-    """Refuse what is no dataset.json of nnU-Net v2.
+    """Refuse a content that is no dataset.json of nnU-Net v2.
 
     Raises:
-        ValueError: it is not; says of each fault where it is and what was found.
+        ValueError: the content is none; the message names each fault with its place and value.
     """
     labels = content.get("labels") if isinstance(content, dict) else None
     if isinstance(labels, dict) and labels and all(_is_v1_label(*pair) for pair in labels.items()):
@@ -182,7 +182,7 @@ def _is_v1_label(key: Any, value: Any) -> bool:
 
 
 def read_plans_form(path: Path) -> dict[str, Any]:
-    """A plans file as it stands in the file, once it is checked.
+    """Read a plans file, and check it.
 
     Raises:
         ValueError: it is damaged, or not what nnU-Net v2 reads.
@@ -192,7 +192,7 @@ def read_plans_form(path: Path) -> dict[str, Any]:
 
 
 def read_fingerprint_form(path: Path) -> dict[str, Any]:
-    """A dataset_fingerprint.json as it stands in the file, once it is checked.
+    """Read a dataset_fingerprint.json, and check it.
 
     Raises:
         ValueError: it is damaged, or not what nnU-Net v2 plans by.
@@ -202,7 +202,7 @@ def read_fingerprint_form(path: Path) -> dict[str, Any]:
 
 
 def read_splits_form(path: Path) -> list[dict[str, Any]]:
-    """The folds of a splits_final.json, once they are checked.
+    """Read the folds of a splits_final.json, and check them.
 
     Raises:
         ValueError: it is damaged, or no list of folds with `train` and `val`.
@@ -212,7 +212,7 @@ def read_splits_form(path: Path) -> list[dict[str, Any]]:
 
 
 def read_summary_form(path: Path) -> SummaryJson:
-    """A summary.json of nnU-Net or of this package.
+    """Read a summary.json of nnU-Net or of this package, and check it.
 
     Raises:
         ValueError: it is damaged, or has no voxel counts of cases.

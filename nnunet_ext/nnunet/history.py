@@ -1,4 +1,4 @@
-"""A training's history: what each epoch gave, by label name."""
+"""The history of a training: losses, Dice, learning rate and time of each epoch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median
 
-KEPT_SHARE = 0.9  # of the moving average, an epoch
-LEARNT_DICE, LOST_SHARE, LAST_EPOCHS = 0.2, 0.5, 5
-SAME_DICE, SAME_LR, SAME_SECONDS = 2e-4, 2e-5, 0.02  # how far what a log rounds may be from the value
+KEPT_SHARE = 0.9  # of the moving average, in each epoch
+LEARNT_DICE, LOST_SHARE, LAST_EPOCHS = 0.2, 0.5, 5  # as in `History.lost_labels`
+SAME_DICE, SAME_LR, SAME_SECONDS = 2e-4, 2e-5, 0.02  # largest differences that come from rounding in logs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What one epoch gave. A value that is missing, NaN or infinite is None.
+    """Values of one epoch; a value that is missing, NaN or infinite is None.
 
     Attributes:
-        number: the first is 0.
-        train_loss: mean over the training batches.
-        val_loss: mean over the validation batches.
-        dice: one value a label, over the epoch's validation patches.
-        learning_rate: of the epoch.
-        seconds: that it took.
-        average: the moving average of the Dice where the source states it.
+        number: number of the epoch, from 0.
+        train_loss: mean loss over the training batches.
+        val_loss: mean loss over the validation batches.
+        dice: Dice of each label over the epoch's validation patches.
+        learning_rate: learning rate of the epoch.
+        seconds: duration of the epoch.
+        average: moving average of the Dice, where the source states it.
     """
 
     number: int
@@ -37,19 +37,19 @@ class Epoch:
 
     @property
     def dice_mean(self) -> float | None:
-        """Mean over the labels that were seen; None where none was."""
+        """Mean Dice over the labels that occurred in the validation patches; None where none did."""
         seen = [dice for dice in self.dice if dice is not None]
         return fmean(seen) if seen else None
 
 
 @dataclass(frozen=True)
 class History:
-    """A training's epochs.
+    """The epochs of a training.
 
     Attributes:
-        labels: names, one for each value of an epoch's Dice.
-        epochs: each number once and rising; where early logs are lost the first is not 0.
-        judged_best: number of the best epoch where the training itself says it.
+        labels: names of the labels, one for each value of an epoch's Dice.
+        epochs: epochs with rising numbers; the first is not 0 where early logs are lost.
+        judged_best: number of the epoch that the training itself names as its best.
     """
 
     labels: tuple[str, ...]
@@ -58,17 +58,17 @@ class History:
 
     @cached_property
     def averages(self) -> tuple[float | None, ...]:
-        """Moving average of the Dice, one value an epoch; None where it cannot be known.
+        """Moving average of the Dice, one value an epoch; None where it is unknown.
 
-        It is what the source states, else goes on from the epoch before: an epoch without a Dice
-        leaves it as it was.
+        The value is the one that the source states, or otherwise calculated from that of the epoch before; an
+        epoch without a Dice does not change it.
 
         Source: nnU-Net's `MetaLogger.log`.
         """
         averages: list[float | None] = []
         average: float | None = None
         next_number = 0
-        is_known = True  # whether all epochs before are
+        is_known = True  # whether all epochs before are known
         for epoch in self.epochs:
             is_known = epoch.average is not None or (is_known and epoch.number == next_number)
             average = _next_average(average, epoch) if is_known else None
@@ -80,29 +80,29 @@ class History:
     def best(self) -> int | None:
         """Index of the best epoch; None where there is none.
 
-        It is the one that the training judged best, else the first of those with the best average.
-        nnU-Net's log states each new best. An average reckoned from rounded Dice counts as better than
-        one that is stated only where rounding cannot explain it.
+        It is the epoch that the training names as its best, or otherwise the first with the highest average.
+        nnU-Net's log states each new highest average. An average calculated from rounded Dice counts as
+        higher than a stated one only if rounding does not explain the difference.
         """
         judged = (i for i, epoch in enumerate(self.epochs) if epoch.number == self.judged_best)
         if (of_training := next(judged, None)) is not None:
             return of_training
         stated = [epoch.average for epoch in self.epochs]
-        reckoned = [
+        calculated = [
             None if known is not None else value for known, value in zip(stated, self.averages, strict=True)
         ]
-        best, other = _highest(stated), _highest(reckoned)
+        best, other = _highest(stated), _highest(calculated)
         if best is None or other is None:
             return other if best is None else best
-        return other if (reckoned[other] or 0.0) > (stated[best] or 0.0) + SAME_DICE else best
+        return other if (calculated[other] or 0.0) > (stated[best] or 0.0) + SAME_DICE else best
 
     @property
     def best_average(self) -> float | None:
-        """Moving average at the best epoch."""
+        """Moving average of the Dice at the best epoch."""
         return None if self.best is None else self.averages[self.best]
 
     def dice_of(self, label: str) -> tuple[float | None, ...]:
-        """One label's Dice, one value an epoch."""
+        """Dice of a label, one value an epoch."""
         return self._dice_by_label[label]
 
     @cached_property
@@ -112,20 +112,20 @@ class History:
         return dict(zip(self.labels, zip(*rows, strict=True) if rows else [()] * n, strict=True))
 
     def lost_labels(self) -> tuple[str, ...]:
-        """Labels that were learnt and lost again.
+        """Labels that the network learnt and lost again.
 
-        Learnt: an epoch's Dice reached 0.2. Lost: the median of the last five epochs that saw the
-        label is below half of the highest before them.
+        A label is learnt if its Dice reached 0.2 in an epoch. It is lost if the median of the last five
+        epochs in which it occurred is below half of the highest Dice before them.
         """
         return tuple(label for label in self.labels if _is_lost(self.dice_of(label)))
 
     @property
     def total_s(self) -> float:
-        """Seconds of all epochs whose time is known."""
+        """Duration of all epochs whose time is known."""
         return math.fsum(epoch.seconds for epoch in self.epochs if epoch.seconds is not None)
 
     def epoch_s(self, last: int | None = None) -> float | None:
-        """Median seconds of an epoch, of all or of the last ones; None where no time is known."""
+        """Median duration of all epochs, or of the last ones; None where no time is known."""
         times = [epoch.seconds for epoch in self.epochs if epoch.seconds is not None]
         return median(times if last is None else times[-last:]) if times else None
 
@@ -136,7 +136,7 @@ def _highest(values: Sequence[float | None]) -> int | None:
 
 
 def moving_average(values: Iterable[float | None]) -> list[float | None]:
-    """nnU-Net's moving average of one label; None before its first value, and unmoved by None."""
+    """nnU-Net's moving average of a label's Dice; None before the first value, and unchanged by None."""
     averages: list[float | None] = []
     average: float | None = None
     for value in values:
@@ -162,20 +162,21 @@ def _is_lost(dice: Sequence[float | None]) -> bool:
 
 
 def joined_epochs(older: Iterable[Epoch], newer: Iterable[Epoch]) -> tuple[Epoch, ...]:
-    """Epochs of two sources by number; the newer's where both have one."""
+    """Epochs of two sources by number; where both have an epoch, that of the newer source."""
     by_number = {epoch.number: epoch for epoch in (*older, *newer)}
     return tuple(by_number[number] for number in sorted(by_number))
 
 
 def epoch_differences(rounded: Iterable[Epoch], exact: Iterable[Epoch]) -> list[str]:
-    """Where two sources of one training say different things, beyond what a log rounds.
+    """Differences between two sources of one training that rounding in the log does not explain.
 
     Args:
-        rounded: a log's epochs.
-        exact: those of a checkpoint or of a history.csv; epochs that only one has are no difference.
+        rounded: epochs of a log.
+        exact: epochs of a checkpoint or a history.csv.
 
     Returns:
-        A sentence's part an epoch, such as `epoch 3: val_loss 0.5 and 0.7`; empty where they agree.
+        One text for each epoch that differs, such as `epoch 3: val_loss 0.5 and 0.7`; epochs of only one
+        source do not count.
     """
     by_number = {epoch.number: epoch for epoch in exact}
     pairs = ((epoch, by_number[epoch.number]) for epoch in rounded if epoch.number in by_number)

@@ -1,4 +1,4 @@
-"""The text of a file that is still being written, line by line."""
+"""Text of a file that is still being written, decoded as it grows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LONGEST_MARK_BYTES = 3
 
 
 class IncrementalText:
-    """Makes lines of bytes that come in any cut; bytes that are no text become a replacement mark.
+    """Decodes bytes that arrive in pieces into whole lines; undecodable bytes become a replacement mark.
 
-    It is UTF-8, or UTF-16 where a byte order mark says so, as in what PowerShell captures. A terminal's
-    codes for colours are left out.
+    The text is UTF-8, or UTF-16 where it begins with that byte order mark, as output captured by PowerShell
+    does. Colour codes of terminals are removed.
 
     Attributes:
-        tail: the last line as far as it is written.
+        tail: the last line, as far as it is written.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class IncrementalText:
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def add(self, data: bytes) -> str:
-        """Take the next bytes, and give the lines that are whole by them, with their ends."""
+        """Add the next bytes, and return the lines that they complete, with their line ends."""
         text = self.tail + self._decoded(data)
         if "\x1b" in text:
             text = TERMINAL_CODES.sub("", text)

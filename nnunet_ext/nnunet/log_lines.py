@@ -1,4 +1,4 @@
-"""Lines of nnU-Net's training log: those of one epoch, read in one go, and a failure's last words."""
+"""Lines of nnU-Net's training log: the lines of an epoch, numbers in them, and error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnunet_ext.nnunet.history import Epoch
 
 _LINE_END = r"[ \r]*\n"
 _AT = r"[-\d]{10} [\d:.]{8,15}: "
-# Groups in the order in which `read_plain_epoch` takes them. Nearly all epochs stand like this.
+# The lines of nearly all epochs, with groups in the order of the parameters of `read_plain_epoch`.
 PLAIN_EPOCH = re.compile(
     rf"^(?:{_AT}{_LINE_END})?{_AT}Epoch (\d{{1,9}}){_LINE_END}"
     rf"{_AT}Current learning rate: (\S+){_LINE_END}"
@@ -27,7 +27,7 @@ NUMBER_KINDS = ("np.float32", "np.float64", "np.float16", "tensor")  # as numpy 
 def read_plain_epoch(
     number: str, rate: str, train: str, val: str, dice: str, seconds: str, best: str | None
 ) -> Epoch | None:
-    """The epoch of these texts; None where one is no number, for its lines to be read one by one."""
+    """The epoch of these texts; None where one is no number, so that the lines must be read one by one."""
     try:
         train_loss, val_loss, learning_rate, epoch_s = finite(train, val, rate, seconds)
         (average,) = finite(best) if best else (None,)
@@ -45,10 +45,10 @@ def read_plain_epoch(
 
 
 def parse_dice(text: str) -> tuple[float | None, ...]:
-    """The Dice in `[0.89, nan]`, `[np.float32(0.89)]` or `[0.89 0.91]`; NaN is None.
+    """Parse the Dice in `[0.89, nan]`, `[np.float32(0.89)]` or `[0.89 0.91]`; NaN becomes None.
 
     Raises:
-        ValueError: it is no list of numbers.
+        ValueError: the text is no list of numbers.
     """
     if not (text.startswith("[") and text.endswith("]")):
         raise ValueError(text)
@@ -62,7 +62,7 @@ def parse_dice(text: str) -> tuple[float | None, ...]:
 
 
 def finite(*texts: str) -> tuple[float | None, ...]:
-    """Numbers, with None for each that is NaN or infinite.
+    """Parse numbers; each that is NaN or infinite becomes None.
 
     Raises:
         ValueError: one of them is no number.
@@ -77,7 +77,7 @@ def finite(*texts: str) -> tuple[float | None, ...]:
 
 
 def _number(text: str) -> float:
-    """A number as it stands, or as numpy 2 and torch print theirs: `np.float64(0.89)`."""
+    """Parse a number, which numpy 2 and torch print as `np.float64(0.89)`."""
     kind, _, value = text.partition("(")
     return float(value.removesuffix(")")) if kind in NUMBER_KINDS and text.endswith(")") else float(text)
 
@@ -89,12 +89,12 @@ KILLED = re.compile(
     re.IGNORECASE,
 )
 CONSEQUENCE = re.compile(r"background workers? (?:are|is) no longer alive")
-BROKE_OFF = "Training broke off: "  # as our trainers log it
+BROKE_OFF = "Training broke off: "  # logged by the trainers of this package
 KEPT_EPOCHS = 1
 
 
 class Failures:
-    """Collects errors line by line and remembers for how many epochs they are past."""
+    """Error messages of a log, which count as long as at most one later epoch begins."""
 
     def __init__(self) -> None:
         self._found: list[tuple[int, str]] = []
@@ -102,13 +102,13 @@ class Failures:
         self._in_traceback = False
 
     def begin_epoch(self) -> None:
-        """An epoch begins; what was outlived by more than one epoch killed nobody."""
+        """Note the beginning of an epoch, and drop errors after which more than one epoch began."""
         self._n_epochs += 1
         if self._found:
             self._found = [one for one in self._found if self._n_epochs - one[0] <= KEPT_EPOCHS]
 
     def read(self, line: str) -> None:
-        """Read a line that is none of nnU-Net's own."""
+        """Read a line that is no regular line of nnU-Net's log."""
         if line.startswith(BROKE_OFF):
             self._found.append((self._n_epochs, line.removeprefix(BROKE_OFF).strip()))
         elif TRACEBACK in line:
@@ -120,7 +120,7 @@ class Failures:
             self._found.append((self._n_epochs, line.strip()))
 
     def last_words(self) -> str | None:
-        """The last error; that a worker died says nothing where another error says why."""
+        """The last error message; one that only reports a dead worker counts where there is no other."""
         words = [text for _, text in self._found]
         causes = [text for text in words if not CONSEQUENCE.search(text)]
         return next(reversed(causes or words), None)

@@ -1,4 +1,4 @@
-"""Plans files of nnU-Net, and their configurations with what they inherit."""
+"""Plans files of nnU-Net, and their configurations with inherited values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Plans:
 
     Attributes:
         path: the file.
-        content: all of it, as parsed.
+        content: all entries of the file.
     """
 
     path: Path
@@ -30,17 +30,17 @@ class Plans:
 
     @property
     def name(self) -> str:
-        """`nnUNetPlans`, as nnU-Net's `-p` takes it: the file's name, whatever stands in it."""
+        """Name of the file without its ending, as nnU-Net's `-p` takes it: `nnUNetPlans`."""
         return self.path.stem
 
     @property
     def stated_name(self) -> str:
-        """The name that stands in the file, by which nnU-Net calls the folders of trainings."""
+        """Name in the file (`plans_name`), which nnU-Net uses in the names of model folders."""
         return str(self.content.get("plans_name", self.name))
 
     @property
     def about_name(self) -> str:
-        """What to know where the two names differ, as in a file that was copied; empty where they do not."""
+        """A warning where the two names differ, as in a copied file; empty where they are the same."""
         if self.stated_name == self.name:
             return ""
         return (
@@ -51,14 +51,15 @@ class Plans:
 
     @property
     def configurations(self) -> Mapping[str, Mapping[str, Any]]:
-        """The entries by name, without what they inherit."""
+        """Entries of the configurations by name, without inherited values."""
         return dict(self.content["configurations"])
 
     def resolve(self, name: str) -> dict[str, Any]:
-        """A configuration with all that it inherits; a copy.
+        """A copy of a configuration with all inherited values.
 
         Raises:
-            UsageError: there is none of that name, its parent is missing, or it inherits from itself.
+            UsageError: there is no configuration of that name, its parent is missing, or it inherits from
+                itself.
 
         Source: nnU-Net's `PlansManager`.
         """
@@ -153,7 +154,7 @@ def check_fingerprint(path: Path, dataset: str) -> None:
 
 
 def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:
-    """All plans files of a preprocessed folder, by name, and what cannot be read of them, a sentence each.
+    """Read all plans files of a preprocessed folder, by name; unreadable files give a sentence each.
 
     Raises:
         UsageError: there is none.
@@ -173,7 +174,7 @@ def find_plans(folder: Path) -> tuple[list[Plans], list[str]]:
 
 
 def _is_of_another_kind(path: Path) -> bool:
-    """Whether a JSON file is none of plans but whole: splits, a fingerprint and the like."""
+    """Whether a JSON file is readable and no plans file, such as splits or a fingerprint."""
     try:
         content = read_json(path)
     except (OSError, ValueError):
@@ -182,10 +183,10 @@ def _is_of_another_kind(path: Path) -> bool:
 
 
 def needed_trainer(configuration: Mapping[str, Any]) -> str | None:
-    """The trainer that the network of a resolved configuration needs; None where nnU-Net's own does.
+    """The trainer that a resolved configuration's network needs; None where nnU-Net's own trainers will do.
 
-    A UNet++ with nested deep supervision has several outputs of full size, which other trainers compare
-    with smaller and smaller references.
+    A UNet++ with nested deep supervision has several outputs of full size, for which other trainers make
+    references of decreasing size.
     """
     architecture = configuration.get("architecture")
     if not isinstance(architecture, Mapping):
@@ -196,8 +197,8 @@ def needed_trainer(configuration: Mapping[str, Any]) -> str | None:
     return NESTED_TRAINER if is_ours and supervision == NESTED else None
 
 
-def compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The entries in which two resolved configurations differ, as `(key, one, other)`, nested ones dotted."""
+def configuration_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Entries in which two resolved configurations differ, as `(key, one, other)`; nested keys are dotted."""
     mine, its = _flat(one), _flat(other)
     keys = [key for key in dict.fromkeys([*mine, *its]) if mine.get(key) != its.get(key)]
     return [(key, mine.get(key, "-"), its.get(key, "-")) for key in keys if key != "inherits_from"]
@@ -213,11 +214,11 @@ def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def refuse(head: str, faults: list[str]) -> None:
-    """Raise one error of all faults, if there are any.
+def refuse_faults(head: str, faults: list[str]) -> None:
+    """Raise one error for all faults.
 
     Raises:
-        UsageError: there are.
+        UsageError: there are faults.
     """
     if faults:
         raise UsageError(joined_faults(head, faults))

@@ -1,8 +1,8 @@
-"""Whose scan each case is: `nnunet_ext splits` keeps it beside its splits, and who counts subjects reads it.
+"""Subjects of cases, kept in a file subjects.json, which `nnunet_ext splits` writes beside its splits.
 
-`subjects.json` holds either the regular expression that names the subject of any case, or a table of
-cases. It is a fact of the data set and not of one split, so that it outlives new folds; cases that it
-says nothing of are a subject each, and whoever reads it tells how many these are.
+The file holds either a regular expression that gives the subject of any case, or a table of cases. Subjects
+belong to the data set and not to one split, so the file stays when folds are made anew. A case without an
+entry counts as a subject of its own, and readers report the number of such cases.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUBJECTS = "subjects.json"
 PATTERN, TABLE = "subject_pattern", "cases"
 
 
-# Only what names a part of one subject's visit: a bare number may as well be the subject.
+# Only words for a part of one subject's visit: a number without such a word may be the subject itself.
 BY_NAME = re.compile(
     r"(?P<subject>.+)_(?P<word>frame|phase|timepoint|session|visit|slice)_?\d+", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ BY_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a case comes from; a case of which nobody knows is a subject of its own."""
+    """Subject and site of a case."""
 
     case_id: str
     subject: str
@@ -41,13 +41,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Subjects:
-    """What is known of whose scan each case is.
+    """Known subjects of cases.
 
     Attributes:
-        table: origins by case; empty where a pattern tells them.
-        pattern: a regular expression that matches a case's name from its beginning; the subject is its
-            first group, or without one all that it matches.
-        path: the file that this was read from; None where it was not.
+        table: origins by case; empty where there is a pattern.
+        pattern: regular expression that matches a case's name from its beginning; the subject is its first
+            group, or without groups the whole match.
+        path: file that the subjects were read from; None for other subjects.
     """
 
     table: Mapping[str, Origin] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Subjects:
         return None if self.pattern is None else re.compile(self.pattern)
 
     def find(self, case_id: str) -> Origin | None:
-        """Where a case comes from; None where nothing is known of it."""
+        """Origin of a case; None where its subject is unknown."""
         if self._compiled is None:
             return self.table.get(case_id)
         match = self._compiled.match(case_id)
@@ -68,15 +68,15 @@ class Subjects:
         return Origin(case_id, (match[1] if self._compiled.groups else match[0]) or case_id)
 
     def unknown(self, cases: Iterable[str]) -> list[str]:
-        """The cases of which nothing is known."""
+        """The cases whose subject is unknown."""
         return [case for case in cases if self.find(case) is None]
 
     def origins(self, cases: Iterable[str]) -> list[Origin]:
-        """Where cases come from, in their order; a case of which nothing is known is its own subject."""
+        """Origins of cases, in their order; a case of unknown subject is a subject of its own."""
         return [self.find(case) or Origin(case, case) for case in cases]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as the file holds them."""
+        """Content of the file."""
         if self.pattern is not None:
             return {PATTERN: self.pattern}
         return {
@@ -89,12 +89,12 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Units:
-    """What is drawn when a mean is resampled: subjects where they are known, else cases.
+    """Units that are drawn when a mean is resampled: subjects where they are known, otherwise cases.
 
     Attributes:
-        of_cases: the unit of each case, in the order of the cases.
-        are_subjects: whether subjects are known.
-        n_unknown: cases of which no subject is known while those of others are.
+        of_cases: unit of each case, in the order of the cases.
+        are_subjects: whether the units are subjects.
+        n_unknown: number of cases of unknown subject where subjects of others are known.
     """
 
     of_cases: tuple[str, ...]
@@ -103,12 +103,12 @@ class Units:
 
     @property
     def n(self) -> int:
-        """How many there are."""
+        """Number of units."""
         return len(set(self.of_cases))
 
     @property
     def words(self) -> str:
-        """What is resampled, as tables say it."""
+        """The units in words, for tables."""
         if not self.are_subjects:
             return "cases; no subjects are known"
         unknown = f", {self.n_unknown} of them of no known subject" if self.n_unknown else ""
@@ -116,7 +116,7 @@ class Units:
 
 
 def units_of(cases: Sequence[str], subjects: Subjects | None) -> Units:
-    """What to resample for these cases: their subjects, or themselves where none of them is known."""
+    """Units of cases: their subjects, or the cases themselves where no subject is known."""
     unknown = list(cases) if subjects is None else subjects.unknown(cases)
     if subjects is None or len(unknown) == len(cases):
         return Units(tuple(cases))
@@ -124,7 +124,7 @@ def units_of(cases: Sequence[str], subjects: Subjects | None) -> Units:
 
 
 def subject_by_name(case_id: str) -> str | None:
-    """The subject that a case's name tells: `patient001` of `patient001_frame01`, None of `liver_1`."""
+    """The subject in a case's name: `patient001` of `patient001_frame01`; None of `liver_1`."""
     match = BY_NAME.fullmatch(case_id)
     return match["subject"] if match else None
 
@@ -176,15 +176,16 @@ def write_subjects(subjects: Subjects, path: Path) -> None:
 def find_subjects(
     places: Iterable[Path | None], environment: Mapping[str, str] = os.environ
 ) -> Subjects | None:
-    """The subjects of the data set that files or folders belong to; None where nobody told them.
+    """Find the subjects of the data set that files or folders belong to; None where none are recorded.
 
     Args:
-        places: of the data set, such as its dataset.json, references or models; None is passed over.
-        environment: names nnUNet_preprocessed, whose folder of the data set is looked into: the data set
-            is the one that the path of a place names, as `Dataset004_Hippocampus`.
+        places: files or folders of the data set, such as its dataset.json, references or models; None is
+            skipped. Beside them, the preprocessed folder of each data set named in their paths is looked
+            into.
+        environment: the variables that name nnU-Net's folders.
 
     Raises:
-        DatasetError: a subjects.json is there and cannot be read.
+        DatasetError: a subjects.json cannot be read.
     """
     for place in filter(None, places):
         path = place.absolute()

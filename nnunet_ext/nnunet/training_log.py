@@ -1,4 +1,4 @@
-"""nnU-Net's training logs of 2.0 to 2.8, read as they grow."""
+"""Training logs of nnU-Net 2.0 to 2.8, parsed as they grow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnunet_ext.nnunet.log_lines import PLAIN_EPOCH, Failures, finite, parse_dic
 # "2024-04-21 15:19:52.712785: Epoch 3"; consoles may put a rank or a date of their own before it.
 STAMP = re.compile(r"(?:.*?\s)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?: (.*)", re.DOTALL)
 STAMP_END = 26
-COUNT = re.compile(r"[0-9]{1,9}")  # more digits than Python reads would raise
+COUNT = re.compile(r"[0-9]{1,9}")  # int() raises for thousands of digits
 SETTING = re.compile(r"(\w+) = (.*) \((.+)\)\s*")
 VERSION_1 = re.compile(r"train loss :|validation loss:|Average global foreground Dice:|This epoch took ")
 SPLIT = re.compile(r"split has (\d{1,9}) training and (\d{1,9}) validation cases")
@@ -28,25 +28,25 @@ MAX_NOTES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """What the logs of one fold say, from the first line to the last.
+    """Facts in the logs of one fold.
 
     Attributes:
-        epochs: those that were finished; of an epoch trained twice the later.
-        begun: the epoch that was begun and not finished.
-        settings: name and value of each setting that our trainers print.
-        stop_reason: why a training ended before its last epoch; None where it did not.
-        interrupted: by what the newest attempt was, after which it can go on; None where it was not.
-        judged_best: the best epoch by our early stopping, which may judge by another average than nnU-Net's.
-        planned: epochs in all where the log says it.
-        waited: epochs without a rise and how many there may be, from our early stopping.
+        epochs: finished epochs; of an epoch that was trained twice, the later one.
+        begun: number of an epoch that was begun and not finished.
+        settings: value of each setting that the trainers of this package print, by name.
+        stop_reason: why the training was stopped before its last epoch; None where it was not.
+        interrupted: what interrupted the newest attempt, which can be continued; None where nothing did.
+        judged_best: number of the best epoch by early stopping, which may use another average than nnU-Net.
+        planned: number of epochs in all, where the log names it.
+        waited: epochs without a rise, and how many early stopping allows.
         is_trained: whether the training came to its end.
-        is_validated: whether nnU-Net's validation after it did.
-        n_validation_cases: cases of that validation, where the log says it.
-        n_predicted: cases whose prediction began in it.
-        failure: the last words of a training that broke off; None where there are none.
-        warning: the last line that warns.
-        is_version_1: whether this is a log of nnU-Net v1, in which nothing can be read.
-        notes: what could not be read, and epochs that were trained again.
+        is_validated: whether nnU-Net's validation after the training came to its end.
+        n_validation_cases: number of cases of that validation, where the log names it.
+        n_predicted: number of cases whose prediction was begun in that validation.
+        failure: last error message of a training that broke off; None where there is none.
+        warning: last warning.
+        is_version_1: whether the log is of nnU-Net v1, whose lines are not parsed.
+        notes: lines that could not be parsed, and epochs that were trained again.
     """
 
     epochs: tuple[Epoch, ...] = ()
@@ -68,18 +68,18 @@ class Log:
 
 
 def parse_log(data: bytes) -> Log:
-    """Read one log whole; any bytes give a log, those that are none an empty one."""
+    """Parse a whole log; bytes that are no log give an empty one."""
     parser = LogParser()
     parser.feed(data)
     return parser.log()
 
 
 class LogParser:
-    """Reads the logs of one fold, in parts as they are written and one file after the other.
+    """Parses the logs of one fold, piece by piece as they are written, and one file after the other.
 
-    A line counts once it is ended, since a number that is cut in its middle is another number. An
-    epoch counts from its last line on, `Epoch time: … s`. One that begins again, as after a resume
-    from an earlier checkpoint, takes all that followed with it.
+    A line counts once its line end is written, since a number that is cut off would be another number. An
+    epoch counts once its last line, `Epoch time: … s`, is written. An epoch that begins again, as after a
+    resume from an earlier checkpoint, replaces the later epochs, too.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class LogParser:
         self.begin_file()
 
     def begin_file(self) -> None:
-        """End the file fed so far, with whatever stands in its unfinished last line, and begin another."""
+        """Begin another file; an unfinished last line of the file before it is dropped."""
         self._text = IncrementalText()
         self._set(interrupted=None)
         self._begun = None
@@ -101,15 +101,15 @@ class LogParser:
         self._failures = Failures()
 
     def feed(self, data: bytes) -> None:
-        """Read the next bytes of the file, in any cut."""
+        """Parse the next bytes of the file."""
         self._read_text(self._text.add(data))
         tail = self._text.tail
         if "Epoch time: " in tail and tail.rstrip("\r ").endswith(" s"):
-            self._read(tail)  # whole by its unit, in a copy without its last line end
+            self._read(tail)  # complete, since it ends in its unit; copied logs may lack the last line end
             self._text.tail = ""
 
     def log(self) -> Log:
-        """What has been read so far."""
+        """Facts of all bytes so far."""
         waited = WAITED.search(self._early_stopping)
         best = JUDGED_BEST.search(self._early_stopping)
         return replace(
@@ -125,7 +125,7 @@ class LogParser:
         )
 
     def _read_text(self, text: str) -> None:
-        """Read whole lines."""
+        """Parse whole lines."""
         end = 0
         for lines in PLAIN_EPOCH.finditer(text):
             self._read_lines(text[end : lines.start()])
@@ -282,7 +282,7 @@ class LogParser:
             self._set(is_trained=True, is_validated=True)
 
     def _on_using(self, text: str) -> None:
-        if self._facts.is_validated and "split file" in text:  # a validation of its own begins
+        if self._facts.is_validated and "split file" in text:  # a validation without training begins
             self._set(n_predicted=0)
 
     _HANDLERS: ClassVar[dict[str, Callable[[LogParser, str], None]]] = {

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_ext.errors import UsageError
 from nnunet_ext.networks.architecture import PER_DECODER_STAGE, PER_STAGE
 from nnunet_ext.nnunet.model_folder import SEPARATOR
-from nnunet_ext.nnunet.plans import Plans, refuse
+from nnunet_ext.nnunet.plans import Plans, refuse_faults
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 LEAST_EDGE = 4  # voxels of the deepest stage along its longest axis
@@ -90,7 +90,7 @@ def derive(plans: Plans, parent: str, changes: Changes, name: str | None = None)
         *_size_faults(old | entry, old, changes),
         *_network_faults(old | entry, old, changes),
     ]
-    refuse(f"{name} cannot be derived from {parent}:", faults)
+    refuse_faults(f"{name} cannot be derived from {parent}:", faults)
     if changes.spacing:
         entry |= _resampled(plans, name, old, changes.spacing)
     resolved = old | entry

@@ -1,1 +1,1 @@
-"""Submissions: a flat zip that a challenge server accepts, and what is wrong with others."""
+"""Submissions: zips that a challenge server accepts, written and verified."""

@@ -1,4 +1,4 @@
-"""A flat zip whose bytes depend on nothing but its files."""
+"""Submission zips: segmentations exported with their scans' grids, packed, and verified."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ READABLE_FILE = 0o100644 << 16
 
 
 def write_archive(files: Iterable[Path], target: Path) -> None:
-    """Write files, by name and without folders, into a zip.
+    """Write files into a zip, without folders.
 
-    Time stamps, permissions and the system's mark are fixed and the order is that of the names, so
-    the same files give the same bytes on every machine. Images are stored as they are: their
+    Time stamps, permissions and the mark of the system are fixed, and the order is that of the names, so that
+    the same files give the same bytes on every machine. Files are stored without compression, since image
     formats are compressed already.
 
     Args:
-        files: of names that differ.
-        target: the zip; give a temporary path and move it to its name once it is verified.
+        files: files with different names.
+        target: the zip; give a temporary path, and move it to its name once it is verified.
     """
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(files, key=lambda path: path.name):
@@ -66,20 +66,20 @@ def submit_folder(
     """Write a folder's segmentations as uint8 with the scans' geometry into a flat, verified zip.
 
     Args:
-        folder: one segmentation a case, of any type whose values are whole numbers within 0.001.
-        target: the zip; it gets this name only when it is verified.
-        dataset: its labels are the values allowed.
+        folder: folder of one segmentation a case, of any type whose values are whole numbers within 0.001.
+        target: the zip, which gets this name only when it is verified.
+        dataset: the data set, whose labels are the allowed values.
         references: the scan of each case.
-        wide: write uint16, for labels above 255.
-        overwrite: replace a file of that name that is no zip of segmentations.
+        wide: whether to write uint16, for labels above 255.
+        overwrite: whether to replace a file of that name that is no zip of segmentations.
 
     Returns:
-        The verification, with warnings at most.
+        The verification, which has warnings at most.
 
     Raises:
-        SubmissionError: a case is missing or too many, or its values or geometry are wrong, all
-            faults at once; or the disk takes no zip. No zip is written.
-        UsageError: another file of that name is there.
+        SubmissionError: cases are missing or unknown, or have wrong values or geometry, all of them in one
+            message; or the zip cannot be written to the disk. No zip is left.
+        UsageError: a file of that name exists that is no zip of segmentations.
     """
     check_file(target, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
     segmentations = find_images(folder, dataset.file_ending, scans=False)
@@ -89,7 +89,7 @@ def submit_folder(
         if case_id not in segmentations
     ]
     faults += [f"{case_id}: no scan of that name" for case_id in segmentations if case_id not in references]
-    with _told(target), scratch_folder(target) as scratch:
+    with _write_errors(target), scratch_folder(target) as scratch:
         files = []
         for case_id in sorted(set(segmentations) & set(references)):
             copy = scratch / f"{case_id}{dataset.file_ending}"
@@ -110,17 +110,17 @@ def pack(
     references: Mapping[str, Path] | None,
     scratch: Path | None = None,
 ) -> Verification:
-    """Pack files into a zip that gets its name only when it is verified.
+    """Pack files into a zip, which gets its name only when it is verified.
 
     Args:
-        files: to pack.
+        files: files to pack.
         target: the zip.
-        dataset: of the verification, as are the references.
+        dataset: the data set, whose labels are the allowed values.
         references: the scan of each case; None where there are none to compare with.
-        scratch: folder to unpack images in for that; one beside the zip where it is None.
+        scratch: folder in which the verification unpacks images; None for one beside the zip.
 
     Raises:
-        SubmissionError: the verification found errors; all at once.
+        SubmissionError: the verification found errors; the message lists all of them.
     """
     own = nullcontext(scratch) if scratch else scratch_folder(target)
     with own as place, written_whole(target) as part:
@@ -134,8 +134,8 @@ def pack(
 
 
 @contextmanager
-def _told(target: Path) -> Iterator[None]:
-    """Turn what the system says of a disk that is full, or may not be written, into an error of ours."""
+def _write_errors(target: Path) -> Iterator[None]:
+    """Turn an error of the system, such as that of a full disk, into a `SubmissionError`."""
     try:
         yield
     except NotReplaced:
@@ -160,10 +160,10 @@ def _export(source: Path, reference: Path, target: Path, dataset: Dataset, wide:
 
 
 def check_no_zip_of_a_shard(zip_path: Path | None, shard: Shard | None) -> None:
-    """Refuse to pack some of the cases.
+    """Refuse to pack the cases of one shard, which are not all cases.
 
     Raises:
-        UsageError: both are given.
+        UsageError: both a zip and a shard are given.
     """
     if zip_path is not None and shard is not None:
         raise UsageError(
@@ -176,14 +176,14 @@ def check_zip(zip_path: Path | None, dataset: Dataset, *, overwrite: bool) -> No
     """Refuse to replace a file that is no zip of segmentations.
 
     Raises:
-        UsageError: it is none, or nothing can be written there.
+        UsageError: `zip_path` is such a file, or nothing can be written there.
     """
     if zip_path is not None:
         check_file(zip_path, is_zip_of([dataset.file_ending]), "a submission", overwrite=overwrite)
 
 
 def with_zip(report: Report, zip_path: Path, dataset: Dataset, scans: Mapping[str, Path] | None) -> Report:
-    """Pack all segmentations of a run, and note in its report what became of that."""
+    """Pack all segmentations of a run, and return its report with the zip or the reason why there is none."""
     if report.failed:
         fault = f"{zip_path} was not written: {len(report.failed)} of {len(report.cases)} cases failed"
         return replace(report, zip_fault=fault)

@@ -1,4 +1,4 @@
-"""Every fault of a submission zip, ours or not."""
+"""Verification of submission zips: every fault that a challenge server may refuse."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNREADABLE = (SegmentationError, DamagedFile, zipfile.BadZipFile, zlib.error, Ru
 
 @dataclass(frozen=True)
 class ArchiveFinding:
-    """One fault of a submission; a warning where a server would still accept it."""
+    """A fault of a submission zip; a warning where a server would still accept the zip."""
 
     severity: Literal["error", "warning"]
     where: str
@@ -51,7 +51,7 @@ class ArchiveFinding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a zip."""
+    """Result of verifying a zip: the number of its cases, and its faults."""
 
     archive: Path
     n_cases: int
@@ -59,7 +59,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing but warnings was found."""
+        """Whether there are no faults but warnings."""
         return all(finding.severity == "warning" for finding in self.findings)
 
 
@@ -71,23 +71,24 @@ def verify_archive(
 ) -> Verification:
     """List every fault of a submission zip.
 
-    What an image says of its size is held against its scan before it is unpacked, so that no zip takes more
-    memory or disk than a right one.
+    The size that each image declares is compared with its scan before the image is unpacked, so that no zip
+    takes more memory or disk space than a right one.
 
     Args:
         archive: the zip.
-        dataset: its labels are the values allowed, its file ending that of the members.
-        references: the scan of each case that there should be; without it neither missing cases
-            nor geometry are judged.
-        scratch: folder to unpack one image at a time in; one beside the zip where it is None, or the
-            system's temporary one where nothing may be written there.
+        dataset: the data set, whose labels are the allowed values, and whose file ending all entries must
+            have.
+        references: the scan of each case that the zip must hold; None for neither missing cases nor
+            geometry to be checked.
+        scratch: folder in which one image at a time is unpacked; None for one beside the zip, or in the
+            system's temporary folder where nothing can be written there.
     """
     if not archive.exists():
         return Verification(archive, 0, (ArchiveFinding("error", str(archive), "it does not exist"),))
     try:
         check_regular(archive)
         with zipfile.ZipFile(archive) as opened, _place_for(archive, scratch) as place:
-            findings = tuple(_findings(opened, dataset, references, place))
+            findings = tuple(_find_faults(opened, dataset, references, place))
             n_cases = len(_cases(opened, dataset.file_ending))
     except (zipfile.BadZipFile, DamagedFile, ValueError, struct.error, NotImplementedError) as error:
         return Verification(
@@ -111,7 +112,7 @@ def _place_for(archive: Path, scratch: Path | None) -> Iterator[Path]:
         yield scratch
 
 
-def _findings(
+def _find_faults(
     opened: zipfile.ZipFile,
     dataset: Dataset,
     references: Mapping[str, Path] | None,
@@ -144,7 +145,7 @@ def _findings(
 
 
 def _cases(opened: zipfile.ZipFile, file_ending: str) -> dict[str, zipfile.ZipInfo]:
-    """The zip's images by case; one in a folder counts too, so that its other faults are seen."""
+    """The images of a zip by case; images in folders count, too, so that their other faults are found."""
     cases = {}
     for entry in opened.infolist():
         name = PurePosixPath(entry.filename).name
@@ -186,7 +187,7 @@ def _image_faults(
     reference: Path | None,
     copy: Path,
 ) -> Iterator[ImageFault]:
-    """What is wrong with one image, which is unpacked to `copy`."""
+    """Find the faults of one image, which is unpacked to `copy`."""
     try:
         scan = None if reference is None else read_geometry(reference)
     except (SegmentationError, OSError) as error:
@@ -209,7 +210,7 @@ def _image_faults(
             return
         refused = tuple(refusals(copy)) if copy.name.endswith(NIFTI_ENDINGS) else ()
         yield from (("error", refusal) for refusal in refused)
-        if BYTES_FOLLOW in refused:  # nobody knows how many
+        if BYTES_FOLLOW in refused:  # of unknown number
             return
         array, _ = read_segmentation(copy)
     except UNREADABLE as error:
@@ -239,12 +240,12 @@ def _differences(grid: Geometry, scan: Geometry | None, copy: Path) -> str:
         return ""
     if not is_plain(copy):
         return "; ".join(grid.differences(scan))
-    # PNG and TIFF hold no grid but their shape; a volume's spacing lies beside it, and not in the zip.
+    # PNG and TIFF files hold no grid but their shape; the spacing of a volume is in a file beside it.
     return "" if grid.shape == scan.shape[-len(grid.shape) :] else f"shape {grid.shape} and {scan.shape}"
 
 
 def value_faults(array: NDArray[Any], dataset: Dataset) -> Iterator[ImageFault]:
-    """What is wrong with the type and the values of a segmentation, any shape."""
+    """Find the faults of the type and the values of a segmentation of any shape."""
     if array.dtype.kind != "u":
         yield "error", f"its type is {array.dtype}; servers compare exactly and expect uint8"
     values = np.unique(np.concatenate([np.unique(part) for part in np.atleast_2d(array)]))  # sorts copies

@@ -7,7 +7,7 @@ import pytest
 from nnunet_ext.cli import plans as verb
 from nnunet_ext.cli.main import main
 from nnunet_ext.errors import DatasetError, UsageError
-from nnunet_ext.nnunet.plans import Plans, compare, find_plans, needed_trainer, read_plans
+from nnunet_ext.nnunet.plans import Plans, configuration_differences, find_plans, needed_trainer, read_plans
 from nnunet_ext.planning.derive import Changes, default_name, derive, divisors
 
 ARCHITECTURE = {
@@ -124,7 +124,7 @@ def test_a_patch_is_divided_by_all_strides_of_its_axis():
 
 def test_differences_are_told_by_dotted_names(plans):
     derived = derive(plans, "3d_fullres", Changes(batch_size=4, network={"features_per_stage": [4, 8, 16]}))
-    assert compare(plans.resolve("3d_fullres"), derived.resolved) == [
+    assert configuration_differences(plans.resolve("3d_fullres"), derived.resolved) == [
         ("batch_size", "2", "4"),
         ("architecture.arch_kwargs.features_per_stage", "[8, 16, 32]", "[4, 8, 16]"),
     ]
