@@ -17,7 +17,7 @@ from nnunet_ext.images.image import read_segmentation, write_segmentation
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.properties import write_properties
 from nnunet_ext.postprocess.steps import apply_steps
-from nnunet_ext.prediction.finished import PredictJob, write_record
+from nnunet_ext.prediction.records import PredictJob, write_record
 from nnunet_ext.probabilities.about import About, ModelOrigin
 from nnunet_ext.probabilities.placement import Placement, placement_of_properties, straight_geometry
 from nnunet_ext.probabilities.store import write_store
@@ -70,7 +70,7 @@ class CaseFusion:
             ProbabilitiesError: a value is not finite.
             GeometryMismatch: its way back leads to another grid than the scan's.
         """
-        from nnunet_ext.prediction.scores import probabilities_of, segmentation_of
+        from nnunet_ext.prediction.logits import probabilities_of, segmentation_of
 
         self._properties = self._properties or properties
         model = self._models[index]

@@ -17,7 +17,8 @@ from nnunet_ext.jobs.pool import Outcome, reason_of
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.prediction.case import CaseFusion
-from nnunet_ext.prediction.finished import PredictJob, Setup
+from nnunet_ext.prediction.records import PredictJob
+from nnunet_ext.prediction.setup import Setup
 
 if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Prepared, Scan

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.ensemble.cascades import CascadeOrder
-from nnunet_ext.ensemble.plan import Member, Plan, describe_plan, resolve_weights
+from nnunet_ext.ensemble.plan import Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
 from nnunet_ext.errors import DatasetError, PlanError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
-from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
 from nnunet_ext.jobs.pool import Outcome
@@ -35,9 +30,10 @@ from nnunet_ext.nnunet.dataset_json import (
 from nnunet_ext.nnunet.image_files import channel_fault, find_channels
 from nnunet_ext.nnunet.model_folder import ModelFiles, find_model
 from nnunet_ext.postprocess.run import describe_run
-from nnunet_ext.postprocess.steps import Step, resolve_steps_of
-from nnunet_ext.prediction.finished import PredictJob, Row, Setup, read_finished
-from nnunet_ext.probabilities.opening import kind_to_write
+from nnunet_ext.postprocess.steps import resolve_steps_of
+from nnunet_ext.prediction.records import PredictJob, read_finished
+from nnunet_ext.prediction.setup import Setup, make_setup, plan_digest
+from nnunet_ext.probabilities.opening import Kind, kind_to_write
 from nnunet_ext.submission.submit import check_no_zip_of_a_shard, check_zip, with_zip
 
 PREDICT_REPORT = "predict_report.json"
@@ -59,15 +55,15 @@ def run_predict(
 ) -> Report:
     """Predict every scan with all members of a plan, fuse, post-process and export, in one pass.
 
-    A case that an earlier run has written by the same plan, from the same scan, is not done again.
+    A case that an earlier run has written with the same plan, from the same scan, is not predicted again.
 
     Args:
-        plan: of trained models, or the YAML file that holds one.
+        plan: a plan of trained models, or the YAML file that holds one.
         scans: folder of the scans, all channels.
-        output: folder for one segmentation a case, `predict_report.json` and a record of each case.
+        output: folder for one segmentation per case, `predict_report.json` and a record of each case.
         dataset: the dataset.json; that of the first model where it is not given.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
-        save_probabilities: keep the fused ones, in the compact store, or as npz where the variable
+        save_probabilities: keep the fused probabilities, in the compact store, or as npz where the variable
             `nnUNet_probabilities` says so.
         zip_path: write all segmentations into this zip, if every case was written.
         wide: write uint16, for labels above 255.
@@ -89,21 +85,15 @@ def run_predict(
     data = read_dataset(dataset_file)
     _check_agreement(found, data)
     weights = resolve_weights(plan, data.labels)
-    n_processes = execution.n_processes or 0
+    execution = replace(execution, n_processes=execution.n_processes or 0)
     if device is not None and execution.executor is None:  # a cluster's workers have devices of their own
         check_device(device)
-    save = kind_to_write(os.environ) if save_probabilities else None
-    if save and (weights != weights[:, :1]).any():
-        raise PlanError(
-            "--save_probabilities: where labels differ in their weights, fused scores are no probabilities. "
-            "Give all labels the same weights, or save no probabilities."
-        )
+    save = _kind_to_save(weights) if save_probabilities else None
     steps = resolve_steps_of(plan.postprocess, data.labels)
     check_apart(output, [scans, *(files.folder for files in found.values())])
     channels = find_channels(scans, data.file_ending)
-    setup = make_setup(plan, found, weights, device)
-    setup = replace(setup, n_threads=_threads_of_each(n_processes) if execution.executor is None else 0)
-    digest = plan_digest(setup, data, steps, wide)
+    setup = make_setup(plan, found, weights, device=device, n_threads=_torch_threads(execution))
+    digest = plan_digest(setup, data, steps, wide=wide)
     jobs = [
         PredictJob(
             dataset=data,
@@ -129,8 +119,7 @@ def run_predict(
     report.begin()
     keep_dataset_json(dataset_file, output, overwrite=overwrite)
     with measured() as cost:
-        outcomes = _outcomes(jobs, setup, replace(execution, n_processes=n_processes))
-        records = collect(outcomes, len(jobs), faulty, execution)
+        records = collect(_outcomes(jobs, setup, execution), len(jobs), faulty, execution)
     settings |= {"cost": describe_cost(cost, len(jobs))}
     report = replace(report, settings=settings, cases=sorted_by_case([*finished, *records]))
     if zip_path is not None:
@@ -165,61 +154,22 @@ def _check_agreement(found: Mapping[str, ModelFiles], data: Dataset) -> None:
         raise PlanError(joined_faults("The models cannot be fused:", faults))
 
 
-def make_setup(
-    plan: Plan, found: Mapping[str, ModelFiles], weights: NDArray[np.float64], device: str | None
-) -> Setup:
-    """Arrange the models to run, in their order, without those that have no weight and no cascade needs.
-
-    Args:
-        plan: of trained models.
-        found: each member's files.
-        weights: `(M, L)`, of each member.
-        device: to compute on.
-
-    Raises:
-        PlanError: a cascade's previous stage is not among the members, or there are several.
-    """
-    stages = CascadeOrder(plan.members, found)
-    needed = {member.name for member, row in zip(plan.members, weights, strict=True) if row.any()}
-    order = stages.order(member.name for member in plan.members if member.name in needed)
-    by_name = {member.name: (member, row) for member, row in zip(plan.members, weights, strict=True)}
-    chosen = [by_name[name] for name in order]
-    previous = [stages.previous[name] for name in order]
-    return Setup(
-        models=tuple(found[name] for name in order),
-        previous=tuple(None if name is None else order.index(name) for name in previous),
-        weights=tuple(tuple(row.tolist()) for _, row in chosen),
-        fold_shares=tuple(_shares(member) for member, _ in chosen),
-        checkpoint_sha256=tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
-        device=device,
-    )
+def _kind_to_save(weights: NDArray[np.float64]) -> Kind:
+    """Return the kind of file to keep fused probabilities in; refuse weights that differ between labels."""
+    kind = kind_to_write(os.environ)
+    if (weights != weights[:, :1]).any():
+        raise PlanError(
+            "--save_probabilities: where labels differ in their weights, fused scores are no probabilities. "
+            "Give all labels the same weights, or save no probabilities."
+        )
+    return kind
 
 
-def _shares(member: Member) -> Row:
-    if member.model is not None and member.model.fold_mean == "logits":
-        return (1.0,)
-    total = sum(member.fold_weights)
-    return tuple(weight / total for weight in member.fold_weights)
-
-
-def plan_digest(setup: Setup, data: Dataset, steps: Sequence[Step], wide: bool) -> str:
-    """Compute the SHA-256 of everything that a segmentation depends on except its scan."""
-    content: dict[str, Any] = {
-        "models": [asdict(files.model) for files in setup.models],
-        "plans": [sha256_of(files.folder / "plans.json") for files in setup.models],
-        "checkpoints": setup.checkpoint_sha256,
-        "previous": setup.previous,
-        "weights": setup.weights,
-        "fold_shares": setup.fold_shares,
-        "dataset": asdict(data),
-        "steps": [{"step": type(step).__name__, **asdict(step)} for step in steps],
-        "wide": wide,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _threads_of_each(n_processes: int) -> int:
-    return max(1, (os.cpu_count() or 1) // n_processes) if n_processes else 0
+def _torch_threads(execution: Execution) -> int:
+    """Return torch's threads in each of several worker processes; 0, torch's own choice, elsewhere."""
+    if execution.executor is not None or not execution.n_workers:
+        return 0
+    return max(1, (os.cpu_count() or 1) // execution.n_workers)
 
 
 def _with_all_channels(

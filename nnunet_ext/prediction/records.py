@@ -11,43 +11,11 @@ from nnunet_ext.errors import DamagedFile
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.files.whole import sha256_of, write_json
 from nnunet_ext.jobs.report import CaseRecord
-from nnunet_ext.nnunet.model_folder import ModelFiles
 from nnunet_ext.postprocess.run import CaseJob
+from nnunet_ext.prediction.setup import Setup
 from nnunet_ext.probabilities.opening import NPZ, STORE, Kind
 
 RECORDS = "predict_records"
-Row = tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """The models of a run; plain values, which name the same models in every process.
-
-    Attributes:
-        models: in the order in which they run; a cascade comes after its previous stage.
-        previous: for each, the index of the one whose segmentations it begins with, or None.
-        weights: for each, one weight a label; all 0 where it is a previous stage only.
-        fold_shares: for each, what part of its weight each pass has.
-        checkpoint_sha256: for each, of its folds' files.
-        device: `cuda`, `cpu` or `mps`; None is the best there is.
-        n_threads: of torch in each process; 0 leaves it to torch.
-    """
-
-    models: tuple[ModelFiles, ...]
-    previous: tuple[int | None, ...]
-    weights: tuple[Row, ...]
-    fold_shares: tuple[Row, ...]
-    checkpoint_sha256: tuple[tuple[str, ...], ...]
-    device: str | None = None
-    n_threads: int = 0
-
-    def weights_of_passes(self) -> list[tuple[int, Row]]:
-        """Return for each pass of each model the model's index and one weight per label."""
-        return [
-            (index, tuple(weight * share for weight in row))
-            for index, (row, shares) in enumerate(zip(self.weights, self.fold_shares, strict=True))
-            for share in shares
-        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +23,10 @@ class PredictJob(CaseJob):
     """A job that predicts one case.
 
     Attributes:
-        files: of its scan, one a channel.
+        files: files of its scan, one per channel.
         setup: the models.
-        plan_sha256: stands for all that its segmentation depends on but the scan.
-        save: the kind in which fused probabilities are kept; None keeps none.
+        plan_sha256: the `plan_digest` of the run.
+        save: the kind of file in which fused probabilities are kept; None keeps none.
     """
 
     files: tuple[Path, ...]
@@ -91,7 +59,7 @@ def write_record(job: PredictJob, record: CaseRecord) -> None:
 def read_finished(job: PredictJob) -> CaseRecord | None:
     """Read the record of a case that an earlier run has written with the same plan from the same scan.
 
-    None where that is not so, or its files are not as that run left them.
+    None where there is no such record, or where the case's files have changed since.
     """
     try:
         content = read_json(job.record)
