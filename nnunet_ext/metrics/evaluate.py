@@ -39,15 +39,15 @@ class Evaluation:
     """The result of an evaluation.
 
     Attributes:
-        folder: of `cases.csv`, `evaluation.json` and nnU-Net's `summary.json`.
-        cases: one a compared case, sorted by name.
-        labels: each label over all of them.
+        folder: folder of `cases.csv`, `evaluation.json` and nnU-Net's `summary.json`.
+        cases: scores of each case, sorted by name.
+        labels: measures of each label over all cases.
         overall: by measure, the mean of the labels' means.
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
         resampled: what the intervals resample, in words.
         missed_hd95_mm: HD95 of a label that only one of the two holds; None where such cases do not count.
-        write_fault: why the files were not written, or not all.
+        write_fault: why some of the files were not written.
     """
 
     folder: Path
@@ -81,12 +81,12 @@ def run_evaluation(
     """Compare every prediction of a folder with its reference of the same name.
 
     Args:
-        predictions: one segmentation a case.
-        references: the same; those without a prediction are told and do not count.
+        predictions: folder of one segmentation per case.
+        references: folder of the references; those without a prediction are named and do not count.
         output: folder for `cases.csv`, `evaluation.json` and `summary.json`.
         dataset: the dataset.json; without it labels are called by their values.
-        labels: without a dataset.json the values to compare, which may have gaps, all others being
-            background; none are all that the files hold.
+        labels: without a dataset.json, the values to compare, which may have gaps; all other values are
+            background. None means all values that the files hold.
         tolerance_mm: of the surface Dice; None compares no surfaces.
         missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
         overwrite: replace files in `output` that no evaluation of ours wrote, and a dataset.json of other
@@ -110,40 +110,20 @@ def run_evaluation(
         check_same_labels(dataset, output, overwrite=overwrite)
     failed = {case: f"{references} holds no {case}{data.file_ending}" for case in predicted.keys() - expected}
     both = {case: (path, expected[case]) for case, path in predicted.items() if case in expected}
-    values, compared = None, data
-    if dataset is None:
-        if not labels:
-            found, unread = _all_values(both, execution)
-            failed |= unread
-            both = {case: two for case, two in both.items() if case not in unread}
-            data = replace(data, labels=labels_of_values(found))
-        values = data.labels.values[1:]
-        compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
-    pairs = [
-        EvaluationJob(
-            case_id=case,
-            prediction=prediction,
-            reference=reference,
-            dataset=compared,
-            tolerance_mm=tolerance_mm,
-            values=values,
-        )
-        for case, (prediction, reference) in both.items()
-    ]
-    scores = []
-    for outcome in execution.run_cases(evaluate_case, pairs):
-        if outcome.result is None:
-            failed[outcome.job.case_id] = outcome.reason or "no reason"
-        else:
-            scores.append(outcome.result)
+    if dataset is None and not labels:
+        values, unread = _all_values(both, execution)
+        failed |= unread
+        both = {case: two for case, two in both.items() if case not in unread}
+        data = replace(data, labels=labels_of_values(values))
+    scores, unscored = _compare_all(both, data, execution, tolerance_mm, by_value=dataset is None)
+    failed |= unscored
     if not scores:
-        raise (SegmentationError if pairs else UsageError)(
+        raise (SegmentationError if both else UsageError)(
             joined_faults(
                 f"No prediction of {predictions} could be compared with {references}:",
                 (f"{case}: {failed[case]}" for case in sorted(failed)),
             )
         )
-    scores.sort(key=lambda one: one.case_id)
     units = units_of([one.case_id for one in scores], subjects)
     each, overall = score_labels(scores, foreground_names(data.labels), units.of_cases, missed_hd95_mm)
     evaluation = Evaluation(
@@ -164,6 +144,46 @@ def run_evaluation(
         fault = f"{error.filename or output} was not written: {error.strerror or error}"
         return replace(evaluation, write_fault=fault)
     return evaluation
+
+
+def _compare_all(
+    files: Mapping[str, tuple[Path, Path]],
+    data: Dataset,
+    execution: Execution,
+    tolerance_mm: float | None,
+    *,
+    by_value: bool,
+) -> tuple[list[CaseScores], dict[str, str]]:
+    """Compare all cases; return their scores, sorted, and why other cases could not be compared.
+
+    Args:
+        files: prediction and reference of each case.
+        data: labels and ignored value.
+        execution: where the jobs run.
+        tolerance_mm: of the surface Dice; None compares no surfaces.
+        by_value: whether the labels are values of the files, which are numbered for the comparison.
+    """
+    values, compared = None, data
+    if by_value:
+        values = data.labels.values[1:]
+        compared = replace(data, labels=labels_of_values(range(1, len(values) + 1)))
+    jobs = [
+        EvaluationJob(
+            case_id=case,
+            prediction=prediction,
+            reference=reference,
+            dataset=compared,
+            tolerance_mm=tolerance_mm,
+            values=values,
+        )
+        for case, (prediction, reference) in files.items()
+    ]
+    outcomes = list(execution.run_cases(evaluate_case, jobs))
+    scores = [outcome.result for outcome in outcomes if outcome.result is not None]
+    failed = {
+        outcome.job.case_id: outcome.reason or "no reason" for outcome in outcomes if outcome.result is None
+    }
+    return sorted(scores, key=lambda one: one.case_id), failed
 
 
 def _all_values(
@@ -198,9 +218,9 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         return
     for name in (SUMMARY, CASES):
         if (output / name).exists():
-            perhaps = " but perhaps nnU-Net's" if name == SUMMARY else ""
+            perhaps = " but perhaps by nnU-Net" if name == SUMMARY else ""
             raise UsageError(
-                f"{output / name} is there, and is of no evaluation of nnunet_ext{perhaps}. "
+                f"{output / name} exists, and was not written by an evaluation of nnunet_ext{perhaps}. "
                 "Choose another folder with -o, or replace it with --overwrite."
             )
 
@@ -218,7 +238,9 @@ def _write(evaluation: Evaluation, dataset: Dataset) -> None:
         "references_without_prediction": evaluation.unpredicted,
         "intervals_resample": evaluation.resampled,
     }
-    write_json(content, evaluation.folder / EVALUATION)  # first: it tells whose the others are after a kill
+    write_json(
+        content, evaluation.folder / EVALUATION
+    )  # first: after a kill it shows that the others are ours
     _write_cases(evaluation, names, evaluation.folder / CASES)
     write_summary(evaluation.cases, dataset.labels, evaluation.folder / SUMMARY)
 

@@ -161,7 +161,7 @@ def test_a_table_of_somebody_else_is_not_replaced(folders):
     theirs = folders[0] / "out" / "cases.csv"
     theirs.parent.mkdir()
     theirs.write_text("my,notes", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"cases\.csv is there.*--overwrite"):
+    with pytest.raises(UsageError, match=r"cases\.csv exists.*--overwrite"):
         evaluate(folders)
     assert theirs.read_text(encoding="utf-8") == "my,notes"
     evaluate(folders, overwrite=True)
