@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the code and runs the tests in the checkout's `.venv`:  bash scripts/linux/test.sh [-m "not slow"] …
-# Arguments go to pytest. All five checks run, whatever one of them says; the exit code is 1 if one failed.
+# Arguments go to pytest. All five checks run even where one fails; the exit code is 1 where any failed.
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh" || exit
 prepare_venv '.[tests]' || exit

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tests this checkout in a Windows Python under wine, all in a folder with letters outside of ASCII:
+# Tests this checkout in a Windows Python under wine, in a folder whose name holds letters beyond ASCII:
 #
 #   bash scripts/linux/windows_check.sh [--torch] [FOLDER]
 #
-# FOLDER is where windows_setup.sh keeps that Python. Without --torch: the unit tests of what needs no torch,
-# and verbs on files of all kinds. With it also the doctor, and a training from its start to a prediction.
-# Exit code 77: Windows was not tested, as there is no wine and none can be installed.
+# FOLDER is where windows_setup.sh keeps that Python. Without --torch the unit tests that need no torch run,
+# and verbs on files of all kinds; with it also the doctor, and a training with a prediction.
+# Exit code 77: Windows was not tested, because there is no wine and none can be installed.
 
 here=$(CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(CDPATH= cd -- "$here/../.." && pwd)
@@ -23,7 +23,7 @@ folder=$(CDPATH= cd -- "$folder" && pwd)
 . "$folder/env.sh"
 cd -- "$checkout" || exit
 export PYTHONPATH="Z:${checkout//\//\\}"
-export PYTHONPYCACHEPREFIX='C:\pycache' # its modules are no others of a Python 3.13 here
+export PYTHONPYCACHEPREFIX='C:\pycache' # apart from the byte code of a Python 3.13 on Linux
 echo "== Windows' Python is made: $((SECONDS - began)) s, $(du -sh -- "$folder" | cut -f1) in $folder" >&2
 
 failed=()
@@ -40,8 +40,8 @@ tests() { # a heading, then the arguments of pytest
     in_windows "$1" -m pytest -p no:cacheprovider --basetemp 'C:\Übung 1 測試' --tb=short "${@:2}"
 }
 
-# What reads sources, or starts bash, tells nothing of Windows.
-skipped='/(trainers|planning|pruning|test_quick_start.py|test_readme.py|test_scripts.py|__pycache__)$'
+# Tests that need torch, read sources or start bash do not run there.
+skipped='/(trainers|planning|pruning|test_(quick_start|public_names|readme|contributing|scripts).py|__pycache__)$'
 mapfile -t rooms < <(printf '%s\n' tests/unit/* | grep -Ev "$skipped")
 tests 'unit tests' "${rooms[@]}"
 tests 'verbs in C:\Übung 1 測試' tests/end_to_end/test_odd_folder.py

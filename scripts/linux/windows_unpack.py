@@ -1,4 +1,4 @@
-"""Unpacks wheels into a folder of packages, and makes good what wine 8 lacks of Windows.
+"""Unpacks wheels into a folder of packages, and works around functions that wine 8 lacks.
 
 python windows_unpack.py WHEELS PACKAGES
 """
@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
-# Each of these functions would end Python.
+# Python crashes in wine's version of each of these functions.
 SITECUSTOMIZE = """\
 import os
 
@@ -29,12 +29,12 @@ except (ImportError, AttributeError):
     pass
 """
 PSUTIL_BEFORE = "    if is_permission_err(exc):"
-# Wine answers the question for a process's name with this error.
+# Wine's error when the name of a process is asked for.
 PSUTIL_ADDED = "    if getattr(exc, 'winerror', 0) == 87:\n        return AccessDenied(pid=pid, name=name)\n"
 
 
 def unpack(wheel: Path, packages: Path) -> None:
-    """Write a wheel's files to where pip would."""
+    """Write the files of a wheel to where pip would write them."""
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             parts = entry.filename.split("/")
@@ -51,7 +51,7 @@ def unpack(wheel: Path, packages: Path) -> None:
 
 
 def main(wheels: Path, packages: Path) -> None:
-    """Unpack all wheels of a folder."""
+    """Unpack all wheels of a folder, and add the workarounds."""
     for wheel in sorted(wheels.glob("*.whl")):
         unpack(wheel, packages)
     (packages / "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="ascii")

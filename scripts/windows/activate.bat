@@ -3,7 +3,7 @@ rem Sets nnU-Net's variables in this window of cmd, and activates the checkout's
 rem
 rem   scripts\windows\activate.bat [-b BASE]
 rem
-rem Without a .venv the environment that is active is asked. See `nnunet_ext env --help`.
+rem Without a .venv the active environment is used. See `nnunet_ext env --help`.
 
 if "%~1"=="" goto activate
 if /i not "%~1"=="-b" goto usage
@@ -13,11 +13,11 @@ if not "%~3"=="" goto usage
 if exist "%~dp0..\..\.venv\Scripts\activate.bat" call "%~dp0..\..\.venv\Scripts\activate.bat"
 where nnunet_ext >nul 2>nul
 if errorlevel 1 (
-    echo nnunet_ext is in no active environment. Activate the one you installed it in, and try again. 1>&2
+    echo nnunet_ext is not in the active environment. Activate the environment you installed it in, and try again. 1>&2
     exit /b 1
 )
 
-rem The lines come through a file in UTF-8, which cmd reads by its code page: any folder's name survives.
+rem The lines pass through a file in UTF-8, which cmd reads in that code page, so that any name is kept.
 for /f "tokens=2 delims=:." %%p in ('chcp') do set "_nnunet_ext_page=%%p"
 set "_nnunet_ext_lines=%TEMP%\nnunet_ext_%RANDOM%%RANDOM%.bat"
 chcp 65001 >nul

@@ -1,5 +1,5 @@
 # Watches trainings from the checkout's `.venv`:  scripts\windows\monitor.ps1 [options of `nnunet_ext monitor`]
-# Neither torch nor nnU-Net is needed for it, and where there is no environment yet it is made without them.
+# It needs neither torch nor nnU-Net; where there is no environment yet, it is made without them.
 
 trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')

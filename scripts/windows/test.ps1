@@ -1,22 +1,27 @@
 # Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
-# Arguments go to pytest. All five checks run, whatever one of them says; the exit code is 1 if one failed.
+# Arguments go to pytest. All five checks run even where one fails; the exit code is 1 where any failed.
 
 trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')
 Initialize-Venv '.[tests]'
 
-$checks = @('ruff', 'check'), @('ruff', 'format', '--check'), @('mypy'), (@('pytest') + $args)
+$layers = 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+$checks = [ordered]@{
+    'ruff check' = '-m', 'ruff', 'check'
+    'ruff format' = '-m', 'ruff', 'format', '--check'
+    'mypy' = '-m', 'mypy'
+    'lint-imports' = '-c', $layers, '--no-logo', '--no-cache'
+    'pytest' = @('-m', 'pytest') + $args
+}
 $failed = @()
 Push-Location -LiteralPath $root
 try {
-    foreach ($check in $checks) {
+    foreach ($check in $checks.Keys) {
         Write-Host "== $check"
-        & $python -m @check
-        if ($LASTEXITCODE -ne 0) { $failed += "$check" }
+        $words = $checks[$check]
+        & $python @words
+        if ($LASTEXITCODE -ne 0) { $failed += $check }
     }
-    Write-Host '== lint-imports'
-    & (Join-Path $venv 'Scripts\lint-imports.exe') --no-logo --no-cache
-    if ($LASTEXITCODE -ne 0) { $failed += 'lint-imports' }
 } finally {
     Pop-Location
 }

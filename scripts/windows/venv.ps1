@@ -1,12 +1,12 @@
 # The checkout's virtual environment; the scripts beside this file dot-source it.
 #
-#   Initialize-Venv '.[tests]'     makes or renews `.venv`, with the checkout and its extras installed in it
+#   Initialize-Venv '.[tests]'     makes or updates `.venv`, with the checkout, its requirements and extras
 #
 # Sets $root, the checkout, and $python, that environment's Python. A new environment is made with
-# $env:PYTHON, `python` or `py -3`, and one that is there keeps its own: delete `.venv` to change it.
+# $env:PYTHON, `python` or `py -3`; an existing one keeps its Python: delete `.venv` to change it.
 
 $ErrorActionPreference = 'Stop'
-$PSNativeCommandUseErrorActionPreference = $false  # exit codes are looked at here, whatever a profile prefers
+$PSNativeCommandUseErrorActionPreference = $false  # exit codes are checked below, whatever a profile sets
 
 $root = (Resolve-Path -LiteralPath (Join-Path $PSScriptRoot '..\..')).ProviderPath
 $venv = Join-Path $root '.venv'
@@ -19,10 +19,10 @@ function Test-Python([string] $code) {
     return $LASTEXITCODE -eq 0
 }
 
-# With names of packages the checkout is installed without what it needs, and these beside it.
+# Where packages are named, the checkout is installed without its requirements, and these packages with it.
 function Initialize-Venv([string] $wanted, [string[]] $alone) {
     $stamp = Join-Path $venv ('installed-' + ($wanted -replace '[^a-z]', '') + $(if ($alone) { '-alone' }))
-    # All that an installation depends on, written down when it is whole: one broken off is done again.
+    # The state of all that an installation depends on is written when it is complete; else it is repeated.
     $files = 'setup.py', 'pyproject.toml' | ForEach-Object { Join-Path $root $_ }
     $state = $root + ' ' + ((Get-FileHash -LiteralPath $files).Hash -join ' ')
     $before = if (Test-Path -LiteralPath $stamp) { (Get-Content -Raw -Encoding UTF8 -LiteralPath $stamp).Trim() }
@@ -49,12 +49,12 @@ function Initialize-Venv([string] $wanted, [string[]] $alone) {
     Set-Content -Encoding UTF8 -LiteralPath $stamp -Value $state
 }
 
-# pip's torch for Windows is the one for CPUs alone.
+# The torch that pip installs on Windows supports CPUs only.
 function Show-TorchAdvice {
     if (-not (Get-Command nvidia-smi -ErrorAction SilentlyContinue)) { return }
     if (Test-Python ($findSpec + 'sys.exit(not find_spec(''torch'') or not __import__(''torch'').version.cuda)')) { return }
-    Write-Warning ("An NVIDIA driver is here, and no torch that uses it: what pip installs by itself computes on " +
-        "the CPU. Stop with Ctrl-C, choose Windows, Pip and CUDA on pytorch.org/get-started/locally, and type " +
+    Write-Warning ("There is an NVIDIA driver, but no torch that uses it: the torch that pip installs by default runs " +
+        "on CPUs only. Stop with Ctrl-C, choose Windows, Pip and CUDA on pytorch.org/get-started/locally, and type " +
         "its command with this Python: & '$python' -m pip install torch --index-url ADDRESS-FROM-THAT-PAGE")
 }
 
@@ -64,18 +64,18 @@ function New-Venv {
     $first, $rest = $base[0], @($base | Select-Object -Skip 1)
     & $first @rest -c 'import sys; sys.exit(sys.version_info < (3, 10))'
     if ($LASTEXITCODE -ne 0) {
-        throw "$base is no Python of 3.10 or newer. Install one and set the variable PYTHON to its python.exe."
+        throw "$base is not Python 3.10 or newer. Install one and set the variable PYTHON to its python.exe."
     }
     Write-Host "Making $venv with $(& $first @rest --version)"
     & $first @rest -m venv --clear $venv
     if ($LASTEXITCODE -ne 0) { throw "$base cannot make virtual environments. Install Python with pip and venv." }
 }
 
-# The command that starts a Python, in words.
+# The words of the command that starts Python.
 function Find-Python {
     if ($env:PYTHON) {
         if (Get-Command $env:PYTHON -ErrorAction SilentlyContinue) { return $env:PYTHON }
-        throw "The variable PYTHON names $env:PYTHON, and there is no such program. Set it to a python.exe."
+        throw "The variable PYTHON names $env:PYTHON, which is no program. Set it to a python.exe."
     }
     if (Get-Command python -ErrorAction SilentlyContinue) { return 'python' }
     if (Get-Command py -ErrorAction SilentlyContinue) { return 'py', '-3' }

@@ -150,16 +150,16 @@ def test_a_command_that_fails_sets_nothing(checkout):
     prints(checkout, TRAINERS, code=2)
     done = checkout.run(f'& {ACTIVATE}; $code = $LASTEXITCODE; "seen $env:nnUNet_extTrainer."; exit $code')
     assert (done.returncode, done.stdout.strip()) == (1, "seen .")
-    assert done.stderr.strip() == "The variables are not set; the message above says why."
+    assert done.stderr.strip() == "The variables are not set; see the message above."
 
 
 def test_without_a_command_it_says_so_and_a_window_stays_open(checkout):
     done = checkout.run(f"& {ACTIVATE}")
-    assert done.returncode == 1 and done.stderr.startswith("nnunet_ext is in no active environment")
+    assert done.returncode == 1 and done.stderr.startswith("nnunet_ext is not in the active environment")
     done = checkout.run(
         f"try {{ . {ACTIVATE} }} catch {{ \"caught: $_\" }}; 'open'; $global:LASTEXITCODE = 0"
     )
-    assert done.stdout.startswith("caught: nnunet_ext is in no") and done.stdout.strip().endswith("open")
+    assert done.stdout.startswith("caught: nnunet_ext is not in") and done.stdout.strip().endswith("open")
 
 
 def test_nothing_is_left_behind_and_the_environment_is_activated(checkout):
@@ -226,7 +226,7 @@ def test_an_environment_is_made_once_and_used_again(checkout):
     [
         ({"pip": 1}, "pip could not install ."),
         ({"venv": 1}, "python cannot make virtual environments"),
-        ({"old": 1}, "python is no Python of 3.10 or newer"),
+        ({"old": 1}, "python is not Python 3.10 or newer"),
     ],
 )
 def test_what_fails_is_one_line_and_exit_code_1(checkout, fails, said):
@@ -264,7 +264,7 @@ def test_a_driver_without_a_torch_for_it_is_told(checkout):
     shutil.rmtree(checkout.root / ".venv")
     checkout.stand_in("nvidia-smi", "exit 0")
     done = checkout.run("& ./scripts/windows/demo.ps1")
-    assert done.returncode == 0 and "An NVIDIA driver is here" in done.stdout
+    assert done.returncode == 0 and "There is an NVIDIA driver" in done.stdout
     shutil.rmtree(checkout.root / ".venv")
     assert "NVIDIA" not in checkout.run("& ./scripts/windows/demo.ps1", TORCH_CODE="0").stdout
 
