@@ -16,7 +16,8 @@ import numpy as np
 from nnunet_ext.errors import DamagedFile
 from nnunet_ext.files.names import check_regular
 from nnunet_ext.images.streams import ByteStream, entry_blocks, zip_entries
-from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, Storage, load_plain
+from nnunet_ext.nnunet.pickle_values import Storage
+from nnunet_ext.nnunet.plain_pickle import MAX_PICKLE_BYTES, load_plain
 
 WEIGHTS = "network_weights"
 NEEDED = ("network_weights", "init_args", "trainer_name")

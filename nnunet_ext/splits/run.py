@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_ext.errors import UsageError
@@ -87,19 +87,14 @@ def run_splits(
     """
     folders = find_dataset(dataset)
     target = path or _usual_path(folders)
-    there = read_splits(target) if only_audit else []
+    there = read_splits(target) if only_audit else None  # before the labels, whose reading takes long
     files, data_labels = find_cases(folders, with_images=True)
     cases = [one.case_id for one in files]
-    is_told = bool(subject_pattern or subject_table)
-    if subject_pattern:
-        subjects = subjects_by_pattern(cases, subject_pattern)
-    elif subject_table:
-        subjects = subjects_by_table(cases, subject_table)
-    else:
-        subjects = _remembered_subjects(cases, target, folders, may_lack_cases=only_audit)
+    given = _given_subjects(cases, subject_pattern, subject_table)
+    subjects = given or _remembered_subjects(cases, target, folders, may_lack_cases=only_audit)
     origins = subjects.origins(cases)
     labels, contents = foreground_of(data_labels), read_contents(files, n_processes)
-    if only_audit:
+    if there is not None:
         splits = there
     elif by_site:
         splits = leave_one_site_out(origins)
@@ -108,23 +103,39 @@ def run_splits(
     judged = audit(splits, origins, contents, labels, subjects.unknown(cases))
     if picture:
         draw_audit(judged, picture)
-    writes = not only_audit and not dry_run
-    trained = trained_folds(folders.results) if writes else []
-    kept_splits = write_splits(splits, target) if writes else None
-    subjects_file = target.with_name(SUBJECTS) if is_told and not dry_run else None
-    return SplitsResult(
+    result = SplitsResult(
         path=target,
         splits=tuple(splits),
         audit=judged,
         subjects=subjects,
         n_subjects=len({origin.subject for origin in origins}),
         picture=picture,
-        is_written=writes,
-        kept_splits=kept_splits,
-        trained=tuple(trained) if kept_splits else (),
-        subjects_file=subjects_file,
-        kept_subjects=remember_subjects(subjects, subjects_file) if subjects_file else None,
     )
+    if dry_run:
+        return result
+    return _with_written(result, folders, with_splits=not only_audit, with_subjects=given is not None)
+
+
+def _with_written(
+    result: SplitsResult, folders: DatasetFolders, *, with_splits: bool, with_subjects: bool
+) -> SplitsResult:
+    """Write splits and subjects, and return the result with what was written and kept."""
+    if with_splits:
+        trained = trained_folds(folders.results)
+        kept = write_splits(list(result.splits), result.path)
+        result = replace(result, is_written=True, kept_splits=kept, trained=tuple(trained) if kept else ())
+    if with_subjects:
+        file = result.path.with_name(SUBJECTS)
+        kept = remember_subjects(result.subjects, file)
+        result = replace(result, subjects_file=file, kept_subjects=kept)
+    return result
+
+
+def _given_subjects(cases: Sequence[str], pattern: str | None, table: Path | None) -> Subjects | None:
+    """The subjects by the pattern or the table that a user gave; None where neither was given."""
+    if pattern:
+        return subjects_by_pattern(cases, pattern)
+    return subjects_by_table(cases, table) if table else None
 
 
 def _usual_path(folders: DatasetFolders) -> Path:

@@ -6,6 +6,8 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.nnunet.folders import (
     discovery_folder,
     find_dataset,
+    is_dataset,
+    results_folder,
     same_folder,
     trainer_folders,
     with_discovery,
@@ -74,3 +76,30 @@ def test_a_number_of_no_data_set_or_of_two_is_refused(three_folders, tmp_path):
     (tmp_path / "raw" / "Dataset004_Other").mkdir()
     with pytest.raises(UsageError, match="Dataset004_Liver and Dataset004_Other share that number"):
         find_dataset(4, three_folders)
+
+
+@pytest.fixture
+def results(tmp_path):
+    for name in ("Dataset004_Hippocampus", "Dataset012_Liver", "elsewhere"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("asked", ["4", "004", "Dataset004_Hippocampus"])
+def test_a_data_set_is_known_by_its_number_or_name(results, asked):
+    assert results_folder(asked, {"nnUNet_results": str(results)}).name == "Dataset004_Hippocampus"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [({}, "is not set"), ({"nnUNet_results": "/no/such/folder"}, "which is no folder")],
+)
+def test_results_that_are_nowhere_are_wrong_usage(environment, message):
+    with pytest.raises(UsageError, match=message):
+        results_folder(None, environment)
+
+
+def test_a_data_set_without_results_is_answered_with_those_there_are(results):
+    with pytest.raises(UsageError, match="Dataset012_Liver"):
+        results_folder("7", {"nnUNet_results": str(results)})
+    assert not is_dataset("12", "Liver")

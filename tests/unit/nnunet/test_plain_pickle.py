@@ -8,7 +8,8 @@ import struct
 import numpy as np
 import pytest
 
-from nnunet_ext.nnunet.plain_pickle import Storage, Unknown, load_plain, read_pickle_file
+from nnunet_ext.nnunet.pickle_values import Storage, Unknown
+from nnunet_ext.nnunet.plain_pickle import load_plain, read_pickle_file
 
 PROPERTIES = {
     "sitk_stuff": {"spacing": (0.5, 0.75, 2.0), "origin": (-1e3, 2.5, 0.0), "direction": (1.0,) * 9},
