@@ -29,7 +29,7 @@ class CascadeOrder:
     """The order in which members run, each after its previous stage.
 
     Args:
-        members: of a plan.
+        members: the members of a plan.
         found: each member's files.
     """
 

@@ -129,10 +129,10 @@ def _check_agreement(case: Case, opened: Sequence[Probabilities], labels: Labels
 
 @dataclass(frozen=True)
 class CaseGrid:
-    """Where a case's probabilities lie in the scan's file.
+    """The placement of a case's probabilities in the scan's file.
 
     Attributes:
-        placement: of the arrays in the file.
+        placement: the placement of the arrays in the file.
         file: the file that the placement was read from.
         notes: files that should tell the placement but could not be read.
     """
@@ -150,16 +150,16 @@ def find_grid(
     known: Path | None = None,
     scan: Path | None = None,
 ) -> CaseGrid:
-    """Find where the probabilities of a case lie in the scan's file.
+    """Find the placement of a case's probabilities in the scan's file.
 
     The store and nnU-Net's properties hold the placement. Without them a file of the case gives the grid
     (`known`, a segmentation beside the probabilities, or the scan), and the reader that the member's plans
     or dataset.json name tells how its arrays lie in that grid.
 
     Args:
-        case: its files.
+        case: the case's files.
         opened: the same files, opened, all of one shape.
-        file_ending: of the data set's images.
+        file_ending: file ending of the data set's images.
         known: a file on the scan's grid, such as the reference, which comes before all others.
         scan: the case's scan, which comes last.
 
@@ -207,7 +207,7 @@ def _stored_grid(case: Case, file: MemberFile, opened: Probabilities, notes: lis
 
 
 def _grid_by_reader(file: MemberFile, of_file: CaseGrid) -> CaseGrid | None:
-    """Return where a member's reader puts its arrays; None where no plans or dataset.json name a reader."""
+    """Find where a member's reader puts its arrays; None where no plans or dataset.json name a reader."""
     reader = reader_beside(file.path.parent)
     if reader is None:
         return None
@@ -215,7 +215,7 @@ def _grid_by_reader(file: MemberFile, of_file: CaseGrid) -> CaseGrid | None:
 
 
 def _grid_files(case: Case, file_ending: str, known: Path | None, scan: Path | None) -> list[Path]:
-    """Return the files that lie on the grid of the case's scan, the one to take first."""
+    """Return the files on the grid of the case's scan, the one to take first."""
     beside = [file.beside(file_ending, case.case_id) for file in case.files]
     first = [known] if known else [path for path in beside if path.is_file()]
     return first + ([scan] if scan else [])

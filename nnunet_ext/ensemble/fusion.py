@@ -27,7 +27,7 @@ def fuse(
     Args:
         members: one stream of blocks each, all cut by `layout`.
         weights: `(M, L)`, finite and non-negative, no label's column all zero.
-        layout: how the streams are cut.
+        layout: the cut of the streams into blocks.
 
     Yields:
         One weighted mean a block. Where labels differ in their weights the means of a voxel need
@@ -46,19 +46,19 @@ def fuse(
 
 
 def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Weights `(M, L)` relative to each label's largest, which is then exactly 1."""
+    """Return weights `(M, L)` relative to each label's largest, which is then exactly 1."""
     return (weights / weights.max(axis=0)).astype(np.float32)
 
 
 class RunningMean:
-    """The same means where members come one after the other: one volume a label, however many members.
+    """The means of `fuse` where members come one after the other; keeps one volume per label.
 
     Members of a label are added in the order in which they come. In the order of `fuse`, the result is
     that of `fuse` to the bit.
 
     Args:
         weights: `(M, L)`, finite and non-negative, no label's column all zero.
-        shape: of one label, `(Z, Y, X)`.
+        shape: shape of one label, `(Z, Y, X)`.
     """
 
     def __init__(self, weights: NDArray[np.float64], shape: tuple[int, ...]) -> None:
@@ -75,14 +75,14 @@ class RunningMean:
             self._totals[label] = _begun(block, weight) if total is None else _added(total, block, weight)
 
     def scores(self) -> Iterator[Scores]:
-        """The means, once all members were added."""
+        """Yield the means, once all members were added."""
         divisors = [self._relative[:, label].sum() for label in range(self.layout.n_labels)]
         for piece in self.layout.pieces():
             yield Scores(piece, self._totals[piece.label][piece.voxels] / divisors[piece.label])
 
 
 def weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
-    """Mean of some voxels' values of one label; members of weight 0 are not looked at."""
+    """Compute the mean of some voxels' values of one label; members of weight 0 are not read."""
     used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
     (first, weight), *rest = used
     total = _begun(first, weight)
@@ -97,7 +97,7 @@ def _begun(block: Block, weight: np.float32) -> Block:
 
 
 def _added(total: Block, block: Block, weight: np.float32) -> Block:
-    """The same `total`, with the block added to it."""
+    """Add a block to `total` in place, and return it."""
     total += block if weight == 1 else block * weight
     return total
 
@@ -113,8 +113,8 @@ def decide(scores: Iterable[Scores], labels: Labels, layout: Layout) -> NDArray[
 
     Args:
         scores: all of a case, label after label.
-        labels: what the channels stand for.
-        layout: how the scores are cut.
+        labels: the labels that the channels stand for.
+        layout: the cut of the scores into blocks.
 
     Returns:
         `(Z, Y, X)`, uint8, or uint16 where a label is above 255.

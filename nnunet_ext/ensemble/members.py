@@ -73,7 +73,7 @@ def find_member_cases(plan: Plan, file_ending: str, expected: Sequence[str] = ()
 
     Args:
         plan: members and their folders.
-        file_ending: of the data set's images; `CASE.nii.gz.npz` is the same case as `CASE.npz`.
+        file_ending: file ending of the images; `CASE.nii.gz.npz` is the same case as `CASE.npz`.
         expected: cases that there should be, such as those of the scans.
     """
     junk: list[Path] = []

@@ -1,4 +1,4 @@
-"""What to fuse: members, their folders and their weights."""
+"""The plan of an ensemble: members, their folders and models, weights, and steps of post-processing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Member:
     """One source of probabilities, such as `3d_fullres`: folders of them, a trained model, or both.
 
     Attributes:
-        name: as weights and messages call it.
+        name: the member's name in weights and messages.
         folders: of predictions, one a fold; or the `validation` folders of a cross-validation; none
             where it is a trained model alone.
         folder_weights: one a folder, or without folders one a fold of the model, relative to each
             other; a case that lies in one folder only has it at full weight.
-        model: to predict new cases with; None where it is folders alone.
+        model: trained model that predicts new cases; None where the member is folders alone.
         previous_stage: name of the member whose segmentations a cascade begins with; None is the one
             of the same data set and plans.
     """
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def fold_weights(self) -> tuple[float, ...]:
-        """Of its model's folds, relative to each other; alike where it has folders as well."""
+        """The weights of the model's folds, relative to each other; equal where there are folders as well."""
         if self.folders and self.model:
             return (1.0,) * len(self.model.folds)
         return self.folder_weights
@@ -52,12 +52,12 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An ensemble as the user asked for it.
+    """An ensemble as the user describes it.
 
     Attributes:
         members: in the order in which their probabilities are added.
-        default_weights: by member, for every label that has none of its own; empty is all equal.
-        label_weights: by label, as a name or value, and member.
+        default_weights: weights by member, for labels without weights of their own; empty is equal weights.
+        label_weights: weights by label, a name or value, and member.
         postprocess: the steps as written, in order.
         file: the one it was read from; None where it was made otherwise.
     """
@@ -69,13 +69,13 @@ class Plan:
     file: Path | None = None
 
     def counts(self, member: str) -> bool:
-        """Whether a member has any weight."""
+        """Return whether a member has any weight."""
         weights = (self.default_weights, *self.label_weights.values())
         return not self.default_weights or any(of_label.get(member) for of_label in weights)
 
 
 def with_stages(members: Iterable[Member], names: Iterable[str]) -> set[str]:
-    """The names of some members, and of those whose segmentations they begin with."""
+    """Return some members' names, with those of the previous stages that they need."""
     stages = {member.name: member.previous_stage for member in members}
     needed: set[str] = set()
     for name in names:
@@ -87,7 +87,7 @@ def with_stages(members: Iterable[Member], names: Iterable[str]) -> set[str]:
 
 
 def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
-    """A plan of members by name that all weigh the same."""
+    """Make a plan of members by name, all of the same weight."""
     members = []
     for name, member_folders in folders.items():
         of_member = tuple(member_folders)
@@ -96,7 +96,7 @@ def equal_plan(folders: Mapping[str, Iterable[Path]]) -> Plan:
 
 
 def expand_folder(pattern: str, base: Path) -> list[Path]:
-    """The folders that a name, which may hold `*`, stands for, relative to `base`; sorted."""
+    """Find the folders that a name, which may hold `*`, stands for, relative to `base`; sorted."""
     path = at_home(Path(pattern))
     path = path if path.is_absolute() else base / path
     if "*" not in pattern:
@@ -106,7 +106,7 @@ def expand_folder(pattern: str, base: Path) -> list[Path]:
 
 
 def resolve_weights(plan: Plan, labels: Labels) -> NDArray[np.float64]:
-    """Each label's weights, normalised over the members.
+    """Compute each label's weights, normalised over the members.
 
     Returns:
         `(M, L)`, each column summing to 1.
@@ -136,7 +136,7 @@ def resolve_weights(plan: Plan, labels: Labels) -> NDArray[np.float64]:
 
 
 def weight_faults(what: str, weights: Weights, names: Iterable[str]) -> list[str]:
-    """What is wrong with one set of weights by member."""
+    """List the faults of one set of weights by member."""
     names = list(names)
     faults = [
         f"{what}: member {name!r} is unknown; the members are {names}"
@@ -155,7 +155,7 @@ def weight_faults(what: str, weights: Weights, names: Iterable[str]) -> list[str
 
 
 def describe_plan(plan: Plan, labels: Labels, weights: NDArray[np.float64]) -> dict[str, Any]:
-    """A plan's members with their folders or models, and each label's weights `(M, L)` as resolved."""
+    """Describe a plan for a report: members with folders or models, and each label's weights `(M, L)`."""
     names = [member.name for member in plan.members]
     return {
         "plan": str(plan.file) if plan.file else None,

@@ -1,4 +1,4 @@
-"""A plan from its YAML file."""
+"""Plans of ensembles as YAML files: reading and writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 
 
 class _Results(_Strict):
-    """A trained model, in the letters of nnU-Net's commands."""
+    """A trained model, by the letters of nnU-Net's options."""
 
     d: str
     c: str
@@ -81,7 +81,7 @@ class _Member(_Strict):
         return self
 
     def model(self) -> TrainedModel | None:
-        """The trained model that is asked for."""
+        """Return the trained model that the entries describe."""
         if self.results is None:
             return None
         files = self.results
@@ -157,7 +157,7 @@ def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
     """Write a plan as a YAML file that `read_plan` reads back the same, whole or not at all.
 
     Args:
-        plan: to write; folders are written relative to the file where that is possible.
+        plan: the plan; its folders are written relative to the file where that is possible.
         path: the file.
         comment: lines to begin with.
     """
@@ -183,7 +183,7 @@ def write_plan(plan: Plan, path: Path, comment: Sequence[str] = ()) -> None:
 
 
 def _described_model(member: Member) -> dict[str, Any]:
-    """The entries that stand for a member's model; what has a default is told where it differs."""
+    """Return the entries that describe a member's model; entries with their default are left out."""
     model = member.model
     if model is None:
         return {}
@@ -209,7 +209,7 @@ def _relative(folder: Path, base: Path) -> str:
 
 
 def read_plan_yaml(path: Path) -> Any:
-    """Content of a YAML file.
+    """Read the content of a plan's YAML file.
 
     Raises:
         PlanError: it is missing, not UTF-8, or no YAML; says in which line.
@@ -249,7 +249,7 @@ def _member(name: str, member: _Member, base: Path, faults: list[str]) -> Member
 
 
 def as_plan(plan: Plan | Path) -> Plan:
-    """The plan itself, or the one that the file holds."""
+    """Return the plan itself, or the plan that a file holds."""
     if isinstance(plan, Plan):
         return plan
 

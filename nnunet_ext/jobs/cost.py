@@ -72,7 +72,7 @@ class Cost:
         elapsed_s: seconds.
         peak_memory_bytes: resident memory at most, as far as samples tell; pages that processes share
             count once for each.
-        peak_gpu_bytes: what torch had allocated at most on a GPU of CUDA's in this process since it
+        peak_gpu_bytes: highest memory that torch allocated on a CUDA GPU in this process since it
             began; None without one, or where other processes compute.
     """
 

@@ -51,7 +51,7 @@ class CaseBar:
     """A bar over the cases of a run: the case that ended last, the pace and the time left.
 
     Args:
-        verb: what is done to the cases.
+        verb: the verb that stands before each case's name.
         console: where to show it; standard error unless given.
     """
 

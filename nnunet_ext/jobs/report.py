@@ -120,10 +120,10 @@ def collect(
     """Gather the records of a run's cases, sorted by case, and tell each case as it ends.
 
     Args:
-        outcomes: those of the jobs, in the order in which they end.
-        n_jobs: how many outcomes there will be.
+        outcomes: outcomes of the jobs, in the order in which they end.
+        n_jobs: number of outcomes to come.
         faulty: records of cases that failed before any job was run; they are told first.
-        execution: whose `on_case` is called.
+        execution: the execution whose `on_case` is called.
     """
     n_cases = n_jobs + len(faulty)
     for record in faulty:

@@ -32,10 +32,10 @@ class EvaluationJob:
 
     Attributes:
         case_id: the case's name.
-        prediction: its segmentation.
-        reference: what is held to be true.
+        prediction: the predicted segmentation.
+        reference: the reference segmentation.
         dataset: labels, and which value of the reference does not count.
-        tolerance_mm: of the surface Dice; None compares no surfaces.
+        tolerance_mm: tolerance of the surface Dice; None compares no surfaces.
         values: rising values of the files that the labels 1, 2, … stand for, all others being background;
             None where the labels are the values themselves.
     """

@@ -68,8 +68,8 @@ def paired_differences(
     Args:
         a: the first method.
         b: the second method.
-        cases: those that both hold.
-        labels: by name; a label that a case lacks under one method has no difference there.
+        cases: the cases that both hold.
+        labels: names of the labels; a label that a case lacks under one method has no difference there.
         subjects: whose scans the cases are; intervals then resample subjects, and tests are on them.
     """
     differences = np.array([[_difference(a[case], b[case], label) for label in labels] for case in cases])
@@ -156,7 +156,7 @@ class Comparison:
 
     Attributes:
         n_cases: number of these cases.
-        labels: by the label's key.
+        labels: the differences by the label's key.
         overall: paired difference of the mean of labels, B less A.
         left_out: cases that only one of the two holds.
         resampled: what the intervals resample, in words.
@@ -226,7 +226,7 @@ def run_comparison(
 
     Args:
         a: a summary.json, or the folder that holds it.
-        b: the same of the other method.
+        b: the summary.json, or its folder, of the other method.
         dataset: the dataset.json, for the labels' names instead of nnU-Net's keys; None takes the one
             beside a summary or of its model, if there is one.
         output: folder for `comparison.json`; None writes no file.

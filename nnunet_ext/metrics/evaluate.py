@@ -42,7 +42,7 @@ class Evaluation:
         folder: folder of `cases.csv`, `evaluation.json` and nnU-Net's `summary.json`.
         cases: scores of each case, sorted by name.
         labels: measures of each label over all cases.
-        overall: by measure, the mean of the labels' means.
+        overall: the mean of labels of each measure.
         failed: why a case was not compared, by case.
         unpredicted: references without a prediction.
         resampled: what the intervals resample, in words.
@@ -87,7 +87,7 @@ def run_evaluation(
         dataset: the dataset.json; without it labels are called by their values.
         labels: without a dataset.json, the values to compare, which may have gaps; all other values are
             background. None means all values that the files hold.
-        tolerance_mm: of the surface Dice; None compares no surfaces.
+        tolerance_mm: tolerance of the surface Dice; None compares no surfaces.
         missed_hd95_mm: HD95 of a label that only one of the two holds; None leaves such cases out.
         overwrite: replace files in `output` that no evaluation of ours wrote, and a dataset.json of other
             labels.
@@ -159,8 +159,8 @@ def _compare_all(
     Args:
         files: prediction and reference of each case.
         data: labels and ignored value.
-        execution: where the jobs run.
-        tolerance_mm: of the surface Dice; None compares no surfaces.
+        execution: worker processes or a cluster, and who is told of each case.
+        tolerance_mm: tolerance of the surface Dice; None compares no surfaces.
         by_value: whether the labels are values of the files, which are numbered for the comparison.
     """
     values, compared = None, data

@@ -34,7 +34,7 @@ class LabelScores:
         n_predicted: cases whose prediction holds it.
         n_missed: cases that hold it and in which nothing of it was predicted; they have no HD95.
         n_false_alarms: cases without it in which it was predicted.
-        means: by measure, with its interval; all None where no case holds the label.
+        means: mean and interval of each measure; all None where no case holds the label.
     """
 
     name: str
@@ -82,7 +82,7 @@ def score_labels(
 
     Args:
         scores: one a case, all of the same labels.
-        names: of the labels, in their order.
+        names: names of the labels, in their order.
         units: what each case belongs to, such as its subject; None takes each case for itself.
         missed_hd95_mm: as in `measures_of`.
 

@@ -25,7 +25,7 @@ def joint_histogram(prediction: Segmentation, reference: Segmentation, n_values:
 
     Args:
         prediction: values of 0 or more, in any shape and integer type.
-        reference: the same.
+        reference: an array of the same shape and kind.
         n_values: rows and columns at least; more where a value is larger.
 
     Returns:
@@ -71,7 +71,7 @@ def label_counts(joint: Joint, labels: Labels) -> Counts:
 
     Args:
         joint: `(..., n, n)`, prediction before reference.
-        labels: those of the data set; a region counts the voxels of all its parts.
+        labels: labels of the data set; a region counts the voxels of all its parts.
 
     Returns:
         `(..., foreground labels, 3)`: in the reference, in the prediction, in both.
@@ -99,8 +99,8 @@ def check_values(n_voxels: NDArray[np.int64], labels: Labels, also: int | None =
     """Refuse values that are no label, which counted as background would give a wrong Dice.
 
     Args:
-        n_voxels: of each value from 0 on, as a margin of the counts of pairs.
-        labels: those of the data set.
+        n_voxels: voxels of each value from 0 on, as a margin of the counts of pairs.
+        labels: labels of the data set.
         also: one more value that is right, such as the ignore label's.
 
     Raises:
@@ -145,7 +145,7 @@ def case_dice(
     Args:
         prediction: labels in any shape.
         reference: labels in the same shape.
-        labels: those of the data set; a region counts the voxels of all its parts.
+        labels: labels of the data set; a region counts the voxels of all its parts.
         ignore: value of voxels in the reference that do not count.
 
     Returns:

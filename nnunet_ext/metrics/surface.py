@@ -43,8 +43,8 @@ def compare_surfaces(
     Args:
         predicted: where the prediction holds the label, `(Z, Y, X)` or `(Y, X)`; a single slice is
             treated as 2D, since its faces are no surface.
-        expected: where the reference does.
-        spacing_mm: in the order of the axes.
+        expected: where the reference holds the label.
+        spacing_mm: spacing in the order of the axes.
         tolerance_mm: distance up to which surfaces count as the same.
     """
     if not expected.any():

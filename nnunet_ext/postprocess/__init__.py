@@ -1,1 +1,1 @@
-"""Post-processing: steps from a segmentation to a new segmentation."""
+"""Post-processing: steps that turn a segmentation into a new segmentation."""

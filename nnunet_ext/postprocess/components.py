@@ -1,4 +1,4 @@
-"""Connected components: keep the largest, remove the small; and labels too small to be there."""
+"""Connected components: keep the largest, remove small ones, and drop labels of too little volume."""
 
 from __future__ import annotations
 
@@ -71,21 +71,21 @@ def drop_below(segmentation: Segmentation, groups: Sequence[Group], min_voxels: 
 
 
 def are_largest(sizes: NDArray[np.int64], group_of: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which components are as large as the largest of their group."""
+    """Return which components are as large as the largest of their group."""
     maxima = np.zeros(int(group_of.max(initial=0)) + 1, np.int64)
     np.maximum.at(maxima, group_of, sizes)
     return sizes == maxima[group_of]
 
 
 def are_as_large(sizes: NDArray[np.int64] | int, min_voxels: float) -> NDArray[np.bool_] | bool:
-    """Which sizes reach a smallest one; exactly that size does, whatever the rounding of its volume."""
+    """Return which sizes reach a smallest one; that size itself does, whatever the rounding of its volume."""
     return sizes >= min_voxels * (1 - 1e-9)
 
 
 def find_components(
     segmentation: Segmentation, groups: Sequence[Group], connectivity: int = 26
 ) -> tuple[NDArray[np.integer], NDArray[np.int64], NDArray[np.integer]]:
-    """Connected components of groups that share no label.
+    """Find the connected components of groups that have no label in common.
 
     Returns:
         The number of each voxel's component, 0 for none; each component's voxels; and the number of
@@ -103,7 +103,7 @@ def find_components(
 
 
 def group_image(segmentation: Segmentation, groups: Sequence[Group]) -> NDArray[np.uint16]:
-    """Number of the group, from 1, that each voxel's label belongs to; 0 for none."""
+    """Return the number of the group, from 1, that each voxel's label belongs to; 0 for none."""
     highest = max(int(segmentation.max(initial=0)), *(max(group) for group in groups))
     table = np.zeros(highest + 1, np.uint16)
     for number, group in enumerate(groups, start=1):
@@ -132,7 +132,7 @@ def _connectivity(connectivity: int, n_axes: int) -> int:
 
 
 def _disjoint_batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
-    """All groups at once where no label is in two of them, else one after the other."""
+    """Yield all groups at once where no label is in two of them, else one after the other."""
     n_labels = sum(len(set(group)) for group in groups)
     if len({label for group in groups for label in group}) == n_labels:
         yield groups

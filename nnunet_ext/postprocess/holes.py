@@ -43,7 +43,7 @@ def fill_holes(
 
 
 def bounding_slices(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box, as slices, that holds every true voxel; there must be one."""
+    """Return the smallest box, as slices, that holds every true voxel; there must be one."""
     box = []
     for axis in range(mask.ndim):
         along = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))

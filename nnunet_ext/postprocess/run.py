@@ -96,7 +96,7 @@ def run_postprocess(
     Args:
         folder: one segmentation a case.
         output: folder for the results and `postprocess_report.json`; not the same folder.
-        steps: in order, as written in a plan.
+        steps: steps in order, as a plan writes them.
         dataset: the dataset.json.
         wide: write uint16, for labels above 255.
         overwrite: replace segmentations in `output` that no run of ours wrote.
@@ -144,7 +144,7 @@ RECORDED_PACKAGES = (
 
 
 def describe_run(dataset_file: Path, labels: Labels, steps: Sequence[Step]) -> dict[str, Any]:
-    """Versions, data set and steps of a run."""
+    """Describe a run for its report: versions, data set and steps."""
     return {
         "versions": {"nnunet_ext": __version__, "python": platform.python_version(), **_versions()},
         "dataset_json": str(dataset_file),

@@ -1,4 +1,4 @@
-"""The steps of post-processing as values: what to do to which labels, in which order."""
+"""Steps of post-processing as values: which operation on which labels, in which order."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from nnunet_ext.postprocess.holes import fill_holes
 
 @dataclass(frozen=True)
 class KeepLargest:
-    """Keep the largest component of each group of labels."""
+    """Keeps the largest component of each group of labels."""
 
     groups: tuple[Group, ...]
     connectivity: int = 26
 
     def apply(self, segmentation: Segmentation, voxel_mm3: float) -> Segmentation:
-        """A new segmentation."""
+        """Return a new segmentation after the step."""
         return keep_largest(segmentation, self.groups, self.connectivity)
 
 
 @dataclass(frozen=True)
 class RemoveSmall:
-    """Remove components of less than a volume in mm3 (in 2D mm2)."""
+    """Removes components of less than a volume in mm3 (in 2D mm2)."""
 
     groups: tuple[Group, ...]
     min_volume_mm3: float
     connectivity: int = 26
 
     def apply(self, segmentation: Segmentation, voxel_mm3: float) -> Segmentation:
-        """A new segmentation."""
+        """Return a new segmentation after the step."""
         return remove_small(segmentation, self.groups, self.min_volume_mm3 / voxel_mm3, self.connectivity)
 
 
 @dataclass(frozen=True)
 class FillHoles:
-    """Fill background that a group of labels encloses."""
+    """Fills background that a group of labels encloses."""
 
     groups: tuple[Group, ...]
     slice_by_slice: bool = False
 
     def apply(self, segmentation: Segmentation, voxel_mm3: float) -> Segmentation:
-        """A new segmentation."""
+        """Return a new segmentation after the step."""
         return fill_holes(segmentation, self.groups, self.slice_by_slice)
 
 
 @dataclass(frozen=True)
 class VolumeFloor:
-    """Take a group of labels for absent in a case that has less than a volume in mm3 of it (in 2D mm2)."""
+    """Removes a group of labels from a case that has less than a volume in mm3 of it (in 2D mm2)."""
 
     groups: tuple[Group, ...]
     min_volume_mm3: float
 
     def apply(self, segmentation: Segmentation, voxel_mm3: float) -> Segmentation:
-        """A new segmentation."""
+        """Return a new segmentation after the step."""
         return drop_below(segmentation, self.groups, self.min_volume_mm3 / voxel_mm3)
 
 
@@ -70,7 +70,7 @@ Step = KeepLargest | RemoveSmall | FillHoles | VolumeFloor
 
 @dataclass(frozen=True)
 class Applied:
-    """A segmentation after its steps, and how many voxels each of them changed."""
+    """A segmentation after its steps, and the number of voxels that each step changed."""
 
     segmentation: Segmentation
     n_voxels_changed: tuple[int, ...]
@@ -81,7 +81,7 @@ def apply_steps(segmentation: Segmentation, steps: Sequence[Step], geometry: Geo
 
     Args:
         segmentation: labels, `(Z, Y, X)` or `(Y, X)`; it is not changed.
-        steps: in order.
+        steps: the steps in order.
         geometry: the scan's grid, for volumes in mm3.
     """
     changed = []
@@ -140,11 +140,11 @@ KINDS: dict[str, type[_Options]] = {
 
 
 def resolve_steps(entries: Sequence[Any], labels: Labels) -> tuple[Step, ...]:
-    """Steps from entries such as `keep_largest` or `{fill_holes: {labels: [liver], union: false}}`.
+    """Make steps from entries such as `keep_largest` or `{fill_holes: {labels: [liver], union: false}}`.
 
     Args:
-        entries: in order; each a name, or a mapping of one name to its options.
-        labels: of the data set; without `labels` a step treats each foreground label.
+        entries: steps in order; each a name, or a mapping of one name to its options.
+        labels: labels of the data set; a step without `labels` treats each foreground label.
 
     Raises:
         PlanError: a step, option or label is unknown, or a value is out of range; all faults at once.
@@ -194,7 +194,7 @@ def _groups(options: _Options, labels: Labels) -> tuple[Group, ...]:
 
 
 def _group(labels: Labels, channel: int) -> Group:
-    """The values a segmentation holds inside a channel; the channel's own first, which fills holes."""
+    """Return the values inside a channel; the channel's own value, which fills holes, comes first."""
     if not labels.is_regions:
         return (labels.values[channel],)
     own = labels.values[channel]
@@ -206,7 +206,7 @@ def _merged(groups: Iterable[Group]) -> Group:
 
 
 def resolve_steps_of(entries: Sequence[Any], labels: Labels) -> tuple[Step, ...]:
-    """Steps of post-processing from the entries of a plan; none are none."""
+    """Make the steps of a plan's entries; no entries are no steps."""
     if not entries:
         return ()
 

@@ -35,8 +35,8 @@ class CaseFusion:
 
     Args:
         job: the case.
-        models: of the job's setup, loaded.
-        scan: as read.
+        models: the loaded models of the job's setup.
+        scan: the scan.
     """
 
     def __init__(self, job: PredictJob, models: Sequence[LoadedModel], scan: Scan) -> None:
@@ -61,14 +61,14 @@ class CaseFusion:
         """Add the output of one pass of one model, on the network's grid.
 
         Args:
-            index: of the model.
-            number: of the pass, among the model's.
+            index: index of the model.
+            number: number of the pass among the model's passes.
             logits: `(L, Z, Y, X)`.
-            properties: of the scan as it was prepared for the model.
+            properties: properties of the scan as it was prepared for the model.
 
         Raises:
             ProbabilitiesError: a value is not finite.
-            GeometryMismatch: its way back leads to another grid than the scan's.
+            GeometryMismatch: the output on the scan's grid has another shape than the scan.
         """
         from nnunet_ext.prediction.logits import probabilities_of, segmentation_of
 

@@ -19,9 +19,9 @@ def probabilities_of(
     """Yield the probabilities of one label after the other, `(Z, Y, X)` of the scan.
 
     Args:
-        model: that put them out.
+        model: the model that computed the logits.
         logits: `(L, Z, Y, X)` on the network's grid.
-        properties: of the prepared scan.
+        properties: properties of the prepared scan.
 
     Source: `convert_predicted_logits_to_segmentation_with_correct_shape` of nnU-Net, which decides for
         a segmentation besides and lays out all labels on the scan's grid at once.

@@ -30,12 +30,12 @@ class LoadedModel:
     """A trained model, ready to predict: one network, and the weights of its folds in the host's memory.
 
     Attributes:
-        files: where it came from.
+        files: the files that the model was loaded from.
         predictor: nnU-Net's own, which cuts the scan into patches and puts their outputs together.
 
     Args:
-        files: of the model.
-        device: to compute on.
+        files: the model's files.
+        device: the device to compute on.
 
     Raises:
         DatasetError: a checkpoint cannot be read, or is of another network than the plans describe.
@@ -77,7 +77,7 @@ class LoadedModel:
         """Compute the network's output on the network's grid.
 
         Args:
-            weights: of one pass.
+            weights: weights of one pass.
             data: `(C, Z, Y, X)`, preprocessed.
 
         Returns:

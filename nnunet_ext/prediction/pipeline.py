@@ -33,8 +33,8 @@ class LoadedCase:
     """A case that was read and preprocessed for all models that need no other's segmentation.
 
     Attributes:
-        scan: as read.
-        prepared: by the kind of preparation.
+        scan: the scan.
+        prepared: the prepared scan, by the kind of preparation.
         inputs: SHA-256 of each file, by path.
         started: when it was begun, of `time.perf_counter`.
     """

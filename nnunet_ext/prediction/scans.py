@@ -113,7 +113,7 @@ def prepare(scan: Scan, model: LoadedModel, previous: NDArray[np.integer[Any]] |
 
     Args:
         scan: it is not changed.
-        model: whose plans say how.
+        model: the model whose plans describe the preprocessing.
         previous: segmentation `(Z, Y, X)` that a cascade begins with.
     """
     predictor = model.predictor

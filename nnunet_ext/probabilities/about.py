@@ -25,10 +25,10 @@ class ModelOrigin:
     Attributes:
         trainer: name of the trainer's class.
         plans: name of the plans.
-        configuration: such as `3d_fullres`.
-        folds: as nnU-Net names them; several where their outputs were averaged.
+        configuration: nnU-Net's configuration, such as `3d_fullres`.
+        folds: folds by nnU-Net's names; several where their outputs were averaged.
         checkpoint: name of the checkpoint's file.
-        checkpoint_sha256: of that file, one a fold; empty where it was not taken.
+        checkpoint_sha256: SHA-256 of each fold's checkpoint; empty where it is not known.
     """
 
     trainer: str
@@ -44,11 +44,11 @@ class About:
     """The metadata of stored probabilities.
 
     Attributes:
-        labels: what the channels stand for.
+        labels: the labels that the channels stand for.
         geometry: of the scan, where its reader kept the axes of its file; None where it turned the scan,
             which the properties tell, or where the grid is not known.
-        properties: those of nnU-Net, for the way back to its own files; plain values and arrays.
-        model: that put them out; None where it is not known.
+        properties: nnU-Net's properties, for the conversion back to its files; plain values and arrays.
+        model: the model that put the probabilities out; None where it is not known.
     """
 
     labels: Labels

@@ -35,7 +35,7 @@ class Conversion:
         source: the file.
         properties: nnU-Net's pickle beside an npz; None where there is none.
         target: the file to write.
-        labels: what the channels of an npz stand for; a stored file knows its own.
+        labels: labels of the channels of an npz; a stored file holds its own.
         remove_source: remove source and properties once the target was written and compared.
         overwrite: replace a target that holds anything but these probabilities.
     """

@@ -38,9 +38,9 @@ class NpzProbabilities:
     Attributes:
         path: the file.
         shape: `(L, Z, Y, X)`.
-        dtype: as stored: float32 in nnU-Net's files; float16 and float64 are read as float32.
+        dtype: type of the stored numbers, float32 in nnU-Net's files; others are read as float32.
         labels, placement: None, since the file does not tell them.
-        sha256: of the whole file, once all blocks were read; None before.
+        sha256: SHA-256 of the whole file, once all blocks were read; None before.
 
     Raises:
         ProbabilitiesError: when made: the file is missing, truncated, or holds no floating-point

@@ -53,7 +53,7 @@ class Placement:
 
     Attributes:
         file: grid of the scan's file; 2D where the file is, though readers give 2D scans a first axis.
-        turn: from the reader's array to the file's.
+        turn: the turn from the reader's array to the file's.
     """
 
     file: Geometry
@@ -101,7 +101,7 @@ def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int])
     """Find the placement of a reader's array from the properties that the reader returned with it.
 
     Args:
-        properties: of any of nnU-Net's own readers.
+        properties: properties that any of nnU-Net's own readers returned.
         shape: `(Z, Y, X)` of the array; properties do not hold it.
 
     Returns:

@@ -42,7 +42,7 @@ class StoredProbabilities:
         path: the file.
         shape: `(L, Z, Y, X)`.
         about: labels, geometry, nnU-Net's properties and model, where they are known.
-        sha256: of the whole file, once all blocks were read; None before.
+        sha256: SHA-256 of the whole file, once all blocks were read; None before.
 
     Raises:
         ProbabilitiesError: when made: the file is missing, truncated, of another format, or its
@@ -114,7 +114,7 @@ class StoredProbabilities:
         """Read a box of one label from the slabs that it touches; the last label needs those of all labels.
 
         Args:
-            label: its index.
+            label: index of the label.
             box: one slice an axis, without steps, as for an array.
         """
         lows_highs = [part.indices(n)[:2] for part, n in zip(box, self.shape[1:], strict=True)]

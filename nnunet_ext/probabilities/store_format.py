@@ -110,10 +110,10 @@ class Slabs:
     """The slabs that each label is cut into; a slab's voxels follow each other in the label's, in C order.
 
     Attributes:
-        shape: of one label, `(Z, Y, X)` or `(Y, X)`.
-        size: of one slab: 1 along the first axes, then some planes, then all of the other axes.
+        shape: shape of one label, `(Z, Y, X)` or `(Y, X)`.
+        size: size of one slab: 1 along the first axes, then some planes, then all of the other axes.
             The last of an axis may be cut off.
-        block: of what is compressed at a time, the same way within a slab.
+        block: size of the blocks of a slab that are compressed alone.
     """
 
     shape: tuple[int, ...]
@@ -176,8 +176,8 @@ def quantise(block: Block, out: Fixed) -> None:
     """Round probabilities to the nearest step.
 
     Args:
-        block: of one dimension; what lies outside 0..1 by up to 1e-5 is taken for 0 or 1.
-        out: as many numbers, to write to.
+        block: probabilities in one dimension; values up to 1e-5 outside 0..1 are taken for 0 or 1.
+        out: array of the same length to write to.
 
     Raises:
         ProbabilitiesError: a value is not finite or lies outside 0..1.

@@ -41,7 +41,7 @@ class Layout:
 
     Attributes:
         n_labels: channels.
-        shape: of one channel, `(Z, Y, X)`.
+        shape: shape of one channel, `(Z, Y, X)`.
         block_voxels: voxels a block; the last of each label may be shorter.
     """
 
@@ -68,7 +68,7 @@ class Probabilities(Protocol):
     Attributes:
         path: the file.
         shape: `(L, Z, Y, X)`.
-        sha256: of the whole file, once all blocks were read; None before.
+        sha256: SHA-256 of the whole file, once all blocks were read; None before.
     """
 
     path: Path
@@ -152,8 +152,8 @@ def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what:
     of one volume is kept for it and not a whole one.
 
     Args:
-        blocks: those of one member, in the order of `layout.pieces()`.
-        layout: how they are cut.
+        blocks: blocks of one member, in the order of `layout.pieces()`.
+        layout: the cut of the blocks.
         sums_to_one: whether the labels exclude each other (softmax); False for regions.
         what: names the member and file in messages.
 

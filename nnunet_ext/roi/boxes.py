@@ -101,7 +101,7 @@ def region_box(segmentation: Segmentation, values: Sequence[int], n_components: 
     """Return the bounding box of a region's largest components; None where the region is absent.
 
     Args:
-        segmentation: of the scan.
+        segmentation: segmentation of the scan.
         values: labels that make the region together.
         n_components: how many components count. None is all of them.
     """

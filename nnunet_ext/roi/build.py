@@ -82,7 +82,7 @@ def run_roi_build(
         coarse: segmentations to draw the boxes around; None draws them around the references.
         settings: margin and labels of the region; the defaults where they are not given.
         jitter_mm: the most by which each face of a box moves in or out at random; the organ stays inside.
-        seed: of the random numbers; a case's box does not depend on the other cases.
+        seed: seed of the random numbers; a case's box does not depend on the other cases.
         merges: new labels and the old ones that become them.
         whole: take whole scans, as for a coarse model with merged labels.
         execution: worker processes or a cluster, and who is told of each case; no shard.

@@ -40,7 +40,7 @@ class CropSettings:
         region: values of the segmentation that the box is drawn around.
         box: margin and components of the box.
         jitter_mm: the most by which faces of the box move at random.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         whole: take whole scans.
         dataset: labels of the references.
         label_map: the new values of these labels.
@@ -66,7 +66,7 @@ class CropJob:
         channels: its images, in order.
         label: its reference.
         coarse: its coarse segmentation; None draws the box around the reference.
-        settings: those of all cases.
+        settings: the settings of all cases.
     """
 
     case_id: str

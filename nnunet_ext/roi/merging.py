@@ -81,7 +81,7 @@ def merge_labels(dataset: Dataset, merges: Merges, entries: Mapping[str, Any]) -
     """Make the map of a merge; without merges, the map that changes nothing.
 
     Args:
-        dataset: of the old labels.
+        dataset: the old labels.
         merges: new labels with the old ones that become them; the others stay.
         entries: `labels` of the old dataset.json, which regions keep.
 

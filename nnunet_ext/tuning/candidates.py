@@ -32,7 +32,7 @@ class Candidate:
     """One set of weights of the members.
 
     Attributes:
-        name: as tables call it; a single member's own name.
+        name: the candidate's name in tables; a single member's own name.
         complexity: one of `SINGLE` to `LABEL_WEIGHTS`; less is simpler.
         weights: `(M, L)`, fitted on all cases.
         by_fold: for each fold, the weights fitted on the cases of the other folds.
@@ -60,10 +60,10 @@ def make_candidates(
     Labels with few positive cases keep the weights per member.
 
     Args:
-        scorer: of all cases.
-        objective: what to raise.
-        folds: of each case, in the scorer's order; fitted weights are scored fold by fold.
-        names: of the members.
+        scorer: counts the voxels of all cases.
+        objective: the score to raise.
+        folds: the fold of each case, in the scorer's order; fitted weights are scored fold by fold.
+        names: names of the members.
         search: a scorer of the same cases, thinned, that weights are searched with; all scores of the
             candidates are of the first scorer.
     """
@@ -140,8 +140,8 @@ def fit_member_weights(scorer: Scorer, objective: Objective, rows: Rows, n_membe
     one member to another as long as that raises the score.
 
     Args:
-        scorer: of all cases.
-        objective: what to raise.
+        scorer: counts the voxels of all cases.
+        objective: the score to raise.
         rows: the cases that count.
         n_members: number of members.
 
@@ -174,8 +174,8 @@ def fit_label_weights(
     """Search for weights of each label by coordinate ascent: label after label, in ever smaller steps.
 
     Args:
-        scorer: of all cases.
-        objective: what to raise.
+        scorer: counts the voxels of all cases.
+        objective: the score to raise.
         rows: the cases that count.
         start: `(M, L)`, such as one weight per member; equal weights and single members are tried, too.
         labels: channels whose weights may change.

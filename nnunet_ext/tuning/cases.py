@@ -170,7 +170,7 @@ class TableJob:
     """A job that tabulates one case after some steps of post-processing.
 
     Attributes:
-        number: of the job, which places its table among those of all jobs.
+        number: number of the job, by which its table is sorted among those of all jobs.
         volume: labels of the case.
         decided: labels of its contested voxels.
         steps: steps to apply first.
@@ -240,11 +240,11 @@ class Tabulator:
     """Tabulates the segmentations of all cases under given weights and steps, on worker processes.
 
     Args:
-        scorer: of all cases.
+        scorer: counts the voxels of all cases.
         volumes: the labels of each case, in the scorer's order.
-        folds: of each case.
+        folds: the fold of each case.
         dataset: labels and file ending.
-        execution: where the jobs run.
+        execution: worker processes or a cluster.
     """
 
     def __init__(

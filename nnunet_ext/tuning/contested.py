@@ -54,8 +54,8 @@ def find_contested(open_streams: Callable[[], Streams], labels: Labels, layout: 
     Args:
         open_streams: opens the files' blocks from the beginning, cut by `layout`. It is called a second
             time only where values that should sum to 1 do not.
-        labels: what the channels stand for.
-        layout: how the streams are cut.
+        labels: the labels that the channels stand for.
+        layout: the cut of the streams into blocks.
     """
     if labels.is_regions:
         return _of_regions(open_streams(), labels, layout)

@@ -27,7 +27,7 @@ class CandidateScore:
     Attributes:
         name: the candidate's name in tables.
         score: on held-out cases.
-        standard_error: of that score.
+        standard_error: standard error of the score.
         is_chosen: whether the candidate is recommended.
         fitted: the score with weights fitted on all cases.
     """
@@ -100,7 +100,7 @@ def draw_tuning(bars: Sequence[CandidateScore], matrix: WeightMatrix, target: Pa
     """Draw a tuning into a PNG.
 
     Args:
-        bars: from simple to complex; the first is on top.
+        bars: scores from simple to complex; the first is on top.
         matrix: weights of the recommended candidate.
         target: the PNG, written whole or not at all.
     """

@@ -82,8 +82,8 @@ class StepTuner:
         tables_after: returns, for each pair of a candidate's index and steps, the tables of all cases after
             these steps. All tables that are needed next are asked for in one call, and each only once.
         sizes: volumes in the references, in the order of the cases.
-        labels: those of the data set.
-        objective: what to raise.
+        labels: labels of the data set.
+        objective: the score to raise.
         ignore: value of voxels in the references that do not count.
     """
 

@@ -21,7 +21,7 @@ class GroupTable:
 
     Attributes:
         sizes: voxels of each of its components.
-        joints: of each component, the counts of pairs `(components, n, n)`.
+        joints: counts of pairs of each component, `(components, n, n)`.
         filled: the counts of the whole case after its holes were filled.
     """
 
@@ -40,7 +40,7 @@ class CaseTable:
     """The counts of one case, and the tables of its groups of labels.
 
     Attributes:
-        joint: its counts of pairs `(n, n)`, prediction before reference.
+        joint: counts of pairs `(n, n)` of the case, prediction before reference.
         voxel_mm3: volume of a voxel.
         groups: the table of each group that a step may be for.
     """

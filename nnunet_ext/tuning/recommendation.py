@@ -33,8 +33,8 @@ class Rating:
     """The held-out score of one candidate, against that of the best one.
 
     Attributes:
-        score: by the objective.
-        standard_error: of the score, over cases or subjects.
+        score: the held-out score.
+        standard_error: standard error of the score, over cases or subjects.
         behind_best: score of the best candidate less this score.
         behind_error: standard error of that difference, which is taken case by case.
         tolerance: the largest difference at which this candidate is as good as the best.
@@ -61,8 +61,8 @@ def rate(
     """Rate candidates against the best of the eligible ones.
 
     Args:
-        held_out: of each candidate the counts `(cases, labels, 3)`, all of the same cases.
-        objective: what makes one better.
+        held_out: counts `(cases, labels, 3)` of each candidate, all of the same cases.
+        objective: the definition of the score.
         eligible: which candidates may be recommended.
         units: what each case belongs to, such as its subject; None takes each case for itself.
     """
@@ -90,7 +90,7 @@ def recommend(rated: Sequence[Rating], complexities: Sequence[int], eligible: Se
 
     Args:
         rated: all candidates.
-        complexities: of each; less is simpler.
+        complexities: complexity of each candidate; less is simpler.
         eligible: which candidates may be recommended.
 
     Returns:
@@ -112,7 +112,7 @@ class PlanCandidate:
 
     Attributes:
         candidate: members and weights.
-        learnt: its steps of post-processing; None where it goes without.
+        learnt: its steps of post-processing; None for the weights alone.
         fitted: counts of all cases under the weights and steps fitted on all of them.
         held_out: counts of each case under those fitted without its fold.
     """
@@ -174,8 +174,8 @@ class Tuning:
     Attributes:
         dataset: labels and file ending.
         validation: members, cases and folds.
-        units: what each case belongs to where errors are estimated: its subject, if that is known.
-        objective: what was raised.
+        units: the unit of each case in estimates of errors: its subject, if that is known.
+        objective: the score that was raised.
         rows: all candidates, from simple to complex.
         recommended: index of the one to take.
         failed: why a case was left out, by case.

@@ -162,9 +162,9 @@ class TunedCandidate:
     Attributes:
         name: the candidate's name.
         held_out: score on cases that the weights were not fitted on.
-        standard_error: of that score, over cases.
+        standard_error: standard error of that score, over cases.
         fitted: score with weights fitted on all cases.
-        behind_best: by how much the best candidate is better, held out.
+        behind_best: held-out score of the best candidate less this one's.
         tolerance: the largest difference that may be chance.
         is_eligible: whether its post-processing helps on cases that it was not learnt on.
         labels: each label's held-out Dice.
@@ -186,7 +186,7 @@ class TuningReport:
 
     Attributes:
         plan: name of the plan that was written with it.
-        candidates: from simple to complex.
+        candidates: all candidates, from simple to complex.
         recommended: name of the recommended candidate.
         weights: weights and steps of that candidate.
         verdict: the recommendation with its reason, and what to beware of, a phrase each.

@@ -37,7 +37,7 @@ def run_tuning(
         folders: by the member's name, trained models' folders or folders of probabilities.
         references: one segmentation per case.
         dataset: the dataset.json.
-        objective: what to raise; the mean over labels of the mean Dice over cases unless given.
+        objective: the score to raise; the mean over labels of the mean Dice over cases unless given.
         execution: worker processes or a cluster, and who is told of each case that was read; no shard.
 
     Returns:

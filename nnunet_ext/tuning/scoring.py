@@ -26,9 +26,9 @@ class ScoredCase:
 
     Attributes:
         case_id: the case's name.
-        members: of each file, the index of its member.
-        shares: of each file, its share of the member's weight.
-        values: of the contested voxels, `(L, files, voxels)`.
+        members: index of the member of each file.
+        shares: share of the member's weight that each file has.
+        values: probabilities of the contested voxels, `(L, files, voxels)`.
         reference: labels of the contested voxels.
         settled: counts of pairs of all other voxels, `(n, n)`, prediction before reference.
         stands_for: number of voxels that each contested one counts for; 1 is exact.
@@ -101,7 +101,7 @@ class Scorer:
 
     Args:
         cases: in the order of the counts' rows.
-        labels: those of the data set.
+        labels: labels of the data set.
         ignore: value of voxels in the references that do not count.
     """
 

@@ -56,7 +56,7 @@ class CrossValidation:
         plan: the members with their folders, of equal weight.
         cases: sorted by name.
         folds: the fold of each case in the first member that has folds, or else one of five groups of cases.
-        notes: what is missing, for which member and fold, with the command that makes it.
+        notes: probabilities that are missing, by member and fold, with the command that makes them.
     """
 
     plan: Plan
@@ -73,7 +73,7 @@ def find_validation(
     Args:
         folders: by the member's name, trained models' folders (`TRAINER__PLANS__CONFIGURATION`), or
             folders of probabilities.
-        file_ending: of the data set's images.
+        file_ending: file ending of the data set's images.
         subjects: whose scans the cases are; groups keep a subject's cases together.
 
     Raises:
