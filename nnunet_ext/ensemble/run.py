@@ -26,7 +26,7 @@ from nnunet_ext.nnunet.dataset_json import (
 )
 from nnunet_ext.nnunet.image_files import find_images
 from nnunet_ext.postprocess.run import describe_run
-from nnunet_ext.postprocess.steps import resolve_steps_of
+from nnunet_ext.postprocess.steps import resolve_steps
 from nnunet_ext.submission.submit import check_no_zip_of_a_shard, check_zip, with_zip
 
 ENSEMBLE_REPORT = "ensemble_report.json"
@@ -69,7 +69,7 @@ def run_ensemble(
     data = read_dataset(dataset_file)
     weights = resolve_weights(plan, data.labels)
     counted: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
-    steps = resolve_steps_of(plan.postprocess, data.labels)
+    steps = resolve_steps(plan.postprocess, data.labels)
     check_apart(output, [*_folders(plan), *([references] if references else [])])
     scans = find_images(references, data.file_ending) if references else {}
     found = _find_cases(plan, counted, data.file_ending, tuple(scans))

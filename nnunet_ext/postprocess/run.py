@@ -25,7 +25,7 @@ from nnunet_ext.nnunet.dataset_json import (
     read_dataset,
 )
 from nnunet_ext.nnunet.image_files import find_images
-from nnunet_ext.postprocess.steps import Step, apply_steps, resolve_steps_of
+from nnunet_ext.postprocess.steps import Step, apply_steps, resolve_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def run_postprocess(
         PlanError, DatasetError, UsageError: before the first case is read.
     """
     data = read_dataset(dataset)
-    resolved = resolve_steps_of(steps, data.labels)
+    resolved = resolve_steps(steps, data.labels)
     if not resolved:
         raise UsageError("No step of post-processing was given; name at least one.")
     images = find_images(folder, data.file_ending, scans=False)

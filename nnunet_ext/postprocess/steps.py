@@ -203,11 +203,3 @@ def _group(labels: Labels, channel: int) -> Group:
 
 def _merged(groups: Iterable[Group]) -> Group:
     return tuple(dict.fromkeys(value for group in groups for value in group))
-
-
-def resolve_steps_of(entries: Sequence[Any], labels: Labels) -> tuple[Step, ...]:
-    """Make the steps of a plan's entries; no entries are no steps."""
-    if not entries:
-        return ()
-
-    return resolve_steps(entries, labels)

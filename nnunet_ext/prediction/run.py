@@ -30,7 +30,7 @@ from nnunet_ext.nnunet.dataset_json import (
 from nnunet_ext.nnunet.image_files import channel_fault, find_channels
 from nnunet_ext.nnunet.model_folder import ModelFiles, find_model
 from nnunet_ext.postprocess.run import describe_run
-from nnunet_ext.postprocess.steps import resolve_steps_of
+from nnunet_ext.postprocess.steps import resolve_steps
 from nnunet_ext.prediction.records import PredictJob, read_finished
 from nnunet_ext.prediction.setup import Setup, make_setup, plan_digest
 from nnunet_ext.probabilities.opening import Kind, kind_to_write
@@ -89,7 +89,7 @@ def run_predict(
     if device is not None and execution.executor is None:  # a cluster's workers have devices of their own
         check_device(device)
     save = _kind_to_save(weights) if save_probabilities else None
-    steps = resolve_steps_of(plan.postprocess, data.labels)
+    steps = resolve_steps(plan.postprocess, data.labels)
     check_apart(output, [scans, *(files.folder for files in found.values())])
     channels = find_channels(scans, data.file_ending)
     setup = make_setup(plan, found, weights, device=device, n_threads=_torch_threads(execution))
