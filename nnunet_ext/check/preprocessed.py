@@ -11,6 +11,7 @@ from typing import Any
 from nnunet_ext.check.facts import FileJob, Role
 from nnunet_ext.files.documents import read_json
 from nnunet_ext.nnunet.folders import REFERENCE_COPIES
+from nnunet_ext.nnunet.plans import with_inherited
 from nnunet_ext.nnunet.raw import QUARANTINE, find_junk
 from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits_if_whole
 
@@ -138,14 +139,7 @@ def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not isinstance(configurations, dict):
         return
     for name in configurations:
-        entry: dict[str, Any] = {}
-        parent: str | None = name
-        for _ in configurations:  # ends also where configurations inherit in a circle
-            above = configurations.get(parent) if isinstance(parent, str) else None
-            if not isinstance(above, dict):
-                break
-            entry = {**above, **entry}
-            parent = above.get("inherits_from")
+        entry = with_inherited(configurations, name)
         if "data_identifier" in entry:
             yield name, entry
 

@@ -17,6 +17,7 @@ from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.images.image import read_geometry, write_segmentation
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.dataset_json import Labels
+from nnunet_ext.nnunet.plans import reader_beside
 from nnunet_ext.nnunet.properties import read_properties
 from nnunet_ext.postprocess.run import CaseJob
 from nnunet_ext.postprocess.steps import apply_steps
@@ -27,7 +28,6 @@ from nnunet_ext.probabilities.placement import (
     as_volume,
     placement_by_reader,
     placement_of_properties,
-    reader_beside,
 )
 from nnunet_ext.probabilities.stream import Block, Layout, Probabilities, checked, read_ahead
 

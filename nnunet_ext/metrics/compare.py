@@ -15,7 +15,7 @@ from nnunet_ext.files.whole import write_json
 from nnunet_ext.metrics.dice import DiceSummary, Overlap, case_mean, summarize
 from nnunet_ext.metrics.intervals import Interval, bootstrap_intervals
 from nnunet_ext.metrics.summary import read_summary_scores
-from nnunet_ext.nnunet.dataset_json import read_dataset
+from nnunet_ext.nnunet.dataset_json import dataset_json_beside, read_dataset
 from nnunet_ext.nnunet.subjects import Subjects, Units, find_subjects, units_of
 from nnunet_ext.nnunet.summary import summary_key
 
@@ -240,7 +240,7 @@ def run_comparison(
         check_file(output / COMPARISON, has_keys("a", "b", "labels"), "a comparison", overwrite=overwrite)
     summaries = read_summary_scores(a), read_summary_scores(b)
     subjects = find_subjects((dataset, a, b, *(one.references for one in summaries)))
-    dataset = dataset or _dataset_json_beside(a, b)
+    dataset = dataset or dataset_json_beside(path if path.is_dir() else path.parent for path in (a, b))
     names: dict[str, str] = {}
     if dataset is not None:
         labels = read_dataset(dataset).labels
@@ -249,12 +249,3 @@ def run_comparison(
     if output is not None:
         write_json({"a": str(a), "b": str(b), **asdict(comparison)}, output / COMPARISON)
     return comparison
-
-
-def _dataset_json_beside(*places: Path) -> Path | None:
-    """Return the dataset.json beside a summary, or of the model whose validation of a fold it is."""
-    for folder in (path if path.is_dir() else path.parent for path in places):
-        for home in (folder, folder.resolve().parent.parent):
-            if (home / "dataset.json").is_file():
-                return home / "dataset.json"
-    return None

@@ -165,17 +165,25 @@ def _regions(entries: dict[str, tuple[int, ...]], class_order: Sequence[int] | N
     )
 
 
+def dataset_json_beside(folders: Iterable[Path]) -> Path | None:
+    """Find the dataset.json in one of the folders, or in the model folder of a validation folder."""
+    for folder in folders:
+        for place in (folder, folder.resolve().parent.parent):
+            if (place / "dataset.json").is_file():
+                return place / "dataset.json"
+    return None
+
+
 def dataset_json_of(folders: Sequence[Path]) -> Path:
-    """Find the dataset.json in one of the folders, or in the model folder of a validation folder.
+    """Find the dataset.json as `dataset_json_beside` does.
 
     Raises:
         UsageError: there is none.
     """
-    for folder in folders:
-        for place in (folder, folder.parent.parent):
-            if (place / "dataset.json").is_file():
-                return place / "dataset.json"
-    raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
+    found = dataset_json_beside(folders)
+    if found is None:
+        raise UsageError(f"No dataset.json in {', '.join(map(str, folders))}. Name the data set's with -d.")
+    return found
 
 
 def check_same_labels(dataset_file: Path, output: Path, *, overwrite: bool) -> None:

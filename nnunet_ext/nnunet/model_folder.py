@@ -14,7 +14,7 @@ from nnunet_ext.errors import UsageError, joined_faults
 from nnunet_ext.files.names import is_junk
 from nnunet_ext.nnunet.dataset_json import Dataset, read_dataset
 from nnunet_ext.nnunet.folders import DATASET_NAME, results_folder, subfolders
-from nnunet_ext.nnunet.plans import read_plans_content
+from nnunet_ext.nnunet.plans import read_plans_content, with_inherited
 
 FoldMean = Literal["probabilities", "logits"]
 
@@ -139,15 +139,9 @@ class ModelFiles:
 
     def previous_stage(self) -> str | None:
         """Name of the configuration whose segmentations a cascade begins with; None without a cascade."""
-        configurations = self.plans().get("configurations", {})
-        name, seen = self.model.configuration, set[str]()
-        while name in configurations and name not in seen:
-            seen.add(name)
-            configuration = configurations[name]
-            if configuration.get("previous_stage"):
-                return str(configuration["previous_stage"])
-            name = str(configuration.get("inherits_from"))
-        return None
+        entries = with_inherited(self.plans()["configurations"], self.model.configuration)
+        previous = entries.get("previous_stage")
+        return str(previous) if previous else None
 
 
 def find_model(model: TrainedModel, environment: Mapping[str, str] = os.environ) -> ModelFiles:

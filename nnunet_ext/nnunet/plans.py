@@ -182,6 +182,50 @@ def _is_of_another_kind(path: Path) -> bool:
     return not isinstance(content, dict) or "configurations" not in content
 
 
+def reader_beside(folder: Path) -> str | None:
+    """Find the image reader of a model, as its plans or dataset.json name it.
+
+    Args:
+        folder: folder of probabilities, which holds both files, or whose model folder does.
+
+    Returns:
+        Name of the reader's class; None where no file names one.
+
+    Raises:
+        DatasetError: one of them cannot be read as JSON.
+    """
+    places = (folder, folder.parent.parent)
+    named = [(place / "plans.json", "image_reader_writer") for place in places]
+    named += [(place / "dataset.json", "overwrite_image_reader_writer") for place in places]
+    for path, key in named:
+        if not path.is_file():
+            continue
+        try:
+            content = read_json(path)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
+        name = content.get(key) if isinstance(content, dict) else None
+        if isinstance(name, str) and name != "None":
+            return name
+    return None
+
+
+def with_inherited(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A configuration's entries with inherited values, as far as they can be read.
+
+    Other than in `Plans.resolve`, a parent that is missing, or inheritance in a circle, is no error.
+    """
+    entries: dict[str, Any] = {}
+    parent: Any = name
+    for _ in configurations:  # ends also where configurations inherit in a circle
+        above = configurations.get(parent) if isinstance(parent, str) else None
+        if not isinstance(above, Mapping):
+            break
+        entries = {**above, **entries}
+        parent = above.get("inherits_from")
+    return entries
+
+
 def needed_trainer(configuration: Mapping[str, Any]) -> str | None:
     """The trainer that a resolved configuration's network needs; None where nnU-Net's own trainers will do.
 

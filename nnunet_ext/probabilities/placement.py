@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import DatasetError, GeometryMismatch, ProbabilitiesError
-from nnunet_ext.files.documents import read_json
+from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
 from nnunet_ext.images.geometry import Geometry
 
 STRAIGHT_READERS = frozenset({"SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO"})
@@ -163,34 +161,6 @@ def placement_by_reader(reader: str, file: Geometry) -> Placement:
         f"the reader {reader} is none of nnU-Net's own: how its arrays lie in the scan's file is not known "
         "here. Predict with `nnunet_ext predict`, which writes with that reader."
     )
-
-
-def reader_beside(folder: Path) -> str | None:
-    """Return the reader that made a folder's probabilities, as their model's plans or dataset.json name it.
-
-    Args:
-        folder: of probabilities, with both beside them or in the model folder of a validation folder.
-
-    Returns:
-        The name of its class; None where nothing names one.
-
-    Raises:
-        DatasetError: one of them cannot be read as JSON.
-    """
-    places = (folder, folder.parent.parent)
-    named = [(place / "plans.json", "image_reader_writer") for place in places]
-    named += [(place / "dataset.json", "overwrite_image_reader_writer") for place in places]
-    for path, key in named:
-        if not path.is_file():
-            continue
-        try:
-            content = read_json(path)
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
-        name = content.get(key) if isinstance(content, dict) else None
-        if isinstance(name, str) and name != "None":
-            return name
-    return None
 
 
 def _of_sitk(itk: Mapping[str, Any], shape: tuple[int, ...]) -> Placement | None:

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from torch import distributed
 
 from nnunet_ext import __version__
 from nnunet_ext.errors import DatasetError
 from nnunet_ext.nnunet.dataset_json import labels_of
+from nnunet_ext.nnunet.splits import SPLITS, read_splits
 from nnunet_ext.nnunet.subjects import SUBJECTS, read_subjects
 from nnunet_ext.trainers.case_labels import cases_with_labels
 from nnunet_ext.trainers.policies.continuation import FoldCases, sha256_of_content
@@ -23,7 +23,6 @@ from nnunet_ext.trainers.record.dataset import describe_dataset
 from nnunet_ext.trainers.record.environment import command_line, describe_environment, gpu_names, versions
 from nnunet_ext.trainers.record.network import describe_network
 
-SPLIT_FILE = "splits_final.json"
 NNUNETS_FOLDS, NNUNETS_SEED = 5, 12345
 
 
@@ -123,14 +122,10 @@ def split_made_by(trainer: Any) -> str:
     """
     if trainer.fold == "all":
         return "fold all: all cases on both sides"
-    folds = load_json(str(Path(trainer.preprocessed_dataset_folder_base) / SPLIT_FILE))
+    folds = read_splits(Path(trainer.preprocessed_dataset_folder_base) / SPLITS)
     if trainer.fold >= len(folds):
-        return f"nnU-Net's random 80:20: {SPLIT_FILE} has {len(folds)} folds, and this is fold {trainer.fold}"
-    return (
-        f"{SPLIT_FILE}, nnU-Net's random five folds"
-        if _is_nnunets(folds)
-        else f"{SPLIT_FILE}, not nnU-Net's own"
-    )
+        return f"nnU-Net's random 80:20: {SPLITS} has {len(folds)} folds, and this is fold {trainer.fold}"
+    return f"{SPLITS}, nnU-Net's random five folds" if _is_nnunets(folds) else f"{SPLITS}, not nnU-Net's own"
 
 
 def _is_nnunets(folds: Sequence[Mapping[str, Sequence[str]]]) -> bool:

@@ -6,13 +6,8 @@ from factories import geometry, sitk_properties
 
 from nnunet_ext.errors import DatasetError, GeometryMismatch
 from nnunet_ext.images.geometry import Geometry
-from nnunet_ext.probabilities.placement import (
-    Placement,
-    Turn,
-    placement_by_reader,
-    placement_of_properties,
-    reader_beside,
-)
+from nnunet_ext.nnunet.plans import reader_beside
+from nnunet_ext.probabilities.placement import Placement, Turn, placement_by_reader, placement_of_properties
 
 TURNED = Placement(Geometry.of_array((5, 7, 9)), Turn((2, 0, 1), (True, False, True)))
 
