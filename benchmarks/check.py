@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def generate(folder: Path, megabytes: float) -> None:
-    """Cases of one scan and its label, until they take so much room; noise shrinks as that of CT does."""
+    """Write cases of one scan and label until they reach a size; their noise compresses like that of CT."""
     import SimpleITK as sitk
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +94,7 @@ def generate(folder: Path, megabytes: float) -> None:
 
 
 def prove(folder: Path, n_processes: int) -> None:
-    """Make sure that nothing is found, and that one changed byte would be."""
+    """Check that no fault is found, and that a changed byte is."""
     report = Check(DatasetFolders(folder.name, folder, None, None), n_processes=n_processes).run()
     assert not report.findings, report.findings
     path = min(folder.rglob("*.nii.gz"), key=lambda p: p.stat().st_size)
@@ -118,7 +118,7 @@ def run_check(folder: Path, n_processes: int) -> float:
 
 
 def run_gzip(files: list[Path], n_processes: int) -> float:
-    """Seconds of as many `gzip -t` at a time, a file each."""
+    """Seconds of `gzip -t` on all files, as many processes at a time as ours."""
     started = time.perf_counter()
     with ThreadPoolExecutor(n_processes) as pool:
         list(pool.map(lambda path: subprocess.run(["gzip", "-t", str(path)], check=True), files))

@@ -19,7 +19,7 @@ MEMORY_GB = 1.0
 
 
 class BenchmarkPlanner(DemoPlanner):
-    """The demo's data, with patches that hold a whole slice and a choice of the network's width."""
+    """Plans the demo's data with patches of a whole slice, and with networks of a chosen width."""
 
     n_features = 32
 
@@ -31,12 +31,12 @@ class BenchmarkPlanner(DemoPlanner):
 
 
 def plans_of(n_features: int) -> str:
-    """Identifier of the plans of networks of that width."""
+    """Identifier of the plans for networks of one width."""
     return f"Benchmark{n_features}Plans"
 
 
 def prepare(work: Path, n_features: int = 32) -> tuple[str, str]:
-    """Set nnU-Net's variables to folders below `work`, and make the data set where it is not there yet.
+    """Set nnU-Net's variables to folders below `work`, and make the data set where it is missing.
 
     Args:
         work: a folder, kept for the next time.

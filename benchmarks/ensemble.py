@@ -64,7 +64,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to fuse."""
+    """The sizes of the data to fuse."""
 
     cases: int
     members: int
@@ -76,7 +76,7 @@ class Size:
 
 
 def generate(folder: Path, size: Size) -> list[Path]:
-    """Members that mostly agree, as folds of one data set do; the cases of a member are copies.
+    """Write members that mostly agree, as folds of one data set do; the cases of a member are copies.
 
     As in the outputs of a trained network, nine voxels of ten are background and certain, so that
     deflate shrinks the files to three quarters.
@@ -103,7 +103,7 @@ def generate(folder: Path, size: Size) -> list[Path]:
 
 
 def smooth_noise(rng: np.random.Generator, size: Size, coarse: int) -> np.ndarray:
-    """One smooth float32 field a label."""
+    """One smooth float32 field for each label."""
     fields = []
     for _ in range(size.labels):
         field = rng.standard_normal((coarse,) * 3)
@@ -112,7 +112,7 @@ def smooth_noise(rng: np.random.Generator, size: Size, coarse: int) -> np.ndarra
 
 
 def write_metadata(member: Path, n_labels: int) -> None:
-    """The dataset.json and plans.json that `nnUNetv2_predict` leaves beside its predictions."""
+    """Write the dataset.json and plans.json that `nnUNetv2_predict` writes beside its predictions."""
     labels = {"background": 0, **{f"label_{value}": value for value in range(1, n_labels)}}
     dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
     plans = {
@@ -127,7 +127,7 @@ def write_metadata(member: Path, n_labels: int) -> None:
 
 
 def properties() -> dict[str, object]:
-    """What nnU-Net pickles of a scan's geometry."""
+    """The properties of a scan's geometry that nnU-Net pickles."""
     itk = {
         "spacing": SPACING[::-1],
         "origin": (0.0, 0.0, 0.0),
@@ -137,7 +137,7 @@ def properties() -> dict[str, object]:
 
 
 def stored(members: list[Path]) -> list[Path]:
-    """The same members in the compact store."""
+    """Convert the members to the compact store."""
     folders = []
     for member in members:
         folders.append(member.with_name(member.name.replace("member", "store")))
@@ -175,7 +175,7 @@ def compare(members: list[Path], size: Size, args: argparse.Namespace) -> None:
 
 
 def check_equality(folders: list[Path], n_cases: int) -> None:
-    """Stop where a voxel differs."""
+    """Exit with an error where a voxel differs."""
     for case in range(n_cases):
         name = f"case_{case:02}.nii.gz"
         first, *others = (read_segmentation(folder / name)[0] for folder in folders)

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def generate(args: argparse.Namespace) -> None:
-    """Smooth segmentations, and predictions that differ from them at the borders; all cases are copies."""
+    """Write smooth segmentations, and predictions that differ at the borders; all cases are copies."""
     shutil.rmtree(args.work, ignore_errors=True)
     rng = np.random.default_rng(0)
     fields = rng.standard_normal((args.labels, 9, 9, 9))
@@ -112,7 +112,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def check_equality(work: Path) -> None:
-    """Stop where a number differs."""
+    """Exit with an error where a number differs."""
     ours, theirs = (
         json.loads(path.read_text(encoding="utf-8"))
         for path in (work / "ours" / "summary.json", work / "theirs.json")

@@ -1,4 +1,4 @@
-"""What only a GPU can settle: precision, memory, speed and endings of trainings, and prediction.
+"""Checks that need a GPU: precision, memory, speed and endings of trainings, and prediction.
 
     python benchmarks/gpu_check.py --json gpu_check.json
     python benchmarks/gpu_check.py --parts 1 4
@@ -22,7 +22,7 @@ from gpu.driver import ORDER, PARTS, run_parts, serve
 
 
 def main() -> int:
-    """Parse and run; or, as a worker, run what is asked for on standard input."""
+    """Parse the options and run; as a worker, run the parts named on standard input."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def check(args: argparse.Namespace, work: Path) -> int:
-    """Run the parts, print the sum and write the file."""
+    """Run the parts, print a summary and write the JSON file."""
     began = time.monotonic()
     arguments = ["--device", args.device, "--work", str(work), *(["--small"] if args.small else [])]
     arguments += ["--threads", str(args.threads)] if args.threads else []

@@ -1,4 +1,4 @@
-"""Real trainings that are killed around the writing of their checkpoints, and go on.
+"""Kills real trainings while they write their checkpoints, and continues them.
 
     python benchmarks/kill_during_checkpoints.py --runs 10
 
@@ -40,13 +40,13 @@ SETTINGS = {"n_iterations": 1, "n_val_iterations": 1, "save_every": 1, "patience
 
 @dataclass(frozen=True)
 class Held:
-    """What a checkpoint holds."""
+    """The epoch and weights that a checkpoint holds."""
 
     epoch: int
 
 
 class Run:
-    """A training in a process of its own."""
+    """A training in a child process."""
 
     def __init__(self, dataset: str, plans: str, n_epochs: int, *, goes_on: bool) -> None:
         settings = {**SETTINGS, "n_epochs": n_epochs}
@@ -70,11 +70,11 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether the training has ended."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End it at once; on Windows a virtual environment's Python has the real one as its child."""
+        """Kill the training; on Windows a virtual environment's Python has the real one as its child."""
         family = psutil.Process(self._process.pid).children(recursive=True) if not self.ended else []
         for one in (*family, self._process):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -83,7 +83,7 @@ class Run:
         self._reader.join()
 
     def wait(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait for the end of the training; returns its exit code."""
         code = self._process.wait()
         self._reader.join()
         return code
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 def kill_many(args: argparse.Namespace, dataset: str, plans: str, fold: Path) -> int:
-    """The killed runs; how many faults there were."""
+    """Run and kill the trainings; returns the number of faults."""
     rng, faults = random.Random(args.seed), 0
     for number in range(args.runs):
         before = checkpoints(fold)
@@ -127,7 +127,7 @@ def kill_many(args: argparse.Namespace, dataset: str, plans: str, fold: Path) ->
 
 
 def kill_around_a_write(run: Run, fold: Path, rng: random.Random) -> str:
-    """Let a run write some checkpoints, kill it in or just after the next, and say which."""
+    """Let a run write some checkpoints, and kill it during or just after the next; returns which."""
     n_writes, lasted_s = rng.randint(1, 4), 0.1
     old = set(fold.glob(f"{PART_MARK}*"))  # what the run before has left
     for _ in range(n_writes - 1):
@@ -144,7 +144,7 @@ def kill_around_a_write(run: Run, fold: Path, rng: random.Random) -> str:
 
 
 def part_seen(run: Run, fold: Path, old: Set[Path]) -> Path:
-    """The unfinished file of the next write, as soon as there is one."""
+    """Wait for the unfinished file of the next write."""
     until = time.monotonic() + GIVEN_UP_S
     while time.monotonic() < until and not run.ended:
         if new := set(fold.glob(f"{PART_MARK}*.pth")) - old:
@@ -155,12 +155,12 @@ def part_seen(run: Run, fold: Path, old: Set[Path]) -> Path:
 
 
 def checkpoints(fold: Path) -> dict[str, Held | str]:
-    """By name what each checkpoint holds, or why it cannot be read."""
+    """The content of each checkpoint by its name, or why it cannot be read."""
     return {path.stem: held(path) for path in sorted(fold.glob("checkpoint_*.pth"))}
 
 
 def held(path: Path) -> Held | str:
-    """What one checkpoint holds; a text where it is damaged."""
+    """The content of one checkpoint; a text where it is damaged."""
     try:
         content = read_checkpoint(path)
     except Exception as error:  # whatever it is, the file is not whole
@@ -173,7 +173,7 @@ def held(path: Path) -> Held | str:
 
 
 def furthest(found: dict[str, Held | str]) -> int | None:
-    """The epoch at which a run goes on; nnU-Net looks for final, then latest, then best."""
+    """The epoch at which a run continues; nnU-Net looks for final, then latest, then best."""
     for name in ("checkpoint_final", "checkpoint_latest", "checkpoint_best"):
         if isinstance(one := found.get(name), Held):
             return one.epoch
@@ -183,7 +183,7 @@ def furthest(found: dict[str, Held | str]) -> int | None:
 def fault_of(
     run: Run, reached: int | None, before: dict[str, Held | str], after: dict[str, Held | str]
 ) -> str:
-    """What is wrong after a kill; empty where nothing is."""
+    """The faults found after a kill, as one text; empty for none."""
     damaged = [f"{name} {one}" for name, one in after.items() if isinstance(one, str)]
     older = [
         name
@@ -197,7 +197,7 @@ def fault_of(
 
 
 def told(found: dict[str, Held | str]) -> str:
-    """The checkpoints in a few words."""
+    """The checkpoints as a short text."""
     parts = [
         f"{name.removeprefix('checkpoint_')} {one.epoch if isinstance(one, Held) else one}"
         for name, one in found.items()
@@ -206,7 +206,7 @@ def told(found: dict[str, Held | str]) -> str:
 
 
 def finish(dataset: str, plans: str, fold: Path) -> int:
-    """Go on to the end; 1 where that fails."""
+    """Continue the training to its end; returns 1 where that fails."""
     reached = furthest(checkpoints(fold)) or 0
     run = Run(dataset, plans, n_epochs=reached + 2, goes_on=reached > 0)
     code, found = run.wait(), checkpoints(fold)

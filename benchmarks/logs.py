@@ -1,4 +1,4 @@
-"""How fast training logs are read: against reading their bytes, and 60 runs by `nnunet_ext results`."""
+"""Measures the reading of training logs: one log against its bytes, and 60 runs by `nnunet_ext results`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG_NAME = "training_log_2026_11_21_23_25_50.txt"
 
 
 def log_text(n_epochs: int, seed: int) -> str:
-    """A log of one of our trainers with so many epochs of three labels."""
+    """A log of one of our trainers, with a number of epochs of three labels."""
     chance = random.Random(seed)
     lines = [f"n_epochs = {n_epochs} (environment nnUNet_n_epochs) "]
 
@@ -43,7 +43,7 @@ def log_text(n_epochs: int, seed: int) -> str:
 
 
 def write_runs(results: Path, n_runs: int, n_epochs: int) -> None:
-    """As many folds, five to a model."""
+    """Write a number of folds, five for each model."""
     text = log_text(n_epochs, 0)
     for i in range(n_runs):
         model = results / "Dataset001_Heart" / f"nnUNetTrainerExt_ep{n_epochs}_pat{i // 5}__nnUNetPlans__2d"
@@ -66,7 +66,7 @@ def median_s(function: Callable[[], object], repeats: int) -> float:
 
 
 def compare_one(folder: Path, n_epochs: int, repeats: int) -> None:
-    """One log read whole, line by line, and as bytes."""
+    """Measure one log read whole, line by line, and as bytes."""
     path = folder / LOG_NAME
     path.write_text(log_text(n_epochs, 1), encoding="utf-8")
     data = path.read_bytes()
@@ -86,7 +86,7 @@ def compare_one(folder: Path, n_epochs: int, repeats: int) -> None:
 
 
 def by_lines(data: bytes) -> object:
-    """The log as it is read while it grows by a line at a time."""
+    """Read a log while it grows, line by line."""
     parser = LogParser()
     for line in data.splitlines(keepends=True):
         parser.feed(line)
@@ -94,7 +94,7 @@ def by_lines(data: bytes) -> object:
 
 
 def table_text(data: bytes) -> str:
-    """The same history as our trainers' table."""
+    """Write the same history as history.csv."""
     rows = ["epoch,train_loss,val_loss,dice_mean,dice_average," + ",".join(LABELS) + ",learning_rate,seconds"]
     for one in parse_log(data).epochs:
         values = (one.number, one.train_loss, one.val_loss, one.dice_mean, one.dice_mean, *one.dice)
@@ -103,7 +103,7 @@ def table_text(data: bytes) -> str:
 
 
 def compare_many(folder: Path, n_runs: int, n_epochs: int, repeats: int) -> None:
-    """`nnunet_ext results` over many runs, against importing torch."""
+    """Measure `nnunet_ext results` on many runs, against importing torch."""
     write_runs(folder, n_runs, n_epochs)
     command = [sys.executable, "-m", "nnunet_ext", "results", "-i", str(folder)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""A command's wall time, CPU time and peak memory, of its whole process tree."""
+"""Measures wall time, CPU time and peak memory of a command with its whole process tree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REST = 20  # times as long as a look took, so that looking takes no more than a 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a command cost."""
+    """The cost of one run of a command."""
 
     wall_s: float
     cpu_s: float
@@ -49,7 +49,7 @@ def run_measured(command: Sequence[str]) -> Cost:
 
 
 class _Sampler(threading.Thread):
-    """Adds up a process tree again and again."""
+    """Samples the CPU time and memory of a process tree."""
 
     def __init__(self, root: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -77,7 +77,7 @@ class _Sampler(threading.Thread):
         return getattr(memory, "pss", 0) or memory.rss
 
     def cpu_s(self) -> float:
-        """User and system seconds of every process seen, as last seen."""
+        """User and system seconds of all processes, each as it was last seen."""
         return sum(self._cpu.values())
 
 
@@ -93,7 +93,7 @@ def summary(name: str, costs: Sequence[Cost]) -> str:
 
 
 def ratios(ours: Sequence[Cost], theirs: Sequence[Cost]) -> str:
-    """The peer's figures over ours, medians of the pairs; more than 1 is better for us."""
+    """Ratios of the peer's figures to ours, as medians of the pairs; above 1 ours is better."""
     pairs = list(zip(ours, theirs, strict=True))
     wall = statistics.median(peer.wall_s / own.wall_s for own, peer in pairs)
     cpu = statistics.median(peer.cpu_s / own.cpu_s for own, peer in pairs)

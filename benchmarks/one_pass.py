@@ -27,7 +27,7 @@ import psutil
 from measure import Cost, ratios, run_measured, summary
 
 from nnunet_ext.demo.dataset import DATASET_ID, FOLDS, PLANS, TRAINER, DemoFolder, cases_to_predict
-from nnunet_ext.demo.steps import Training, model_steps
+from nnunet_ext.demo.steps import DemoTraining, model_steps
 from nnunet_ext.images.image import read_segmentation
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
@@ -37,19 +37,19 @@ KEPT = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Place:
-    """Where the scans lie, and where the outputs of both sides go."""
+    """The folders of the scans and of the outputs of both programs."""
 
     scans: Path
     work: Path
 
     @property
     def ours(self) -> Path:
-        """Our segmentations."""
+        """The folder of our segmentations."""
         return self.work / "ours"
 
     @property
     def theirs(self) -> Path:
-        """All that nnU-Net's commands write."""
+        """The folder of all files that nnU-Net's commands write."""
         return self.work / "theirs"
 
 
@@ -88,9 +88,9 @@ def main() -> int:
 
 
 def train(root: Path) -> Path:
-    """Train what is not there yet, set nnU-Net's variables, and give the folder of the scans."""
+    """Train missing models, set nnU-Net's variables, and return the folder of the scans."""
     folder = DemoFolder(root.absolute())
-    for step in model_steps(folder, Training()):
+    for step in model_steps(folder, DemoTraining()):
         is_wanted = "lowres" not in step.name and not step.name.startswith("predict")
         if is_wanted and not step.is_done():
             print(step.name, flush=True)
@@ -101,7 +101,7 @@ def train(root: Path) -> Path:
 
 
 def ours(place: Place, args: argparse.Namespace) -> list[list[str]]:
-    """One command."""
+    """Run one command and measure it."""
     place.work.mkdir(parents=True, exist_ok=True)
     plan = place.work / "plan.yaml"
     members = [
@@ -116,7 +116,7 @@ def ours(place: Place, args: argparse.Namespace) -> list[list[str]]:
 
 
 def theirs(place: Place, args: argparse.Namespace) -> list[list[str]]:
-    """One prediction a fold, then the ensemble, then the post-processing."""
+    """Run nnU-Net's commands: a prediction for each fold, the ensemble, and the post-processing."""
     from nnunetv2.postprocessing.remove_connected_components import (
         remove_all_but_largest_component_from_segmentation as keep,
     )
@@ -144,7 +144,7 @@ def theirs(place: Place, args: argparse.Namespace) -> list[list[str]]:
 
 
 def together(costs: list[Cost]) -> Cost:
-    """Of commands that run one after the other."""
+    """The cost of commands that run one after the other."""
     return Cost(
         sum(cost.wall_s for cost in costs),
         sum(cost.cpu_s for cost in costs),
@@ -153,12 +153,12 @@ def together(costs: list[Cost]) -> Cost:
 
 
 def written(folder: Path) -> int:
-    """Bytes of all files; neither side removes any."""
+    """Bytes of all files in a folder; neither program removes files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def check_equality(place: Place) -> None:
-    """Stop where a voxel differs, or where a probability was written."""
+    """Exit with an error where a voxel differs, or where ours left probabilities."""
     for case in cases_to_predict():
         mine, its = (
             read_segmentation(folder / f"{case}.nii.gz")[0] for folder in (place.ours, place.theirs / "final")

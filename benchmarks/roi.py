@@ -1,4 +1,4 @@
-"""One stage against two, on a phantom whose organ fills about 3 % of the scan.
+"""Compares prediction in one stage and in two, on a phantom whose organ fills about 3 % of the scan.
 
     python benchmarks/roi.py
 
@@ -55,7 +55,7 @@ Volume = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Model:
-    """What is trained.
+    """One model to train.
 
     Attributes:
         name: as it is printed.
@@ -73,7 +73,7 @@ class Model:
 
     @property
     def number(self) -> str:
-        """Of its data set."""
+        """The identifier of its data set."""
         return str(int(self.dataset[7:10]))
 
 
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def make_data(args: argparse.Namespace, work: Path) -> None:
-    """The phantom data set, the coarse one (whole scans, labels merged) and the fine one (crops)."""
+    """Make the phantom data set, the coarse one (whole scans, labels merged) and the fine one (crops)."""
     raw = work / "raw" / ONE.dataset
     if not (raw / "dataset.json").is_file():
         write_phantoms(raw, args.cases + 1, args.tests)
@@ -121,7 +121,7 @@ def make_data(args: argparse.Namespace, work: Path) -> None:
 
 
 def write_phantoms(folder: Path, n_training: int, n_tests: int) -> None:
-    """A raw data set whose test cases have references in `labelsTs`."""
+    """Write a raw data set whose test cases have references in `labelsTs`."""
     shares = []
     for number in range(n_training + n_tests):
         part = "Tr" if number < n_training else "Ts"
@@ -135,7 +135,7 @@ def write_phantoms(folder: Path, n_training: int, n_tests: int) -> None:
 
 
 def phantom(seed: int) -> tuple[Volume, NDArray[np.uint8], Geometry]:
-    """A body with an organ on its one side, decoys around it, and spots in all of them."""
+    """A scan of a body with an organ, decoys around it, and a spot in each of them."""
     rng = np.random.default_rng(seed)
     lines = [(np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(SHAPE, SPACING, strict=True)]
     axes = np.meshgrid(*lines, indexing="ij", sparse=True)
@@ -158,7 +158,7 @@ def phantom(seed: int) -> tuple[Volume, NDArray[np.uint8], Geometry]:
 def paint(
     scan: Volume, axes: Any, rng: np.random.Generator, centre: Any, radii: Any
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """An ellipsoid with a dark spot in it; both masks."""
+    """The masks of an ellipsoid and of a dark spot in it."""
     inside = ellipsoid(axes, centre, radii)
     spot = inside & ellipsoid(
         axes, centre + rng.uniform(-0.5, 0.5, 3) * radii, np.full(3, radii.min() * rng.uniform(0.22, 0.32))
@@ -168,13 +168,13 @@ def paint(
 
 
 def ellipsoid(axes: Any, centre: Any, radii: Any) -> NDArray[np.bool_]:
-    """Which voxels lie inside."""
+    """The mask of the voxels inside an ellipsoid."""
     squares = sum(((axis - c) / r) ** 2 for axis, c, r in zip(axes, centre, radii, strict=True))
     return np.asarray(squares < 1)
 
 
 def write_scan(scan: Volume, grid: Geometry, path: Path) -> None:
-    """A scan as int16."""
+    """Write a scan as int16."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(scan.round().astype(np.int16))
@@ -186,7 +186,7 @@ def write_scan(scan: Volume, grid: Geometry, path: Path) -> None:
 
 
 def train(args: argparse.Namespace, work: Path, model: Model) -> None:
-    """Plan, shrink the plan, preprocess and train; print what it took."""
+    """Plan, shrink the plan, preprocess and train a model; print its cost."""
     preprocessed = work / "preprocessed" / model.dataset
     if not (preprocessed / f"{PLANS}_{CONFIGURATION}").is_dir():
         nnunet("extract_fingerprint", "-d", model.number, "-np", "1")
@@ -216,7 +216,7 @@ def train(args: argparse.Namespace, work: Path, model: Model) -> None:
 
 
 def shrink(path: Path, model: Model) -> None:
-    """Networks of the same few features for all, with the model's patch and spacing."""
+    """Give the plan few features, and the model's patch and spacing."""
     plans = json.loads(path.read_text(encoding="utf-8"))
     configuration = plans["configurations"][CONFIGURATION]
     n = len(FEATURES)
@@ -233,17 +233,17 @@ def shrink(path: Path, model: Model) -> None:
 
 
 def trainer(args: argparse.Namespace, model: Model) -> str:
-    """Its settings are in its name."""
+    """The trainer's name, which holds the settings."""
     return f"nnUNetTrainerExt_ep{args.epochs * model.share}_it{args.steps}_val1_adamw_lr2em3_seed1"
 
 
 def folder_of(args: argparse.Namespace, work: Path, model: Model) -> Path:
-    """Of the trained model."""
+    """The folder of the trained model."""
     return work / "results" / model.dataset / f"{trainer(args, model)}__{PLANS}__{CONFIGURATION}"
 
 
 def compare(args: argparse.Namespace, work: Path) -> None:
-    """Predict in one stage and in two, and print how they compare."""
+    """Predict in one stage and in two, and print their comparison."""
     scans, references = (work / "raw" / ONE.dataset / name for name in ("imagesTs", "labelsTs"))
     plans = {model: write_plan(args, work, model) for model in (ONE, COARSE, FINE)}
     where = ["-i", str(scans), "-device", args.device]
@@ -256,7 +256,7 @@ def compare(args: argparse.Namespace, work: Path) -> None:
 
 
 def write_plan(args: argparse.Namespace, work: Path, model: Model) -> str:
-    """A plan of one model that does not mirror, and of whose result the largest component stays."""
+    """Write a plan of one model without mirroring, which keeps the largest component."""
     path = work / f"{model.name.replace(' ', '_')}.yaml"
     results = f"{{d: {model.number}, tr: {trainer(args, model)}, p: {PLANS}, c: {CONFIGURATION}, f: 0}}"
     members = f"members: {{model: {{results: {results}, mirroring: false}}}}"
@@ -270,7 +270,7 @@ def nnunet(command: str, *arguments: str) -> Cost:
 
 
 def nnunet_ext(*arguments: str) -> str:
-    """Run one of our commands; what it printed."""
+    """Run one of our commands; returns its output."""
     command = [sys.executable, "-m", "nnunet_ext", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

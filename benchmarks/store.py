@@ -1,4 +1,4 @@
-"""The compact store against numpy's npz: writing, reading, size, and the voxels that change their label.
+"""Compares the compact store with numpy's npz: writing, reading, size, and voxels that change their label.
 
     python benchmarks/store.py                     # generated, confident: 4 x 128 x 256 x 256
     python benchmarks/store.py -i FOLDER [FOLDER]  # any folders of nnU-Net's probabilities
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def confident(n_labels: int, shape: list[int]) -> np.ndarray:
-    """Probabilities of a trained network's kind: nine voxels of ten certain, the others along borders."""
+    """Probabilities like those of a trained network: nine voxels of ten are certain."""
     rng = np.random.default_rng(0)
     logits = np.stack([smooth(rng, shape, 9) * 30 + smooth(rng, shape, 16) * 3 for _ in range(n_labels)])
     logits[0] += 45
@@ -80,7 +80,7 @@ def measure_folder(folder: Path, work: Path, args: argparse.Namespace) -> None:
 
 
 def measure(p: np.ndarray, work: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Write and read an array both ways in turn; the ratios of npz to store."""
+    """Write and read an array in both formats in turn; returns the ratios of npz to store."""
     npz, store = work / "case.npz", work / "case.b2nd"
     names = tuple(f"label_{value}" for value in range(len(p)))
     about = About(Labels(names, tuple(range(len(p))), tuple((value,) for value in range(len(p)))))
@@ -120,7 +120,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def check(before: np.ndarray, after: np.ndarray) -> tuple[float, int]:
-    """The largest error, and the voxels whose label changed; stop where the documented bound is broken."""
+    """The largest error and the number of changed voxels; exits where the documented bound is exceeded."""
     error = float(np.abs(before.astype(np.float64) - after).max())
     changed = before.argmax(axis=0) != after.argmax(axis=0)
     second, best = np.sort(before[:, changed].astype(np.float64), axis=0)[-2:]
@@ -130,7 +130,7 @@ def check(before: np.ndarray, after: np.ndarray) -> tuple[float, int]:
 
 
 def print_ratios(cases: list[dict[str, float]]) -> None:
-    """Medians over the cases; the worst error, and all changed voxels."""
+    """Medians over the cases, the worst error, and the sum of changed voxels."""
     error, changed = max(c["largest error"] for c in cases), sum(c["voxels changed"] for c in cases)
     smaller, written, read = (
         statistics.median(case[name] for case in cases)

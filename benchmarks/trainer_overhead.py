@@ -1,4 +1,4 @@
-"""`nnUNetTrainerExt` with default settings against `nnUNetTrainer`, step by step.
+"""Compares the steps of `nnUNetTrainerExt` with default settings and of `nnUNetTrainer`.
 
     python benchmarks/trainer_overhead.py -device cpu
     python benchmarks/trainer_overhead.py -d 4 -c 3d_fullres -p nnUNetPlans -device cuda
@@ -39,7 +39,7 @@ AIM = 1.02
 
 @dataclass(frozen=True)
 class Step:
-    """What one step took."""
+    """The time of one step."""
 
     wall_s: float
     cpu_s: float
@@ -96,7 +96,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def drawn(args: argparse.Namespace) -> list[Any]:
-    """As many batches as are checked, of nnU-Net's own augmentation."""
+    """The batches of the check, from nnU-Net's own augmentation."""
     trainer = made(PLAIN, args)
     trainer.initialize()
     loader, _ = trainer.get_dataloaders()
@@ -104,14 +104,14 @@ def drawn(args: argparse.Namespace) -> list[Any]:
 
 
 def made(name: str, args: argparse.Namespace) -> Any:
-    """A trainer of that name."""
+    """A trainer by its name."""
     return get_trainer_from_args(
         args.dataset, args.configuration, 0, name, args.plans, device=torch.device(args.device)
     )
 
 
 def started(name: str, args: argparse.Namespace) -> Any:
-    """A trainer in its first epoch, with the weights of the seed."""
+    """A trainer in its first epoch, with weights drawn from the seed."""
     trainer = made(name, args)
     torch.manual_seed(SEED)
     trainer.initialize()
@@ -122,7 +122,7 @@ def started(name: str, args: argparse.Namespace) -> Any:
 
 
 def difference(trainers: dict[str, Any]) -> str:
-    """In what the trainers differ after some steps; empty where in nothing."""
+    """The differences of the trainers after some steps, as one text; empty for none."""
     losses = {name: [float(step(one)["loss"]) for _ in range(N_CHECKED)] for name, one in trainers.items()}
     if losses[PLAIN] != losses[EXT]:
         return f"losses differ: {losses}"
@@ -132,17 +132,17 @@ def difference(trainers: dict[str, Any]) -> str:
 
 
 def bare(trainer: Any) -> Any:
-    """The network that torch.compile may have wrapped."""
+    """The network without the wrapper of torch.compile."""
     return getattr(trainer.network, "_orig_mod", trainer.network)
 
 
 def step(trainer: Any) -> Any:
-    """One step as nnU-Net's loop makes it."""
+    """Make one step as nnU-Net's loop does."""
     return trainer.train_step(next(trainer.dataloader_train))
 
 
 def measured(trainers: dict[str, Any], args: argparse.Namespace) -> dict[str, list[Step]]:
-    """Times of one round; who is first changes from step to step."""
+    """Times of one round; the two trainers change their order at each step."""
     steps: dict[str, list[Step]] = {name: [] for name in trainers}
     for i in range(args.steps):
         for name in sorted(trainers, reverse=bool(i % 2)):
@@ -151,7 +151,7 @@ def measured(trainers: dict[str, Any], args: argparse.Namespace) -> dict[str, li
 
 
 def timed(trainer: Any) -> Step:
-    """One step and what it took."""
+    """Make one step and measure it."""
     wait(trainer)
     wall, cpu = time.perf_counter(), time.process_time()
     step(trainer)
@@ -160,7 +160,7 @@ def timed(trainer: Any) -> Step:
 
 
 def wait(trainer: Any) -> None:
-    """Wait for a GPU to end what it was told to do."""
+    """Wait until a GPU has ended its work."""
     if trainer.device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -189,7 +189,7 @@ def describe(batch: dict[str, Any]) -> str:
 
 
 def device(args: argparse.Namespace) -> str:
-    """What computes."""
+    """The name of the device."""
     if args.device == "cuda":
         return str(torch.cuda.get_device_name())
     return f"{psutil.cpu_count()} processors, {args.threads} thread{'s' if args.threads > 1 else ''}"

@@ -1,4 +1,4 @@
-"""`nnunet_ext tune` on generated members: what scoring and the whole tuning cost.
+"""Measures `nnunet_ext tune` on generated members: the cost of scoring and of the whole tuning.
 
     python benchmarks/tune.py --cases 20 --members 6 -np 2
 
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def write_references(member: Path, args: argparse.Namespace) -> None:
-    """The first member's segmentation with each case shifted by some voxels of its own."""
+    """Write references: the first member's segmentation, shifted by a few voxels in each case."""
     folder = args.work / "references"
     shutil.rmtree(folder, ignore_errors=True)
     file = NpzProbabilities(member / "case_00.npz")
@@ -105,7 +105,7 @@ def compare_scoring(members: list[Path], args: argparse.Namespace) -> None:
 
 
 def fused_counts(plan: Plan, weights: np.ndarray, args: argparse.Namespace) -> np.ndarray:
-    """The counts of the files that an ensemble writes."""
+    """The counts of overlap in the files that an ensemble writes."""
     names = [member.name for member in plan.members]
     labels = read_dataset(plan.members[0].folders[0] / "dataset.json").labels
     by_label = {
@@ -126,7 +126,7 @@ def fused_counts(plan: Plan, weights: np.ndarray, args: argparse.Namespace) -> n
 
 
 def compare_tuning(members: list[Path], args: argparse.Namespace) -> None:
-    """The whole command, and a pass that only reads: an ensemble of the same files that writes them."""
+    """Measure the whole command, and an ensemble of the same files."""
     common = ["-np", str(args.np)]
     command = [sys.executable, "-m", "nnunet_ext"]
     tune = [

@@ -1,4 +1,4 @@
-"""What `nnunet_ext tune` chooses and what nnU-Net chooses, on cases that neither has seen.
+"""Compares the choices of `nnunet_ext tune` and of nnU-Net on cases that neither has seen.
 
     python benchmarks/tuned_plan.py --data hippocampus/Dataset004_Hippocampus --work FOLDER
 
@@ -37,7 +37,7 @@ FOLDS = ("0", "1")
 
 @dataclass(frozen=True)
 class Bench:
-    """Where everything lies, and what trains it.
+    """The folders of the comparison, and the settings of its trainings.
 
     Attributes:
         work: holds nnU-Net's folders and ours.
@@ -53,7 +53,7 @@ class Bench:
 
     @property
     def number(self) -> str:
-        """Of the data set, as nnU-Net's commands take it."""
+        """The data set's number, as nnU-Net's commands take it."""
         return str(int(self.data.removeprefix("Dataset")[:3]))
 
     @property
@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def unseen(self) -> Path:
-        """Holds `imagesTr` and `labelsTr` of the cases that nothing learns from."""
+        """The folder of `imagesTr` and `labelsTr` of the unseen cases."""
         return self.work / "unseen"
 
     def model(self, configuration: str) -> Path:
@@ -109,7 +109,7 @@ def main() -> int:
 
 
 def prepare(bench: Bench, args: argparse.Namespace) -> None:
-    """Copy, split, plan and preprocess the data, as far as that is not done."""
+    """Copy, split, plan and preprocess the data, except for finished steps."""
     folders = {f"nnUNet_{name}": str(bench.work / name) for name in ("raw", "preprocessed", "results")}
     variables = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", TRAINER_VARIABLE: with_discovery()}
     # nnUNetv2_find_best_configuration reads npz alone.
@@ -134,7 +134,7 @@ def prepare(bench: Bench, args: argparse.Namespace) -> None:
 
 
 def two_folds(names: list[str]) -> list[dict[str, list[str]]]:
-    """Halves of the sorted names; hippocampus_101 and _102 may be two sides of one head and stay together."""
+    """Two folds of halves of the sorted names, as neighbours may be two sides of one head."""
     pairs = [(int("0" + re.sub(r"\D", "", name)) + 1) // 2 for name in names]
     middle = next(i for i in range(len(names) // 2, len(names)) if pairs[i] != pairs[i - 1])
     first, second = names[:middle], names[middle:]
@@ -151,7 +151,7 @@ def copy_unseen(source: Path, target: Path, n_skipped: int) -> None:
 
 
 def train(bench: Bench, configuration: str, fold: str) -> None:
-    """Train one fold, unless it is there, and print its validation Dice."""
+    """Train one fold unless it is trained, and print its validation Dice."""
     summary = bench.model(configuration) / f"fold_{fold}" / "validation" / "summary.json"
     seconds = ""
     if not summary.is_file():
@@ -192,7 +192,7 @@ def choose_by_nnunet(bench: Bench) -> Path:
 
 
 def nnunets_choice(bench: Bench) -> dict[str, Any]:
-    """What nnU-Net found best."""
+    """The best configuration or ensemble that nnU-Net found."""
     file = bench.work / "results" / bench.data / "inference_information.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["best_model_or_ensemble"]
     return found
@@ -218,13 +218,13 @@ def evaluate(bench: Bench, predicted: Path) -> Path:
 
 
 def nnunet_ext(*arguments: str) -> None:
-    """Run one of our verbs; its output is printed as it comes."""
+    """Run one of our verbs, with its output on the terminal."""
     print(f"\n$ nnunet_ext {' '.join(arguments)}", flush=True)
     subprocess.run([sys.executable, "-m", "nnunet_ext", *arguments], check=True)
 
 
 def tell_promises(bench: Bench, theirs: Path, chosen: Path) -> None:
-    """What either choice was said to be worth, and what came out."""
+    """Print the promised and the actual Dice of both choices."""
     report = json.loads((bench.work / "tuned" / "plan_tuning_report.json").read_text(encoding="utf-8"))
     (row,) = [one for one in report["candidates"] if one["name"] == report["recommended"]]
     promised = nnunets_choice(bench)["result_on_crossval_post_pp"]
@@ -235,7 +235,7 @@ def tell_promises(bench: Bench, theirs: Path, chosen: Path) -> None:
 
 
 def mean_dice(evaluation: Path) -> float:
-    """Over the labels."""
+    """The mean over the labels."""
     summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
     return float(summary["foreground_mean"]["Dice"])
 

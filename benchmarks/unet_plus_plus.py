@@ -1,4 +1,4 @@
-"""Training steps of UNet++ against `PlainConvUNet` and MONAI's `BasicUNetPlusPlus` at equal features.
+"""Compares training steps of UNet++, `PlainConvUNet` and MONAI's `BasicUNetPlusPlus` at equal features.
 
     python benchmarks/unet_plus_plus.py --stages 4 5 6 --rounds 3
     python benchmarks/unet_plus_plus.py --device cuda --batch 2 --calibrate
@@ -46,7 +46,7 @@ CALIBRATED_LABELS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One measurement in a process of its own."""
+    """One measurement, made in a child process."""
 
     network: str
     features: tuple[int, ...]
@@ -131,13 +131,13 @@ def compare(job: Job, rounds: int) -> None:
 
 
 def told(what: str, ours: list[float], theirs: list[float], aim: float) -> None:
-    """Print a ratio of the fastest steps beside what it should at most be."""
+    """Print a ratio of the fastest steps beside its limit."""
     ratio = min(ours) / min(theirs)
     print(f"{what}: {ratio:.2f}, aim {aim}: {'met' if ratio <= aim else 'missed'}")
 
 
 def in_fresh_process(job: Job) -> dict[str, float]:
-    """What a child measures."""
+    """Run the measurement of a child process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads), "MKL_NUM_THREADS": str(job.threads)}
     if job.measure == "memory":
         environment |= GIVES_BACK
@@ -149,7 +149,7 @@ def in_fresh_process(job: Job) -> dict[str, float]:
 
 
 def measure(job: Job) -> dict[str, float]:
-    """Seconds of the fastest step and peak MiB beyond the loaded network, as far as the job asks."""
+    """Seconds of the fastest step, and peak MiB above the loaded network, as the job asks."""
     import torch
 
     torch.manual_seed(0)
@@ -305,7 +305,7 @@ def flops_of(name: str, features: tuple[int, ...]) -> int:
 
 
 def check_equality() -> None:
-    """Stop where our nodes are not MONAI's or checkpointing changes a gradient."""
+    """Exit with an error where our nodes differ from MONAI's, or checkpointing changes a gradient."""
     import torch
 
     features = (4, 4, 8, 16, 32)  # where MONAI's features of the upsampling are ours

@@ -1,4 +1,4 @@
-"""The same short recipe for nnU-Net's U-Net and for UNet++: Dice of each label, time and memory.
+"""Trains nnU-Net's U-Net and UNet++ by one short recipe: Dice of each label, time and memory.
 
     python benchmarks/unet_plus_plus_dice.py --data hippocampus/Dataset004_Hippocampus
 
@@ -57,7 +57,7 @@ class Trained:
 
     @property
     def peak_mib(self) -> float:
-        """Memory of the GPU at most; without one, of all processes."""
+        """Peak memory of the GPU; without a GPU, of all processes."""
         return self.gpu_mib or self.cost.peak_bytes / 2**20
 
 
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def prepare(args: argparse.Namespace, work: Path) -> str:
-    """The data set's number; it is copied, planned and preprocessed by nnU-Net where it is not yet."""
+    """The data set's number; the data is copied, planned and preprocessed where that is not done."""
     folders = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
     variables = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", TRAINER_VARIABLE: with_discovery()}
     os.environ.update(folders | variables)
@@ -118,7 +118,7 @@ def prepare(args: argparse.Namespace, work: Path) -> str:
 
 
 def copy_raw(source: Path, target: Path, n_cases: int) -> None:
-    """The first cases of a data set, with a dataset.json that counts them."""
+    """Copy the first cases of a data set, with a dataset.json that counts them."""
     if (target / "dataset.json").is_file():
         return
     dataset = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ def train(args: argparse.Namespace, work: Path, number: str, name: str, seed: in
 
 
 def read(fold: Path, cost: Cost) -> Trained:
-    """What a training left behind."""
+    """The results that a training has written."""
     mean = json.loads((fold / "validation" / "summary.json").read_text(encoding="utf-8"))["mean"]
     with (fold / "history.csv").open(encoding="utf-8", newline="") as file:
         on_gpu = [float(row["gpu_memory_peak_mib"] or 0) for row in csv.DictReader(file)]
@@ -151,7 +151,7 @@ def read(fold: Path, cost: Cost) -> Trained:
 
 
 def values(trained: Trained) -> str:
-    """One training in a line."""
+    """The results of one training as a line."""
     dice = ", ".join(f"label {label} {value:.4f}" for label, value in trained.dice.items())
     cost = f"{trained.cost.wall_s:.0f} s, {trained.cost.cpu_s:.0f} s of CPU, {trained.peak_mib:.0f} MiB"
     return f"Dice {dice}, mean {trained.mean:.4f}; {cost}"
@@ -177,7 +177,7 @@ def spread(numbers: Sequence[float], n_digits: int) -> str:
 
 
 def device(args: argparse.Namespace) -> str:
-    """What computes."""
+    """The name of the device."""
     if args.device == "cuda":
         return str(torch.cuda.get_device_name())
     return f"{psutil.cpu_count()} processors"

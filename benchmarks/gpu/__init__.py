@@ -1,1 +1,1 @@
-"""The parts of `gpu_check.py`, a module a theme."""
+"""The parts of `gpu_check.py`, one module for each topic."""

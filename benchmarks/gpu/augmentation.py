@@ -1,4 +1,4 @@
-"""Part 12: what nnU-Net's augmentation takes, and how long a GPU waits for data with several workers."""
+"""Part 12: the CPU time of nnU-Net's augmentation, and the time that a GPU waits for data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUEUED_S, TIMED_S = 3.0, 6.0
 
 
 class Clocked:
-    """A transform of batchgeneratorsv2, its CPU seconds added up."""
+    """A transform of batchgeneratorsv2 that adds up its CPU seconds."""
 
     def __init__(self, transform: Any) -> None:
         self._transform = transform
@@ -27,7 +27,7 @@ class Clocked:
         self.seconds = 0.0
 
     def __call__(self, **data: Any) -> Any:
-        """The transform's own result."""
+        """Apply the transform."""
         began = time.process_time()
         try:
             return self._transform(**data)
@@ -36,7 +36,7 @@ class Clocked:
 
 
 def check_augmentation(bench: Bench) -> None:
-    """The wide network's patches, its transforms one by one, then its training with workers."""
+    """Measure the transforms of the wide network's patches, then its training with workers."""
     with own_results(bench):
         attempt(bench, "augmentation", _transforms)
         attempt(bench, "waiting for data", _workers)
@@ -102,7 +102,7 @@ def _seconds_of(bench: Bench, trainer: Any) -> float:
 
 
 def _until(bench: Bench, trainer: Any, seconds: float) -> tuple[float, int]:
-    """Train for so long; the time and the steps that it took."""
+    """Train for a time; returns the seconds and the number of steps."""
     began, n_steps = time.perf_counter(), 0
     while n_steps == 0 or time.perf_counter() - began < seconds:
         step(trainer)

@@ -1,4 +1,4 @@
-"""One checked figure, and how it is told."""
+"""Checked figures, and the lines that report them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True)
 class Check:
-    """One figure of one part.
+    """One checked figure of a part.
 
     Attributes:
         part: number of the part.
@@ -41,7 +41,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a part is run with.
+    """The settings and functions that a part is run with.
 
     Attributes:
         part: its number.
@@ -63,19 +63,19 @@ class Bench:
         return self.device == "cuda"
 
     def tell(self, name: str, value: object) -> None:
-        """Tell a figure that has no limit."""
+        """Report a figure that has no limit."""
         self._write(Check(self.part, name, _text(value)))
 
     def require(self, name: str, is_passed: bool, value: object = "", limit: str = "") -> None:
-        """Tell whether something holds that must hold on any device."""
+        """Report whether a condition holds that must hold on any device."""
         self._write(Check(self.part, name, _text(value) or ("yes" if is_passed else "no"), limit, is_passed))
 
     def at_most(self, name: str, value: float, limit: float, unit: str = "") -> None:
-        """Tell whether a figure is within its limit; NaN is not."""
+        """Report whether a figure is within its limit; NaN is not."""
         self.require(name, value <= limit, f"{_text(value)} {unit}".strip(), f"<= {limit:g} {unit}".strip())
 
     def measured_at_most(self, name: str, value: float, limit: float, unit: str = "") -> None:
-        """As `at_most` on a GPU at full size; else the figure is only told."""
+        """Like `at_most` on a GPU at full size; else the figure is reported without a verdict."""
         if self.is_cuda and not self.is_small:
             self.at_most(name, value, limit, unit)
         else:
@@ -85,13 +85,13 @@ class Bench:
         self.write({"event": "check", **asdict(check)})
 
     def write(self, content: dict[str, Any]) -> None:
-        """Hand an event to who started this process."""
+        """Send an event to the process that started this one."""
         self.events.write(json.dumps(content) + "\n")
         self.events.flush()
 
 
 def attempt(bench: Bench, name: str, act: Callable[..., None], *args: Any) -> None:
-    """Run a piece of a part; what it raises is a FAIL of its name, and the next piece runs.
+    """Run a piece of a part; an error is reported as a FAIL of its name, and the next piece runs.
 
     Args:
         bench: the part's, and the first argument of `act`.

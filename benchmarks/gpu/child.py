@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def fail_in_backward(error: type[Exception], after: int) -> None:
-    """Let the backward pass after so many raise an error."""
+    """Let the backward pass raise an error after a number of passes."""
     backward = torch.Tensor.backward
     done: list[int] = []
 
@@ -56,7 +56,7 @@ def fail_in_backward(error: type[Exception], after: int) -> None:
 
 
 def count_broadcasts() -> None:
-    """Print at the end how often ranks were told something."""
+    """Print at the end the number of broadcasts."""
     broadcast = distributed.broadcast_object_list
     counted: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A data set and its plans, written by hand: nnU-Net preprocesses the scans, its planner is not asked."""
+"""Writes a data set and its plans; nnU-Net preprocesses the scans, but does not plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATISTICS = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of all parts.
+    """The sizes of all parts.
 
     Attributes:
         scan: shape of the training scans; axes differ, so that a swapped one shows.
@@ -62,7 +62,7 @@ def sizes(is_small: bool) -> Sizes:
 def configuration(
     patch: Sequence[int], features: tuple[int, ...], spacing: Sequence[float] = (1.0, 1.0, 1.0)
 ) -> dict[str, Any]:
-    """One configuration of plans, all of it."""
+    """One complete configuration of plans."""
     return {
         "data_identifier": PLANS,
         "preprocessor_name": "DefaultPreprocessor",
@@ -105,14 +105,14 @@ def plans_of(configurations: dict[str, Any], dataset: str = DATASET) -> dict[str
 
 
 def dataset_json(labels: dict[str, int], n_cases: int) -> dict[str, Any]:
-    """A data set of one channel."""
+    """The dataset.json of one channel."""
     return {
         "channel_names": {"0": "MRI"}, "labels": labels, "numTraining": n_cases, "file_ending": ".nii.gz",
     }  # fmt: skip
 
 
 def make_data(work: Path, *, is_small: bool) -> None:
-    """Write scans, plans and preprocessed data, unless they are there."""
+    """Write scans, plans and preprocessed data where they are missing."""
     size = sizes(is_small)
     raw, preprocessed = work / "raw" / DATASET, work / "preprocessed" / DATASET
     done = preprocessed / "done"
@@ -183,7 +183,7 @@ def balls(
 
 
 def write(array: NDArray[Any], path: Path, spacing: float = 1.0) -> None:
-    """A volume as a NIfTI file."""
+    """Write a volume as a NIfTI file."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(array)

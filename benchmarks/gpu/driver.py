@@ -1,4 +1,4 @@
-"""Runs the parts one after the other in a process that is ended, and begun anew, where a part overruns."""
+"""Runs the parts in a child process, which is ended and started anew where a part takes too long."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ ORDER = (COVER, 5, 1, 4, 2, 3, 12, 6, 10, 8, 7, 11)
 
 @dataclass
 class Run:
-    """What came of all parts.
+    """The results of all parts.
 
     Attributes:
         machine: the GPU and the versions.
@@ -82,17 +82,17 @@ class Run:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a check did."""
+        """Whether a check failed."""
         return any(check.is_passed is False for check in self.checks)
 
     def content(self) -> dict[str, Any]:
-        """For a JSON file."""
+        """The results as plain values, for a JSON file."""
         checks = [{**vars(check), "verdict": check.verdict} for check in self.checks]
         return {"machine": self.machine, "checks": checks, "seconds": self.seconds}
 
 
 class Worker:
-    """The process that runs the parts, all of its children with it.
+    """The child process that runs the parts, with all processes that it starts.
 
     Args:
         arguments: of the script, beside those that make it a worker.
@@ -122,7 +122,7 @@ class Worker:
             self._events.put(event)
 
     def ask(self, part: int) -> None:
-        """Let it run a part."""
+        """Let the child process run a part."""
         if self.process.stdin is not None:
             self.process.stdin.write(f"{part}\n")
             self.process.stdin.flush()
@@ -138,12 +138,12 @@ class Worker:
                     return None if self._events.empty() else self._events.get()
 
     def end(self) -> None:
-        """Kill it and all that it started."""
+        """Kill the child process and all processes that it started."""
         kill_group(self.process)
 
 
 def worker_command(arguments: Sequence[str], log: Path | None = None) -> list[str]:
-    """What starts a worker."""
+    """The command that starts a worker."""
     logged = ["--log", str(log)] if log else []
     return [sys.executable, str(SCRIPT), "--worker", *logged, *arguments]
 
@@ -155,7 +155,7 @@ def worker_environment() -> dict[str, str]:
 
 
 def kill_group(process: subprocess.Popen[Any]) -> None:
-    """Kill a process that leads a session, and what it started, even where it has ended itself."""
+    """Kill the session that a process leads, even where the process itself has ended."""
     try:
         tree = psutil.Process(process.pid).children(recursive=True)
     except psutil.Error:
@@ -239,7 +239,7 @@ def _started(run: Run, arguments: Sequence[str], log: Path, deadline: float) -> 
 
 
 def _follow(run: Run, worker: Worker, deadline: float) -> str | None:
-    """Take a part's checks until it is done; why it is not, else."""
+    """Collect a part's checks until it is done; returns the reason where it is not."""
     while True:
         event = worker.event(deadline)
         if event is None:
@@ -264,7 +264,7 @@ def _show_last_lines(log: Path) -> None:
 def serve(
     log: Path, device: str, work: Path, *, is_small: bool, threads: int | None, warmed: str | None = None
 ) -> int:  # pragma: no cover, another process
-    """Be the worker: run the parts whose numbers come in, a line each, until there are no more.
+    """Run as the worker: read the numbers of parts from standard input and run each.
 
     Or compile what `warmed` stands for.
     """

@@ -34,7 +34,7 @@ FREE_TOLERANCE = 64 * 2**20
 
 
 def check_endings(bench: Bench) -> None:
-    """A training whose memory runs out, and one that is told to end, each a process of its own."""
+    """Run a training whose memory runs out, and one that gets a signal, in child processes."""
     n_workers = 2 if bench.is_small else 4
     with own_results(bench), variables(n_proc_DA=n_workers, compile="f", n_iterations=4, n_val_iterations=1):
         attempt(bench, "out of memory", _out_of_memory)
@@ -60,7 +60,7 @@ def _out_of_memory(bench: Bench) -> None:
 
 
 def _take_memory(bench: Bench) -> tuple[int, Any]:
-    """Take the GPU's memory but a little; the bytes that are free then, and what holds the others."""
+    """Take most of the GPU's memory; returns the free bytes, and the tensors that hold the others."""
     if not bench.is_cuda:
         return 0, None
     torch.cuda.empty_cache()
@@ -70,7 +70,7 @@ def _take_memory(bench: Bench) -> tuple[int, Any]:
 
 
 def _missing_bytes(before: int) -> int:
-    """How much less is free than before; what a killed process held comes back a little later."""
+    """Bytes less free than before; memory of a killed process is freed a little later."""
     for _ in range(20):
         missing = before - torch.cuda.mem_get_info()[0]
         if missing < FREE_TOLERANCE:
@@ -80,7 +80,7 @@ def _missing_bytes(before: int) -> int:
 
 
 def _ended_by_error(bench: Bench, name: str, command: Command, limit_s: float) -> None:
-    """Wait for an end by an error, counted from the first epoch's begin."""
+    """Wait for an end by an error; seconds count from the begin of the first epoch."""
     began = command.wait_for("Epoch 0", START_S)
     if began is None:
         command.kill()
@@ -125,7 +125,7 @@ def _terminated(bench: Bench) -> None:
 
 
 def check_one_rank(bench: Bench) -> None:
-    """A training of one rank that ends well, and one in which an error is raised."""
+    """Run a training of one rank that ends well, and one that raises an error."""
     more = {"n_proc_DA": 1, "compile": "f", "n_iterations": 3, "n_val_iterations": 1, "n_epochs": 1}
     with own_results(bench), variables(**more):
         # A machine without a network may have nothing but its loopback.

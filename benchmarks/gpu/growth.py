@@ -19,7 +19,7 @@ ALLOCATED_MIB, PINNED_MIB, RESIDENT_MIB = 1.0, 16.0, 64.0
 
 
 def check_growth(bench: Bench) -> None:
-    """Memory of the first quarter of the steps against that of the last; two batches are accumulated."""
+    """Compare the memory of the first and of the last quarter of the steps; two batches are accumulated."""
     import trainer_overhead
 
     n_steps, n_warm = (16, 4) if bench.is_small else (N_STEPS, N_WARM)
@@ -57,6 +57,6 @@ def growth(values: Sequence[float]) -> float:
 
 
 def _pinned_bytes() -> float:
-    """Pinned memory of torch's allocator; 0 where torch does not tell."""
+    """Pinned memory of torch's allocator; 0 where torch does not report it."""
     stats: dict[str, Any] = getattr(torch.cuda, "host_memory_stats", dict)()
     return float(stats.get("allocated_bytes.current", 0))

@@ -26,7 +26,7 @@ MIB = 2**20
 
 
 def check_layouts(bench: Bench) -> None:
-    """Eager networks of nnU-Net's size."""
+    """Measure eager networks of nnU-Net's size in both layouts."""
     for amp, name in itertools.product(AMPS if bench.is_cuda else ["bf16"], FORMATS):
         attempt(bench, f"{amp}, {name}", _layout, amp, name)
     attempt(bench, "mirroring", _mirroring)
@@ -63,7 +63,7 @@ def _layout(bench: Bench, amp: str, name: str) -> None:
 
 
 def _mirroring(bench: Bench) -> None:
-    """Eight mirrored passes one by one, as nnU-Net predicts, against one batch of eight."""
+    """Compare eight mirrored passes one by one, as nnU-Net predicts, with one batch of eight."""
     network = _network(bench).eval()
     network.decoder.deep_supervision = False
     image = torch.randn(1, 1, *sizes(bench.is_small).patch, device=bench.device)
@@ -92,7 +92,7 @@ def _mirroring(bench: Bench) -> None:
 
 
 def _pass(bench: Bench, network: torch.nn.Module, images: torch.Tensor) -> None:
-    """One pass over a batch, and on a GPU the kernel that takes the most of it."""
+    """Measure one pass over a batch, and on a GPU its costliest kernel."""
 
     @torch.inference_mode()
     def act() -> torch.Tensor:
@@ -115,7 +115,7 @@ def _pass(bench: Bench, network: torch.nn.Module, images: torch.Tensor) -> None:
 
 
 def _resampling(bench: Bench) -> None:
-    """nnU-Net's linear resampling of logits on the CPU, against products of matrices on the device."""
+    """Compare nnU-Net's linear resampling of logits on the CPU with matrix products on the device."""
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
     target = sizes(bench.is_small).predicted
@@ -162,7 +162,7 @@ def matrix_of(n_in: int, n_out: int) -> torch.Tensor:
 
 
 def resampled(data: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Data `(L, Z, Y, X)` with its three axes resampled one after the other."""
+    """Resample the three axes of data `(L, Z, Y, X)` one after the other."""
     for axis, matrix in enumerate(matrices, start=1):
         data = torch.movedim(torch.tensordot(matrix, data, dims=([1], [axis])), 0, axis)
     return data

@@ -22,7 +22,7 @@ GIB = 2**30
 
 
 def check_losses(bench: Bench) -> None:
-    """Forward and backward pass of one output in full resolution."""
+    """Run the forward and backward pass of one output in full resolution."""
     for n_labels in LABELS:
         logits, target = _inputs(bench, n_labels)
         for name in LOSS_NAMES:

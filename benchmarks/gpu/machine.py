@@ -1,4 +1,4 @@
-"""The machine and what is set up on it before any part: variables, threads, a data set."""
+"""Sets the machine up before any part: variables, threads, a data set; and describes it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepare(work: Path, device: str, *, is_small: bool, threads: int | None) -> 
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """What a reader of the figures must know."""
+    """Describe the machine and the versions."""
     import torch
 
     from nnunet_ext import __version__
@@ -61,7 +61,7 @@ def describe_machine(device: str) -> dict[str, str]:
 
 
 def tidy(device: str) -> None:
-    """Forget what a part left in memory."""
+    """Free the memory that a part has left."""
     import torch
 
     torch._dynamo.reset()

@@ -24,7 +24,7 @@ N_WARM, N_TIMED = 2, 5
 
 @dataclass(frozen=True)
 class Stepped:
-    """Some steps of a network.
+    """The measurement of some steps of a network.
 
     Attributes:
         first_s: of the first, in which it is compiled.
@@ -44,7 +44,7 @@ class Stepped:
 
 
 def compiled(module: Any, bench: Bench) -> Any:
-    """As nnU-Net compiles on a GPU; on a CPU without generated code, which takes a minute there."""
+    """Compile as nnU-Net does on a GPU; on a CPU without generated code, which takes a minute there."""
     return torch.compile(module, backend="inductor" if bench.is_cuda else "aot_eager")
 
 
@@ -59,7 +59,7 @@ def check_nested(bench: Bench) -> None:
 
 
 def job_of(bench: Bench, name: str, features: tuple[int, ...], *, real_loss: bool = True) -> Job:
-    """What `unet_plus_plus` is to build, with the batch and labels of its calibration."""
+    """The network for `unet_plus_plus`, with the batch and labels of its calibration."""
     return Job(
         name, features, sizes(bench.is_small).patch, CALIBRATED_BATCH, bench.device,
         n_classes=CALIBRATED_LABELS, real_loss=real_loss,
@@ -129,7 +129,7 @@ def _memory(
     *,
     is_judged: bool = False,
 ) -> None:
-    """Reserved memory against the planner's estimate, both told so that this can be calibrated."""
+    """Compare reserved memory with the planner's estimate, and report both for its calibration."""
     estimated = unet_plus_plus.estimated_gb(network, features, sizes(bench.is_small).patch)
     bench.tell(f"{name}: memory by the planner's estimate", f"{estimated:.3g} GB")
     if not bench.is_cuda:
@@ -146,7 +146,7 @@ def _memory(
 
 
 def _heads_off(bench: Bench, features: tuple[int, ...]) -> None:
-    """Predict with one head, as nnU-Net does, against the first of all heads' outputs."""
+    """Compare a prediction with one head, as nnU-Net makes it, with the first of all heads' outputs."""
     torch.manual_seed(0)
     network = unet_plus_plus.build("nested", features, CALIBRATED_LABELS).to(bench.device).eval()
     image = torch.randn(1, 1, *sizes(bench.is_small).patch, device=bench.device)
@@ -172,7 +172,7 @@ def _heads_off(bench: Bench, features: tuple[int, ...]) -> None:
 
 
 def median_s(bench: Bench, act: Callable[[], Any], n_times: int = N_TIMED) -> float:
-    """Median seconds of an action, after one that is not timed."""
+    """Median seconds of an action, after one run that is not timed."""
     taken = []
     for _ in range(2 if bench.is_small else n_times + 1):
         wait(bench)

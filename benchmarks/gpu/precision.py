@@ -1,4 +1,4 @@
-"""Parts 1 and 4: precision of a training and its gradient scaler, and what an inf leaves behind."""
+"""Parts 1 and 4: precision of a training and its gradient scaler, and the effect of an inf."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def choices(bench: Bench) -> list[str]:
 
 
 def check_amp(bench: Bench) -> None:
-    """One step in each precision, and a training that goes on in another one."""
+    """Run one step in each precision, and continue a training in another one."""
     with own_results(bench):
         batches = batches_for(made(bench, PLAIN))
         for amp in choices(bench):
@@ -53,7 +53,7 @@ def _one_step(bench: Bench, amp: str, batches: list[Any]) -> None:
 
 
 def _resume(bench: Bench) -> None:
-    """A finished bf16 training, its added epochs interrupted in fp16, then a bare --c."""
+    """Continue a finished bf16 training in fp16, interrupt it, and continue it by a bare --c."""
     second = "fp16" if bench.is_cuda else "off"
     with own_results(bench, "_resume") as results, variables(compile="f", n_iterations=2, n_val_iterations=1):
         with variables(amp="bf16", n_epochs=1):
@@ -113,7 +113,7 @@ def run_here(bench: Bench, *, seen: list[Any] | None = None, continue_training: 
 
 
 def check_inf(bench: Bench) -> None:
-    """Some steps with an inf in one batch, in each precision, with an average of weights."""
+    """Run some steps with an inf in one batch, in each precision, with an average of weights."""
     with own_results(bench) as results:
         batches = batches_for(made(bench, PLAIN))
         for amp in choices(bench):

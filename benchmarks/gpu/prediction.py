@@ -1,4 +1,4 @@
-"""Part 10: prediction in one pass against nnU-Net's, where its time goes, and with little memory."""
+"""Part 10: prediction in one pass against nnU-Net's, its time by step, and with little memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ GROWTH_MIB = 4.0
 
 
 def check_prediction(bench: Bench) -> None:
-    """Three models of two folds each, with weights of chance."""
+    """Write three models of two folds each, with random weights."""
     n_threads = torch.get_num_threads()
     if bench.is_cuda:
         torch.set_num_threads(psutil.cpu_count() or 1)
@@ -141,7 +141,7 @@ def _read(path: Path) -> NDArray[Any]:
 
 
 def _against_nnunet(bench: Bench, results: Path, model: str, scans: Path, mirroring: bool) -> None:
-    """One model of two folds; in one process, so that cuDNN chooses the same algorithms for both."""
+    """Predict with one model of two folds in one process, so that cuDNN chooses equal algorithms for both."""
     scan = next(scans.glob("*_0000.nii.gz"))
     case = scan.name.removesuffix("_0000.nii.gz")
     theirs = bench.work / "predict" / f"theirs_{model}"
@@ -221,7 +221,7 @@ def _timed(bench: Bench, scans: Path) -> None:
 
 
 def _with_little_memory(bench: Bench, scans: Path) -> None:
-    """Many scans in one run, on a GPU with less memory than the results on it need."""
+    """Predict many scans in one run, on a GPU with less memory than their results need."""
     n_passes = 3 if bench.is_small else N_PASSES
     # Its activations are small beside the results, which are what is to be moved; and resampling takes no
     # memory of the GPU.
@@ -270,7 +270,7 @@ def _with_little_memory(bench: Bench, scans: Path) -> None:
 
 @contextmanager
 def _fallbacks() -> Iterator[list[int]]:
-    """Notes each time that results of a sliding window are gathered on the CPU."""
+    """Counts how often results of a sliding window are gathered on the CPU."""
     noted: list[int] = []
     name = "_internal_predict_sliding_window_return_logits"
     original = getattr(Predictor, name)
@@ -288,7 +288,7 @@ def _fallbacks() -> Iterator[list[int]]:
 
 
 def _cap(bench: Bench, plan: Path, scans: Path, fell_back: list[int]) -> None:
-    """Lower the memory that torch may take until one pass no longer finds room for its results."""
+    """Lower torch's memory limit until the results of one pass no longer fit."""
     size = sizes(bench.is_small)
     results = size.n_predicted_labels * int(np.prod(size.predicted_often)) * 2
     total = torch.cuda.get_device_properties(0).total_memory

@@ -1,4 +1,4 @@
-"""Parts 2 and 3: what a step of ours costs beside nnU-Net's, and what becomes of an average of weights."""
+"""Parts 2 and 3: the cost of our training step against nnU-Net's, and the average of weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIB = 2**20
 
 
 def check_overhead(bench: Bench) -> None:
-    """Seconds, synchronisations and memory of a step, of all trainers in turn on the same batches."""
+    """Measure seconds, synchronisations and memory of a step, for all trainers in turn on equal batches."""
     with own_results(bench):
         batches = batches_for(made(bench, PLAIN, WIDE))
         trainers = {name: started(bench, name, WIDE, batches) for name in (PLAIN, EXT)}
@@ -59,7 +59,7 @@ def check_overhead(bench: Bench) -> None:
 
 
 def in_turn(bench: Bench, trainers: dict[str, Any]) -> dict[str, float]:
-    """Warm up, time the steps of trainers in turn and tell the medians.
+    """Warm up, time the steps of the trainers in turn, and report the medians.
 
     Returns:
         For each, the median ratio of its steps to the first one's neighbouring steps.
@@ -77,7 +77,7 @@ def in_turn(bench: Bench, trainers: dict[str, Any]) -> dict[str, float]:
 
 
 def synchronisations(trainer: Any) -> float:
-    """How often the host waits for the GPU in a step."""
+    """The number of synchronisations of host and GPU in a step."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
@@ -95,7 +95,7 @@ def synchronisations(trainer: Any) -> float:
 
 
 def peak_of_step(trainer: Any) -> int:
-    """Bytes that a step allocates at most, beyond what is there before."""
+    """Peak bytes that a step allocates above those allocated before it."""
     torch.cuda.synchronize()
     trainer.optimizer.zero_grad(set_to_none=True)
     before = torch.cuda.memory_allocated()
@@ -109,7 +109,7 @@ def peak_of_step(trainer: Any) -> int:
 
 
 def check_average(bench: Bench) -> None:
-    """Exchange of the average with the trained weights, and its way through a checkpoint."""
+    """Check the exchange of the average with the trained weights, and its checkpoint."""
     with own_results(bench) as results:
         batches = batches_for(made(bench, PLAIN, NARROW))
         with variables(ema_decay=DECAY):
@@ -159,12 +159,12 @@ def _resume(bench: Bench, trainer: Any, batches: list[Any], results: Path) -> No
 
 
 def copied(trainer: Any) -> dict[str, torch.Tensor]:
-    """The weights that the network holds now."""
+    """The current weights of the network."""
     return {name: one.detach().cpu().clone() for name, one in bare(trainer).state_dict().items()}
 
 
 def saved(trainer: Any, path: Path) -> dict[str, Any]:
-    """What a checkpoint of now holds."""
+    """The content of a checkpoint of the current state."""
     from nnunet_ext.networks.checkpoint_file import read_checkpoint
 
     trainer.save_checkpoint(str(path))

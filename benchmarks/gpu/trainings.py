@@ -1,4 +1,4 @@
-"""Trainings for the parts: made, fed with batches that were drawn before, or run as a command."""
+"""Trainings for the parts: trainers fed with prepared batches, and trainings run as commands."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ def variables(**settings: Any) -> Iterator[None]:
 
 
 def arguments(bench: Bench, configuration: str) -> Namespace:
-    """As `trainer_overhead` takes them."""
+    """The options of `trainer_overhead`."""
     return Namespace(
         dataset=DATASET_ID, configuration=configuration, plans=PLANS, device=bench.device, steps=1
     )
 
 
 def made(bench: Bench, name: str = EXT, configuration: str = NARROW) -> Any:
-    """A trainer that has not begun, with results of its part alone."""
+    """A trainer that has not begun, with a results folder for its part."""
     return trainer_overhead.made(name, arguments(bench, configuration))
 
 
 @contextmanager
 def own_results(bench: Bench, name: str = "") -> Iterator[Path]:
-    """A folder of results for this part alone."""
+    """Set a results folder for one part."""
     folder = bench.work / "results" / f"part_{bench.part}{name}"
     with variables(results=folder):
         yield folder
 
 
 def fold_folder(results: Path, name: str = EXT, configuration: str = NARROW) -> Path:
-    """Where a training writes."""
+    """The folder that a training writes to."""
     return results / DATASET / f"{name}__{PLANS}__{configuration}" / "fold_0"
 
 
 def batches_for(trainer: Any, n_batches: int = 2) -> list[dict[str, Any]]:
-    """Random batches as nnU-Net's loaders give them, pinned where there is a GPU."""
+    """Random batches like those of nnU-Net's loaders, pinned where there is a GPU."""
     generator = torch.Generator().manual_seed(5)
     patch = list(trainer.configuration_manager.patch_size)
     scales = trainer._get_deep_supervision_scales() or [[1.0] * len(patch)]
@@ -91,7 +91,7 @@ def _resized(target: torch.Tensor, patch: Sequence[int], scale: Sequence[float])
 
 @contextmanager
 def fed(batches: list[Any]) -> Iterator[None]:
-    """Let trainers that begin within the block take these batches instead of loading any."""
+    """Let trainers that begin within the block use these batches instead of loading data."""
     original = nnUNetTrainer.get_dataloaders
     nnUNetTrainer.get_dataloaders = lambda _: (itertools.cycle(batches), itertools.cycle(batches))
     try:
@@ -111,19 +111,19 @@ def started(
 
 
 def wait(bench: Bench) -> None:
-    """Wait for the GPU."""
+    """Wait until the GPU has ended its work."""
     if bench.is_cuda:
         torch.cuda.synchronize()
 
 
 def is_finite(state: dict[str, Any]) -> bool:
-    """Whether all tensors of a state hold numbers only."""
+    """Whether all tensors of a state are finite."""
     return all(bool(one.isfinite().all()) for one in state.values() if isinstance(one, torch.Tensor))
 
 
 @dataclass
 class Command:
-    """A training in a process of its own, its output read line by line.
+    """A training in a child process, whose output is read line by line.
 
     Attributes:
         lines: of its output so far, each with the time it came.
@@ -135,7 +135,7 @@ class Command:
     children: set[psutil.Process] = field(default_factory=set)
 
     def watch(self) -> None:
-        """Read what it says, and look at its children, until it ends."""
+        """Read the output of the process and list its children until it ends."""
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
 
@@ -153,7 +153,7 @@ class Command:
             time.sleep(0.2)
 
     def wait_for(self, text: str, seconds: float) -> float | None:
-        """When a line with this text came, of `time.monotonic`; None where it did not."""
+        """The `time.monotonic` at which a line with a text came; None where none did."""
         end = time.monotonic() + seconds
         while True:
             is_last_look = time.monotonic() > end or self.process.poll() is not None
@@ -165,7 +165,7 @@ class Command:
             time.sleep(0.05)
 
     def ended(self, seconds: float) -> int | None:
-        """Its exit code; None where it had to be killed after that time."""
+        """The exit code; None where the process was killed after a time."""
         try:
             return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -173,14 +173,14 @@ class Command:
             return None
 
     def left_over(self) -> list[psutil.Process]:
-        """Children that live on, which are killed now."""
+        """The children that still run; they are killed."""
         alive = [child for child in self.children if child.is_running() and _lives(child)]
         for child in alive:
             child.kill()
         return alive
 
     def kill(self) -> None:
-        """End it and its children."""
+        """Kill the process and its children."""
         self.process.kill()
         self.left_over()
         self.process.wait()
@@ -196,7 +196,7 @@ def _lives(process: psutil.Process) -> bool:
 def train_command(
     bench: Bench, configuration: str = NARROW, *more: str, launcher: Sequence[str] = ("-m", "nnunet_ext")
 ) -> Command:
-    """`nnunet_ext train` as a process; settings are taken from the variables of now.
+    """Start `nnunet_ext train` as a process, with settings from the current variables.
 
     Args:
         bench: the part's.

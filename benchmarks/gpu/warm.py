@@ -1,4 +1,4 @@
-"""Compiles what later parts need, each in a process of its own beside a part that times nothing.
+"""Compiles networks for later parts in child processes, beside a part that measures no times.
 
 The compiled code waits in a folder that all processes share, where torch finds it again.
 """
@@ -20,7 +20,7 @@ NESTED_FILE = "nested_compile_s"
 
 
 class Warmers:
-    """The processes that compile.
+    """The child processes that compile.
 
     Args:
         numbers: the parts that are going to run.
@@ -46,7 +46,7 @@ class Warmers:
                 )
 
     def wait(self, deadline: float) -> str:
-        """Wait until they are done or `time.monotonic` is past the deadline; what became of each."""
+        """Wait until the processes end or the deadline of `time.monotonic`; returns the result of each."""
         told = []
         for name, process in self._processes.items():
             try:
@@ -58,7 +58,7 @@ class Warmers:
         return ", ".join(told)
 
     def end(self) -> None:
-        """Kill them and what they started."""
+        """Kill the processes and their children."""
         from gpu.driver import kill_group
 
         for process in self._processes.values():
@@ -66,7 +66,7 @@ class Warmers:
 
 
 def warm(name: str, work: Path, device: str, *, is_small: bool) -> None:
-    """Compile what one of `NEEDED_BY` stands for, by running it once."""
+    """Compile for one key of `NEEDED_BY`, by running its network once."""
     import torch
 
     from gpu.checks import Bench
@@ -89,7 +89,7 @@ def warm(name: str, work: Path, device: str, *, is_small: bool) -> None:
 
 
 def _train(bench: Any, size: str, precisions: Sequence[str]) -> None:
-    """A step in each precision, and one of the validation in the first."""
+    """Run a step in each precision, and a validation step in the first."""
     import torch
 
     from gpu.trainings import NARROW, WIDE, own_results, started, step, variables
