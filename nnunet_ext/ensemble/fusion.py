@@ -72,7 +72,9 @@ class RunningMean:
         if weight > 0:
             block = np.ascontiguousarray(scores).reshape(self.layout.n_voxels)
             total = self._totals.get(label)
-            self._totals[label] = _begun(block, weight) if total is None else _added(total, block, weight)
+            self._totals[label] = (
+                _weighted(block, weight) if total is None else _add_weighted(total, block, weight)
+            )
 
     def scores(self) -> Iterator[Scores]:
         """Yield the means, once all members were added."""
@@ -85,18 +87,18 @@ def weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Blo
     """Compute the mean of some voxels' values of one label; members of weight 0 are not read."""
     used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
     (first, weight), *rest = used
-    total = _begun(first, weight)
+    total = _weighted(first, weight)
     for block, weight in rest:
-        total = _added(total, block, weight)
+        total = _add_weighted(total, block, weight)
     total /= relative.sum()
     return total
 
 
-def _begun(block: Block, weight: np.float32) -> Block:
+def _weighted(block: Block, weight: np.float32) -> Block:
     return block.copy() if weight == 1 else block * weight
 
 
-def _added(total: Block, block: Block, weight: np.float32) -> Block:
+def _add_weighted(total: Block, block: Block, weight: np.float32) -> Block:
     """Add a block to `total` in place, and return it."""
     total += block if weight == 1 else block * weight
     return total

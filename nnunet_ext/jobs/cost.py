@@ -57,7 +57,7 @@ class PeakMemory(threading.Thread):
 def _resident_bytes(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # the process has ended meanwhile
         return 0
 
 
@@ -70,7 +70,7 @@ class Cost:
 
     Attributes:
         elapsed_s: seconds.
-        peak_memory_bytes: resident memory at most, as far as samples tell; pages that processes share
+        peak_memory_bytes: highest resident memory of the samples; pages that processes share
             count once for each.
         peak_gpu_bytes: highest memory that torch allocated on a CUDA GPU in this process since it
             began; None without one, or where other processes compute.
@@ -101,7 +101,7 @@ def measured() -> Iterator[Cost]:
 
 
 def _gpu_bytes() -> int | None:
-    torch = sys.modules.get("torch")  # whoever computed on a GPU has imported it
+    torch = sys.modules.get("torch")  # a computation on a GPU has imported torch
     if torch is None or not torch.cuda.is_available():
         return None
     return int(torch.cuda.max_memory_allocated()) or None

@@ -78,8 +78,8 @@ def _resampled_means(values: Values, units: Sequence[str] | None) -> Values:
 
     def statistic(drawn: NDArray[np.intp], axis: int) -> Values:
         rows = drawn.reshape(-1, n_units)
-        times = np.stack([np.bincount(row, minlength=n_units) for row in rows])  # each unit was drawn
-        means = _divide(times @ sums, times @ numbers)
+        n_drawn = np.stack([np.bincount(row, minlength=n_units) for row in rows])
+        means = _divide(n_drawn @ sums, n_drawn @ numbers)
         return np.concatenate([means.T, mean_of_means(means)[None]])
 
     if n_units == 1:  # nothing to resample, which scipy refuses

@@ -11,7 +11,7 @@ from nnunet_ext.errors import GeometryMismatch, SegmentationError
 from nnunet_ext.metrics.dice import Overlap
 from nnunet_ext.nnunet.dataset_json import BACKGROUND, Labels
 
-BLOCK_VOXELS = 1 << 18  # stays in a core's cache with its products
+BLOCK_VOXELS = 1 << 18  # fits a core's cache with all intermediate arrays
 LARGEST = 1023
 SHOWN = 5  # values in a message
 N_COUNTS = 3  # of a label: in the reference, in the prediction, in both
@@ -45,7 +45,7 @@ def joint_histogram(prediction: Segmentation, reference: Segmentation, n_values:
             wrong = lowest if lowest < 0 else highest
             raise SegmentationError(f"the {what} holds {wrong}; labels lie in 0..{LARGEST}.")
         n_values = max(n_values, highest + 1)
-    # As small as the pairs allow: what is counted is copied to indices block by block.
+    # The smallest type for the pairs, since bincount copies each block to indices.
     dtype = np.min_scalar_type(n_values * n_values - 1)
     down, right = prediction.reshape(-1), reference.reshape(-1)
     joint = np.zeros(n_values * n_values, np.int64)

@@ -63,7 +63,9 @@ def _metrics(one: Overlap, n_voxels: int) -> dict[str, float]:
 
 def _means(cases: Sequence[Mapping[str, float]]) -> dict[str, float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a label that no case holds: NaN is meant
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # the mean of a label that no case holds is NaN on purpose
         return {name: float(np.nanmean([case[name] for case in cases])) for name in cases[0]}
 
 

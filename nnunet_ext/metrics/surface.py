@@ -65,5 +65,5 @@ def _distances(predicted: Mask, expected: Mask, spacing_mm: Sequence[float]) -> 
     import surface_distance
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it calls scipy by names of before 1.8
+        warnings.simplefilter("ignore", DeprecationWarning)  # it uses scipy's names from before 1.8
         return surface_distance.compute_surface_distances(expected, predicted, tuple(spacing_mm))

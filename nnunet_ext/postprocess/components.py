@@ -13,7 +13,7 @@ from nnunet_ext.nnunet.dataset_json import BACKGROUND
 
 Group = tuple[int, ...]
 Segmentation = NDArray[np.integer]
-# Sizes in voxels and group of each component -> which components stay.
+# From the size in voxels and the group of each component: which components stay.
 Choice = Callable[[NDArray[np.int64], NDArray[np.integer]], Any]
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Scan
 
 Segmentation = NDArray[np.integer[Any]]
-NONE = -1  # no model of that index
+NONE = -1  # stands for no model
 
 
 class CaseFusion:
@@ -47,7 +47,7 @@ class CaseFusion:
         weights = np.array([row for _, row in rows])
         used: list[int] = np.flatnonzero(weights.any(axis=1)).tolist()
         self._used = frozenset(used)
-        # One output alone is decided for as nnU-Net decides, by its logits, unless it is to be kept.
+        # A single output is decided by its logits, as nnU-Net does, unless its probabilities are to be kept.
         alone = rows[used[0]][0] if len(used) == 1 and job.save is None else None
         self._alone = NONE if alone is None or not self._averages_logits(alone) else alone
         self._mean = RunningMean(weights, scan.shape) if self._alone == NONE else None
@@ -156,13 +156,13 @@ class CaseFusion:
             applied = apply_steps(placement.to_file(segmentation), job.steps, placement.file)
             write_segmentation(applied.segmentation, placement.file, job.target, wide=job.wide)
             return applied.n_voxels_changed
-        # A reader that is none of nnU-Net's own knows alone how it turned the scan.
+        # Only the reader itself knows how a reader that is not nnU-Net's own turned the scan.
         spacing = [float(length) for length in self._scan.properties["spacing"]]
         applied = apply_steps(segmentation, job.steps, Geometry.of_array(self._scan.shape, spacing))
         reader = self._models[0].predictor.plans_manager.image_reader_writer_class()
         with written_whole(job.target) as part:
             reader.write_seg(applied.segmentation, str(part), self._scan.properties)
-            read_segmentation(part)  # a full disk cuts what ITK writes, which says nothing of it
+            read_segmentation(part)  # on a full disk ITK truncates the file without an error
         return applied.n_voxels_changed
 
     def _save(self, mean: RunningMean) -> None:

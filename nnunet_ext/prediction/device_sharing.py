@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nnunet_ext.prediction.models import Weights
 
 
-class Swapped(Protocol):
-    """What is asked of a model here."""
+class MovableModel(Protocol):
+    """A model that can leave the device."""
 
     @property
     def passes(self) -> list[list[Weights]]:
@@ -21,7 +21,7 @@ class Swapped(Protocol):
         ...
 
     def logits(self, weights: Sequence[Weights], data: NDArray[np.float32]) -> NDArray[Any]:
-        """What the network puts out."""
+        """Compute the network's output."""
         ...
 
     def leave_device(self) -> None:
@@ -35,7 +35,7 @@ class Device:
         models: in the order in which they run.
     """
 
-    def __init__(self, models: Sequence[Swapped]) -> None:
+    def __init__(self, models: Sequence[MovableModel]) -> None:
         self.models = models
         self._fit_together = True
 
@@ -47,24 +47,24 @@ class Device:
         """
         model = self.models[index]
         if not self._fit_together:
-            self._send_others_away(model)
+            self._move_others_away(model)
         for weights in model.passes:
-            logits = self._tried(model, weights, data) if self._fit_together else None
-            # Tried again outside of `except`, whose exception holds the tensors of the failed attempt.
+            logits = self._logits_if_they_fit(model, weights, data) if self._fit_together else None
+            # The second attempt is outside of `except`: its exception holds the tensors of the first attempt.
             yield model.logits(weights, data) if logits is None else logits
 
-    def _tried(
-        self, model: Swapped, weights: Sequence[Weights], data: NDArray[np.float32]
+    def _logits_if_they_fit(
+        self, model: MovableModel, weights: Sequence[Weights], data: NDArray[np.float32]
     ) -> NDArray[Any] | None:
         """Compute logits beside the other models; where memory runs out, move these away and return None."""
         try:
             return model.logits(weights, data)
         except torch.cuda.OutOfMemoryError:
             self._fit_together = False
-        self._send_others_away(model)
+        self._move_others_away(model)
         return None
 
-    def _send_others_away(self, model: Swapped) -> None:
+    def _move_others_away(self, model: MovableModel) -> None:
         for other in self.models:
             if other is not model:
                 other.leave_device()

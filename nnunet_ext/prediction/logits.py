@@ -37,7 +37,7 @@ def probabilities_of(
     del resampled
     box = tuple(slice(first, end) for first, end in properties["bbox_used_for_cropping"])
     for label, scores in enumerate(within):
-        # Outside of what nnU-Net cut the scan down to, all is background; regions know none.
+        # Outside of the box that nnU-Net crops a scan to, all is background; regions have no background.
         is_background = label == 0 and not labels.has_regions
         whole = np.full(properties["shape_before_cropping"], float(is_background), np.float32)
         whole[box] = scores

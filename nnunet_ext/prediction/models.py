@@ -15,7 +15,7 @@ from nnunet_ext.errors import DatasetError
 from nnunet_ext.networks.predictor import Predictor
 from nnunet_ext.nnunet.model_folder import ModelFiles
 
-SAID_LETTERS = 400  # of what torch says, which may be the name of every weight
+SAID_LETTERS = 400  # of torch's message, which may list the name of every weight
 Weights = dict[str, Any]
 
 
@@ -44,7 +44,7 @@ class LoadedModel:
     def __init__(self, files: ModelFiles, device: torch.device) -> None:
         self.files = files
         model = files.model
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does without a GPU
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a note where there is no GPU
             self.predictor = Predictor(
                 tile_step_size=model.step_size,
                 use_mirroring=model.mirroring,
@@ -53,11 +53,13 @@ class LoadedModel:
                 allow_tqdm=False,
             )
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it tells where it looks for trainers
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints where it searches for trainers
                 self.predictor.initialize_from_trained_model_folder(
                     str(files.folder), model.folds, model.checkpoint
                 )
-        except Exception as error:  # a damaged file, or a trainer that is no more, raises almost anything
+        except (
+            Exception
+        ) as error:  # a damaged file, or a trainer that no longer exists, raises almost anything
             said = " ".join(str(error).split())
             said = said if len(said) <= SAID_LETTERS else f"{said[:SAID_LETTERS]} …"
             raise DatasetError(

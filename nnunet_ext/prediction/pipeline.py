@@ -23,7 +23,7 @@ from nnunet_ext.prediction.setup import Setup
 if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Prepared, Scan
 
-MAX_WAITING_LOGITS = 2  # outputs of networks that wait for their resampling, besides the one at work
+MAX_WAITING_LOGITS = 2  # outputs of networks that wait for resampling, besides the one being resampled
 MAX_WAITING_CASES = 1
 _one_at_a_time = threading.Lock()
 
@@ -85,7 +85,7 @@ class OnePass:
             loading = deque(loader.submit(self._load, job) for job in jobs[:1])
             for job, following in zip(jobs, [*jobs[1:], None], strict=True):
                 loaded = loading.popleft()
-                loaded.exception()  # wait for it: no more than one case is loaded ahead
+                loaded.exception()  # wait until it is loaded: no more than one case is loaded ahead
                 if following is not None:
                     loading.append(loader.submit(self._load, following))
                 ending.append((job, self._through_networks(job, loaded, exporter)))
@@ -113,7 +113,7 @@ class OnePass:
         """Run a case through all networks; return the future of its record, failed if the case has."""
         try:
             return self._predict(job, loaded.result(), exporter)
-        except Exception as error:  # it is this case's alone; whoever takes the record sees it
+        except Exception as error:  # it fails this case alone, and is raised where the record is taken
             failed: Future[CaseRecord] = Future()
             failed.set_exception(error)
             return failed

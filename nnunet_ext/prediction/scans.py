@@ -18,7 +18,7 @@ from nnunet_ext.errors import SegmentationError, is_system_error
 from nnunet_ext.images.image import check_image
 from nnunet_ext.prediction.models import LoadedModel
 
-# What a plan's configuration says of other things than the preprocessing of a scan.
+# Entries of a configuration that do not concern the preprocessing of a scan.
 OF_OTHER_THINGS = frozenset(
     {
         "architecture", "batch_dice", "batch_size", "data_identifier", "inherits_from",
@@ -77,7 +77,7 @@ def read_scan(files: Sequence[Path], model: LoadedModel) -> Scan:
         check_image(path, finite=True)
     try:
         images, properties = reader.read_images(tuple(map(str, files)))
-    except Exception as error:  # readers raise what their libraries do
+    except Exception as error:  # readers raise the exceptions of their libraries
         if is_system_error(error):
             raise
         reason = str(error).strip().splitlines()[-1:] or ["its channels differ in shape, spacing or origin"]
@@ -103,7 +103,7 @@ def kind_of_preparation(model: LoadedModel) -> str:
     if configuration.preprocessor_class is DefaultPreprocessor:
         relevant = {k: v for k, v in configuration.configuration.items() if k not in OF_OTHER_THINGS}
     else:
-        relevant = configuration.configuration  # another preprocessor may look at anything
+        relevant = configuration.configuration  # another preprocessor may read any entry
     shared = {name: plans.plans[name] for name in OF_ALL_CONFIGURATIONS}
     return json.dumps([relevant, shared], sort_keys=True, default=str)
 
@@ -118,7 +118,9 @@ def prepare(scan: Scan, model: LoadedModel, previous: NDArray[np.integer[Any]] |
     """
     predictor = model.predictor
     preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
-    given = None if previous is None else previous[None].astype(np.float32)  # as its readers give it
+    given = (
+        None if previous is None else previous[None].astype(np.float32)
+    )  # the shape and type of nnU-Net's readers
     data, segmentation, properties = preprocessor.run_case_npy(
         scan.images,
         given,

@@ -14,7 +14,7 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.nnunet.dataset_json import Labels
 
 TAG = "__type__"
-# Where each label lies in a case of the training set: large, and kept in nnUNet_preprocessed.
+# The voxels of each label in a training case: large, and kept in nnUNet_preprocessed as well.
 LEFT_OUT = frozenset({"class_locations"})
 
 

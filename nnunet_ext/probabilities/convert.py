@@ -24,7 +24,7 @@ from nnunet_ext.probabilities.store import StoredProbabilities, write_store_to
 from nnunet_ext.probabilities.store_format import ERROR_BOUND
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
 
-COMPRESS_LEVEL = 1  # higher ones take many times as long and save a few percent
+COMPRESS_LEVEL = 1  # higher levels take many times as long and save a few percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def convert(job: Conversion) -> Converted:
         sync(job.target.parent)
         job.source.unlink()
         if job.properties is not None:
-            job.properties.unlink()  # a kill before it leaves it, for `is_left_over` to know
+            job.properties.unlink()  # after a kill before this line, `is_left_over` finds the pickle
     return Converted(sha256, source_bytes, job.target.stat().st_size)
 
 
@@ -93,7 +93,9 @@ def _check_is_mine(job: Conversion) -> None:
         ProbabilitiesError: it does, or one of the two cannot be read.
     """
     layout = _layout_of(open_probabilities(job.source))
-    bound = 0.0 if job.target.name.endswith(".npz") else ERROR_BOUND  # an npz may be exacter than its store
+    bound = (
+        0.0 if job.target.name.endswith(".npz") else ERROR_BOUND
+    )  # an npz may be more exact than the store made of it
     try:
         there = open_probabilities(job.target)
         is_mine = _layout_of(there) == layout and _difference(job.source, job.target) <= bound

@@ -92,7 +92,7 @@ def _finish_killed_run(folder: Path, output: Path, to: Kind, data: Dataset | Non
         target = output / f"{pickle.stem.removesuffix(ending)}{after}"
         if any((folder / f"{stem}{NPZ}").exists() for stem in (pickle.stem, pickle.stem + ending)):
             continue
-        with suppress(ProbabilitiesError, OSError):  # what is read of neither is left where it is
+        with suppress(ProbabilitiesError, OSError):  # files that cannot be read stay where they are
             if is_left_over(pickle, target):
                 pickle.unlink(missing_ok=True)
     return not _files(folder, before) and bool(_files(output, after))

@@ -87,7 +87,7 @@ class NpzProbabilities:
     def _numbers(self, content: ZipEntry, n: int) -> Block:
         data = content.read(n * self.dtype.itemsize)
         if len(data) < n * self.dtype.itemsize:
-            content.finish()  # which says how many bytes there are
+            content.finish()  # raises an error with the number of bytes
         return np.frombuffer(data, self.dtype).astype(np.float32, copy=False)
 
     @contextmanager

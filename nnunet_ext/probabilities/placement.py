@@ -113,12 +113,12 @@ def placement_of_properties(properties: Mapping[str, Any], shape: Sequence[int])
     except (LookupError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError) as error:
         reason = f"the properties tell no grid as nnU-Net's readers do: {error!r}."
         raise ProbabilitiesError(reason) from error
-    if placement is not None and not _can_be(placement.file):
+    if placement is not None and not _is_valid_grid(placement.file):
         raise ProbabilitiesError(f"the properties tell a grid that cannot be: {placement.file}.")
     return placement
 
 
-def _can_be(grid: Geometry) -> bool:
+def _is_valid_grid(grid: Geometry) -> bool:
     """Return whether a grid's numbers are finite and of the right count, and its spacing is above 0."""
     n = len(grid.shape)
     numbers = (*grid.spacing, *grid.origin, *grid.direction)
@@ -180,7 +180,7 @@ def _of_sitk(itk: Mapping[str, Any], shape: tuple[int, ...]) -> Placement | None
     if not _is_turn(matrix):
         return None
     turn = _as_turn(matrix)
-    return Placement(_turned(array, turn), turn)
+    return Placement(_turned_geometry(array, turn), turn)
 
 
 def _of_nibabel(nibabel: Mapping[str, Any], shape: tuple[int, ...]) -> Placement | None:
@@ -227,7 +227,7 @@ def _turn_to_ras(file: Geometry) -> Turn:
     return _as_turn(matrix)
 
 
-def _turned(array: Geometry, turn: Turn) -> Geometry:
+def _turned_geometry(array: Geometry, turn: Turn) -> Geometry:
     """Return the grid of the file whose axes are those of an array, turned."""
     columns = np.asarray(array.direction, np.float64).reshape(3, 3)
     origin = np.asarray(array.origin, np.float64)
@@ -259,5 +259,5 @@ def _geometry_of_affine(affine: NDArray[np.float64], shape: tuple[int, ...]) -> 
 
 
 def _geometry_of_spacing(spacing: list[float], shape: tuple[int, ...]) -> Geometry:
-    is_flat = shape[0] == 1 and math.isclose(spacing[0], 999)  # what NaturalImage2DIO gives
+    is_flat = shape[0] == 1 and math.isclose(spacing[0], 999)  # as NaturalImage2DIO returns it
     return Geometry.of_array(shape[1:], spacing[1:]) if is_flat else Geometry.of_array(shape, spacing)

@@ -52,7 +52,7 @@ class StoredProbabilities:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256: str | None = None
-        from nnunet_ext.probabilities.store_metadata import check_store_metadata  # pydantic
+        from nnunet_ext.probabilities.store_metadata import check_store_metadata  # imports pydantic
 
         content, self._crc = read_end(path)
         with self._damage_named():
@@ -171,7 +171,7 @@ class StoredProbabilities:
 
     @cached_property
     def _array(self) -> blosc2.NDArray:
-        import blosc2  # half a second, which those who only look at a file's end need not wait
+        import blosc2  # half a second to import, not needed for metadata alone
 
         check_name(self.path)
         with self._damage_named("array"):
@@ -233,7 +233,7 @@ def write_store_to(
     """
     if len(about.labels) != shape[0]:
         raise ValueError(f"{len(about.labels)} labels for probabilities of shape {shape}")
-    import blosc2  # half a second, which those who only look at a file's end need not wait
+    import blosc2  # half a second to import, not needed for metadata alone
 
     slabs = Slabs.of_shape(shape[1:])
     summed = not about.labels.is_regions

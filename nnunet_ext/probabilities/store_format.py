@@ -42,7 +42,7 @@ from nnunet_ext.probabilities.stream import RANGE_TOLERANCE, Block
 
 FORMAT_VERSION = 2
 MARK, FIRST_MARK = b"nnunet_ext\x00\x02", b"nnunet_ext\x00\x01"
-END = struct.Struct(f"<QI{len(MARK)}sI")  # bytes and CRC-32 of the JSON, mark, CRC-32 of all before
+END = struct.Struct(f"<QI{len(MARK)}sI")  # length and CRC-32 of the JSON, mark, CRC-32 of all bytes before
 CRC_BYTES = 4
 SUM_SHIFT = np.uint16(128)
 
@@ -61,7 +61,7 @@ def read_end(path: Path) -> tuple[dict[str, Any], int]:
             version, or its name is not UTF-8.
     """
     try:
-        check_name(path)  # Blosc2 opens no other
+        check_name(path)  # Blosc2 cannot open other names
         check_regular(path)
         with path.open("rb") as file:
             n_bytes = file.seek(0, 2)
@@ -188,7 +188,7 @@ def quantise(block: Block, out: Fixed) -> None:
         steps = scaled[: len(part)]
         np.multiply(part, np.float32(ONE), out=steps)
         np.rint(steps, out=steps)
-        if steps.view(np.uint32).max() > ONE_AS_BITS:  # as do the bits of what is negative, and of NaN
+        if steps.view(np.uint32).max() > ONE_AS_BITS:  # the bits of negative numbers and NaN are larger, too
             _clip(part, steps)
         np.copyto(out[start : start + PASS_VOXELS], steps, casting="unsafe")
 

@@ -176,7 +176,7 @@ def checked(blocks: Iterable[Block], layout: Layout, *, sums_to_one: bool, what:
 
 def _check_range(block: Block, piece: Piece, layout: Layout, what: str) -> None:
     lowest, highest = block.min(), block.max()
-    if lowest >= -RANGE_TOLERANCE and highest <= 1 + RANGE_TOLERANCE:  # both are NaN where a value is
+    if lowest >= -RANGE_TOLERANCE and highest <= 1 + RANGE_TOLERANCE:  # both are NaN if any value is
         return
     wrong = ~((block >= -RANGE_TOLERANCE) & (block <= 1 + RANGE_TOLERANCE))
     voxel = np.unravel_index(piece.voxels.start + int(wrong.argmax()), layout.shape)

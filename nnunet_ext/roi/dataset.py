@@ -15,7 +15,7 @@ from nnunet_ext.nnunet.dataset_json import Dataset, dataset_of, read_dataset_jso
 from nnunet_ext.nnunet.folders import DATASET_NAME, RAW_VARIABLE, dataset_names, is_dataset
 from nnunet_ext.nnunet.image_files import find_channels, find_images
 
-ENTRY = "roi"  # of the dataset.json of a data set of crops
+ENTRY = "roi"  # entry in the dataset.json of a data set of crops
 BOXES = "roi_boxes.json"
 MARGIN_MM = 20.0
 JITTER_MM = 10.0

@@ -188,7 +188,7 @@ def _check_models(coarse: Plan, fine: Plan) -> tuple[ModelFiles, ModelFiles]:
                 f"--{stage}: {', '.join(without)} are folders of probabilities; trained models (`results:`) "
                 "are needed."
             )
-        found = [find_model(member.model) for member in plan.members if member.model]  # all must be there
+        found = [find_model(member.model) for member in plan.members if member.model]  # all models must exist
         firsts.append(found[0])
     endings = [model.dataset().file_ending for model in firsts]
     if endings[0] != endings[1]:

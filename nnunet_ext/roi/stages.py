@@ -24,7 +24,7 @@ from nnunet_ext.roi.images import CutJob, DrawJob, PasteJob, cut_scan, draw_box,
 
 STAGES = "stages"
 COARSE = "coarse"
-N_THREADS = 2  # scans that are in memory at once
+N_THREADS = 2  # scans in memory at once
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

@@ -91,7 +91,7 @@ def make_candidates(
         return fit_label_weights(search, objective, rows, fit_members(rows), free)
 
     singles = [single_weights(member, n_members, n_labels) for member in range(n_members)]
-    made = [candidate(name, SINGLE, _always(weights)) for name, weights in zip(names, singles, strict=True)]
+    made = [candidate(name, SINGLE, _fixed(weights)) for name, weights in zip(names, singles, strict=True)]
     if n_members == 1:
         return tuple(made)
     rare = rare_labels(made[0].fitted)
@@ -101,13 +101,13 @@ def make_candidates(
         if channel not in scorer.labels.foreground or scorer.labels.foreground.index(channel) not in rare
     ]
     equal = equal_weights(n_members, n_labels)
-    made.append(candidate(NAMES[EQUAL], EQUAL, _always(equal)))
+    made.append(candidate(NAMES[EQUAL], EQUAL, _fixed(equal)))
     made.append(candidate(NAMES[MEMBER_WEIGHTS], MEMBER_WEIGHTS, fit_members))
     made.append(candidate(NAMES[LABEL_WEIGHTS], LABEL_WEIGHTS, fit_labels))
     return tuple(made)
 
 
-def _always(weights: Weights) -> Fit:
+def _fixed(weights: Weights) -> Fit:
     return lambda _: weights
 
 

@@ -41,7 +41,7 @@ from nnunet_ext.tuning.postprocess_tables import CaseTable, component_sizes, tab
 from nnunet_ext.tuning.scoring import ScoredCase, Scorer, Weights
 from nnunet_ext.tuning.validation import CrossValidation
 
-LEVEL = 1  # of zlib: segmentations shrink to a hundredth even so
+LEVEL = 1  # of zlib: even the lowest level makes segmentations a hundred times smaller
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def table_of(job: TableJob) -> CaseTable:
     return tabulate(segmentation, volume.reference.unpacked(), job.groups, volume.voxel_mm3, job.n_values)
 
 
-WORTH_PROCESSES = 20_000_000  # voxels: starting workers takes about as long
+WORTH_PROCESSES = 20_000_000  # voxels: for fewer, starting workers takes longer than the work
 
 
 def read_cases(

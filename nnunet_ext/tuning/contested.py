@@ -21,7 +21,7 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Block, Layout
 
 HALF = np.float32(0.5)
-SURE = np.float32(0.501)  # a label that all members give more leaves less than a half to the others
+SURE = np.float32(0.501)  # if all members give a label more, less than a half is left for each other label
 NEVER = np.float32(2.0)
 Streams = Sequence[Iterator[Block]]
 Places = NDArray[np.int64]
@@ -75,7 +75,7 @@ def rounding_margin(n_sources: int) -> float:
 
 
 @dataclass
-class _Open:
+class _Unsettled:
     """The voxels of one block that are not settled yet, and their values of the labels so far."""
 
     places: Places
@@ -91,19 +91,19 @@ class _Open:
 
 
 def _of_labels(streams: Streams, labels: Labels, layout: Layout, sure_above: np.float32) -> Contested:
-    settled = _no_labels(labels, layout)
-    blocks: dict[int, _Open] = {}
+    settled = _empty_segmentation(labels, layout)
+    blocks: dict[int, _Unsettled] = {}
     for piece, *of_members in zip(layout.pieces(), *streams, strict=True):
         start, here = piece.voxels.start, settled[piece.voxels]
         if piece.label == 0:
             lowest = of_members[0].copy()
             for block in of_members[1:]:
                 np.minimum(lowest, block, out=lowest)
-            places = np.flatnonzero(~(lowest > sure_above))  # the label 0 is 0 in `settled` already
-            blocks[start] = _Open(places, [_taken(of_members, places)])
+            places = np.flatnonzero(~(lowest > sure_above))  # label 0 needs no entry: `settled` begins as 0
+            blocks[start] = _Unsettled(places, [_values_at(of_members, places)])
             continue
         unsure = blocks[start]
-        values = _taken(of_members, unsure.places)
+        values = _values_at(of_members, unsure.places)
         n_above = sum(int(np.count_nonzero(block > HALF)) for block in of_members)
         if sure_above < 1 and n_above != np.count_nonzero(values > HALF):
             raise SumsAboveOne
@@ -117,7 +117,7 @@ def _of_labels(streams: Streams, labels: Labels, layout: Layout, sure_above: np.
         winner, is_settled = _settled_labels(stack, margin)
         settled[start + unsure.places[is_settled]] = np.array(labels.values)[winner[is_settled]]
         unsure.drop(is_settled)
-    return _gathered(settled, blocks, (layout.n_labels, len(streams)))
+    return _join_blocks(settled, blocks, (layout.n_labels, len(streams)))
 
 
 def _settled_labels(values: Values, margin: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -132,7 +132,7 @@ def _settled_labels(values: Values, margin: float) -> tuple[NDArray[np.int64], N
 
 def _of_regions(streams: Streams, labels: Labels, layout: Layout) -> Contested:
     n_sources, margin = len(streams), rounding_margin(len(streams))
-    settled = _no_labels(labels, layout)
+    settled = _empty_segmentation(labels, layout)
     inside = np.zeros((layout.n_labels, layout.n_voxels), bool)
     open_: list[tuple[list[Places], list[Values]]] = [([], []) for _ in range(layout.n_labels)]
     for piece, *of_members in zip(layout.pieces(), *streams, strict=True):
@@ -145,7 +145,7 @@ def _of_regions(streams: Streams, labels: Labels, layout: Layout) -> Contested:
         places = np.flatnonzero(~above & ~(highest < float(REGION_THRESHOLD) - margin))
         unsure = open_[piece.label]
         unsure[0].append(places + piece.voxels.start)
-        unsure[1].append(_taken(of_members, places))
+        unsure[1].append(_values_at(of_members, places))
     for value, mask in zip(labels.values, inside, strict=True):
         settled[mask] = value
     voxels = np.unique(np.concatenate([place for places, _ in open_ for place in places]))
@@ -156,17 +156,17 @@ def _of_regions(streams: Streams, labels: Labels, layout: Layout) -> Contested:
     return Contested(settled, voxels, values)
 
 
-def _no_labels(labels: Labels, layout: Layout) -> NDArray[np.integer[Any]]:
+def _empty_segmentation(labels: Labels, layout: Layout) -> NDArray[np.integer[Any]]:
     return np.zeros(layout.n_voxels, np.uint8 if max(labels.values) <= np.iinfo(np.uint8).max else np.uint16)
 
 
-def _taken(blocks: Sequence[Block], places: Places) -> Values:
+def _values_at(blocks: Sequence[Block], places: Places) -> Values:
     """Return the files' values at some places of a block, `(files, places)`."""
     return np.stack([block[places] for block in blocks])
 
 
-def _gathered(
-    settled: NDArray[np.integer[Any]], blocks: dict[int, _Open], channels: tuple[int, int]
+def _join_blocks(
+    settled: NDArray[np.integer[Any]], blocks: dict[int, _Unsettled], channels: tuple[int, int]
 ) -> Contested:
     """Join the remaining voxels of all blocks."""
     voxels = [start + one.places for start, one in blocks.items()]

@@ -129,7 +129,7 @@ class StepTuner:
             whole.entries,
             {fold: fit.entries for fold, fit in by_fold.items()},
             held_out,
-            bool(whole.entries) and self._helps(before, held_out),
+            bool(whole.entries) and self._raises_a_label(before, held_out),
         )
 
     def _run(self, fits: Sequence[_Fit]) -> None:
@@ -156,13 +156,13 @@ class StepTuner:
         best, best_gain = None, SMALLEST_GAIN
         before = self._objective.score(counts[fit.rows])
         for entry in self._trials(fit.rows):
-            after = self._tried(fit.place, entry, tables)
+            after = self._counts_after(fit.place, entry, tables)
             gain = self._objective.score(after[fit.rows]) - before
-            if gain > best_gain + ROUNDING and self._spares_all(counts[fit.rows], after[fit.rows]):
+            if gain > best_gain + ROUNDING and self._no_label_falls(counts[fit.rows], after[fit.rows]):
                 best, best_gain = (entry, after), gain
         return best
 
-    def _tried(self, place: Place, entry: Entry, tables: Tables) -> Counts:
+    def _counts_after(self, place: Place, entry: Entry, tables: Tables) -> Counts:
         """Return the counts of all cases after one more step; kept, since folds try much the same steps."""
         key = place, json.dumps(entry)
         if key not in self._trial_counts:
@@ -191,14 +191,14 @@ class StepTuner:
     def _count(self, joints: Sequence[NDArray[np.int64]]) -> Counts:
         return label_counts(without_ignored(np.stack(joints), self._ignore), self._labels)
 
-    def _spares_all(self, before: Counts, after: Counts) -> bool:
+    def _no_label_falls(self, before: Counts, after: Counts) -> bool:
         """Return whether no label's score falls."""
         old, new = self._objective.by_label(before), self._objective.by_label(after)
-        return not (new < old - ROUNDING).any()  # NaN, which no case counts for, is no fall
+        return not (new < old - ROUNDING).any()  # NaN, of a label that no case counts for, is no fall
 
-    def _helps(self, before: Counts, after: Counts) -> bool:
+    def _raises_a_label(self, before: Counts, after: Counts) -> bool:
         old, new = self._objective.by_label(before), self._objective.by_label(after)
-        return self._spares_all(before, after) and bool((new > old + ROUNDING).any())
+        return self._no_label_falls(before, after) and bool((new > old + ROUNDING).any())
 
 
 def trial_labels(labels: Labels) -> list[list[str]]:

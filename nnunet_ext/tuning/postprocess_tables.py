@@ -93,11 +93,11 @@ def tabulate(
         return CaseTable(joint, voxel_mm3, {})
     if not held.any():
         return CaseTable(joint, voxel_mm3, {group: _no_components(joint) for group in groups})
-    box = bounding_slices(held)  # no component or hole reaches out of it
+    box = bounding_slices(held)  # all components and holes lie within it
     predicted, expected = segmentation[box], reference[box]
     pairs = predicted.astype(np.int64) * n_values + expected
     components: dict[Group, Components] = {}
-    for batch in _disjoint_batches(groups):
+    for batch in _batches_without_common_labels(groups):
         components |= _components_of(predicted, pairs, batch, n_values)
     tables: dict[Group, GroupTable] = {}
     for group in groups:
@@ -111,7 +111,7 @@ def tabulate(
 def component_sizes(segmentation: Segmentation, groups: Sequence[Group]) -> dict[Group, NDArray[np.int64]]:
     """Count the voxels of each group's components; empty where the group is absent."""
     found: dict[Group, NDArray[np.int64]] = {}
-    for batch in _disjoint_batches(groups):
+    for batch in _batches_without_common_labels(groups):
         _, sizes, group_of = find_components(segmentation, batch)
         found |= {group: sizes[1:][group_of[1:] == k] for k, group in enumerate(batch, start=1)}
     return found
@@ -141,7 +141,7 @@ def _no_components(joint: Joint) -> GroupTable:
     return GroupTable(np.empty(0, np.int64), np.empty((0, *joint.shape), np.int32), joint)
 
 
-def _disjoint_batches(groups: Sequence[Group]) -> list[list[Group]]:
+def _batches_without_common_labels(groups: Sequence[Group]) -> list[list[Group]]:
     """Divide groups into batches whose groups have no label in common, as few as a greedy choice gives."""
     batches: list[list[Group]] = []
     for group in groups:

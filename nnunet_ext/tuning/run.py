@@ -20,7 +20,7 @@ from nnunet_ext.tuning.recommendation import PlanCandidate, Tuning, rate_candida
 from nnunet_ext.tuning.scoring import Scorer
 from nnunet_ext.tuning.validation import CrossValidation, find_validation, groups_of
 
-SEARCH_VOXELS = 1 << 14  # contested ones of each case that a search looks at
+SEARCH_VOXELS = 1 << 14  # contested voxels of each case that a search uses
 
 
 def run_tuning(
@@ -53,7 +53,7 @@ def run_tuning(
     validation = find_validation(folders, data.file_ending, subjects)
     started = time.perf_counter()
     cases, failed = read_cases(validation, references, data, execution)
-    validation = _only(validation, [case.scored.case_id for case in cases], subjects)
+    validation = _keep_cases(validation, [case.scored.case_id for case in cases], subjects)
     units = units_of([case.case_id for case in validation.cases], subjects)
     read = time.perf_counter()
     kept_bytes = sum(case.scored.values.nbytes for case in cases)
@@ -133,7 +133,9 @@ def _worth_processing(candidates: Sequence[Candidate], objective: Objective) -> 
     return [best, *(one for one in candidates if one.complexity >= EQUAL)]
 
 
-def _only(validation: CrossValidation, case_ids: Sequence[str], subjects: Subjects | None) -> CrossValidation:
+def _keep_cases(
+    validation: CrossValidation, case_ids: Sequence[str], subjects: Subjects | None
+) -> CrossValidation:
     """Return the cross-validation with these of its cases alone, in two folds at least."""
     kept = [
         (case, fold)

@@ -15,7 +15,7 @@ from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Layout
 
 KEPT_BYTES = 1 << 28
-CHUNK_VOXELS = 1 << 15  # a chunk's values of one label stay in a core's cache
+CHUNK_VOXELS = 1 << 15  # the values of one label in a chunk fit a core's cache
 Weights = NDArray[np.float64]
 Segmentation = NDArray[np.integer[Any]]
 
@@ -88,7 +88,7 @@ class _Group:
 
 
 @dataclass(frozen=True)
-class _Rest:
+class _DecisionWithout:
     """The decision on voxels without one label; the label wins where above `lower` and not below `upper`."""
 
     winners: NDArray[np.int64]
@@ -110,8 +110,8 @@ class Scorer:
         self.n_cases = len(cases)
         self._ignore = ignore
         self.n_values = max(len(case.settled) for case in cases)
-        self._settled = np.stack([_padded(case.settled, self.n_values) for case in cases])
-        self._groups = self._grouped(cases)
+        self._settled = np.stack([_pad(case.settled, self.n_values) for case in cases])
+        self._groups = self._group_cases(cases)
         self._known: dict[bytes, Counts] = {}
 
     def counts(self, weights: Weights) -> Counts:
@@ -124,7 +124,7 @@ class Scorer:
                 for chunk in group.chunks:
                     winners = self._decide(group, group.values[:, :, chunk], weights).astype(np.int64)
                     cells += self._histogram(group, group.cells[chunk] + winners * self.n_values)
-            found = self._counted(cells)
+            found = self._counts_of(cells)
             self._keep({key: found})
         return found
 
@@ -155,7 +155,7 @@ class Scorer:
         for group in self._groups:
             for chunk in group.chunks:
                 values, cells = group.values[:, :, chunk], group.cells[chunk]
-                rest = self._without(group, values, weights, label)
+                rest = self._decide_without(group, values, weights, label)
                 before = cells + rest.winners * self.n_values
                 base = self._histogram(group, before)
                 for key, one in missing.items():
@@ -165,7 +165,7 @@ class Scorer:
                     after = cells[wins] + value * self.n_values
                     changed = self._histogram(group, after) - self._histogram(group, before[wins])
                     tables[key] += base + changed
-        found = {key: self._counted(cells) for key, cells in tables.items()}
+        found = {key: self._counts_of(cells) for key, cells in tables.items()}
         self._keep(found)
         return found
 
@@ -174,7 +174,9 @@ class Scorer:
             self._known.clear()
         self._known |= found
 
-    def _without(self, group: _Group, values: NDArray[np.float32], weights: Weights, label: int) -> _Rest:
+    def _decide_without(
+        self, group: _Group, values: NDArray[np.float32], weights: Weights, label: int
+    ) -> _DecisionWithout:
         relative = relative_weights(group.weights(weights))
         n_voxels = values.shape[2]
         winners = np.zeros(n_voxels, np.int64)
@@ -196,7 +198,7 @@ class Scorer:
             winners[wins] = self.labels.values[other]
         if self.labels.is_regions:
             lower[:] = REGION_THRESHOLD
-        return _Rest(winners, lower, upper)
+        return _DecisionWithout(winners, lower, upper)
 
     def _decide(self, group: _Group, values: NDArray[np.float32], weights: Weights) -> Segmentation:
         """Decide voxels with the fusion and decision of an ensemble."""
@@ -209,11 +211,11 @@ class Scorer:
     def _histogram(self, group: _Group, cells: NDArray[np.int64]) -> Joint:
         return np.bincount(cells, minlength=self._settled.size) * group.kind.stands_for
 
-    def _counted(self, cells: Joint) -> Counts:
+    def _counts_of(self, cells: Joint) -> Counts:
         joint = cells.reshape(self._settled.shape)
         return label_counts(without_ignored(joint, self._ignore), self.labels)
 
-    def _grouped(self, cases: Sequence[ScoredCase]) -> list[_Group]:
+    def _group_cases(self, cases: Sequence[ScoredCase]) -> list[_Group]:
         kinds: dict[_Kind, list[int]] = {}
         for row, case in enumerate(cases):
             kinds.setdefault(_Kind(case.members, case.shares, case.stands_for), []).append(row)
@@ -227,5 +229,5 @@ class Scorer:
         return _Group(kind, places, values, np.concatenate(cells))
 
 
-def _padded(joint: Joint, n_values: int) -> Joint:
+def _pad(joint: Joint, n_values: int) -> Joint:
     return np.pad(joint, (0, n_values - len(joint)))

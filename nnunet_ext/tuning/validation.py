@@ -148,7 +148,7 @@ def _trained(model: Path, folders: Sequence[Path]) -> TrainedModel | None:
     if name is None or not DATASET_NAME.fullmatch(model.parent.name) or not whole:
         return None
     folds = tuple(fold for folder in folders if (fold := parse_fold(folder.parent.name)))
-    # New cases get the mean of the folds' logits: what `nnUNetv2_predict` gives them, too.
+    # New cases are predicted with the mean of the folds' logits, as `nnUNetv2_predict` does.
     return TrainedModel(
         dataset=model.parent.name,
         configuration=name.configuration,
