@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.check.facts import FileJob, Role
-from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.documents import read_json_object
 from nnunet_ext.nnunet.folders import REFERENCE_COPIES
 from nnunet_ext.nnunet.plans import with_inherited
 from nnunet_ext.nnunet.raw import QUARANTINE, find_junk
@@ -105,7 +105,6 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
         else None
     )
     splits = tuple(read_splits_if_whole(folder / SPLITS))
-    description = _load(folder / "dataset.json")
     return PreprocessedDataset(
         folder=folder,
         configurations=tuple(configurations.values()),
@@ -115,7 +114,7 @@ def survey_preprocessed(folder: Path, file_ending: str) -> PreprocessedDataset:
         json_files=json_files,
         junk=junk,
         splits=splits,
-        description=description if isinstance(description, dict) else {},
+        description=read_json_object(folder / "dataset.json"),
     )
 
 
@@ -134,8 +133,7 @@ def jobs_of(preprocessed: PreprocessedDataset) -> Iterator[FileJob]:
 
 def _configurations(plans: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Names and entries of a plans file's configurations, with inherited values; none of other files."""
-    entries = _load(plans)
-    configurations = entries.get("configurations") if isinstance(entries, dict) else None
+    configurations = read_json_object(plans).get("configurations")
     if not isinstance(configurations, dict):
         return
     for name in configurations:
@@ -177,10 +175,3 @@ def _listed(folder: Path) -> list[Path]:
 
 def _any_npz(files: list[Path]) -> bool:
     return any(p.suffix == ".npz" for p in files)
-
-
-def _load(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None

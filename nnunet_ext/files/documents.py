@@ -70,6 +70,15 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path))
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of an object; empty where the file cannot be read or holds something else."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON text.
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from nnunet_ext.display.tables import NOTHING, Table
-from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.documents import read_json_object
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.plans import FINGERPRINT
 from nnunet_ext.nnunet.splits import SPLITS, read_splits_if_whole
@@ -101,17 +101,9 @@ def _about(material: Material, folders: Sequence[Path]) -> str:
 def _first(folders: Sequence[Path], name: str) -> dict[str, Any]:
     """The content of the first file of this name that holds a JSON object; empty where none does."""
     for folder in folders:
-        content = _json(folder / name)
-        if isinstance(content, dict):
+        if content := read_json_object(folder / name):
             return content
     return {}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def _splits(material: Material) -> Table | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.documents import read_json_object
 
 CONFIG, DEBUG, PLANS = "training_config.json", "debug.json", "plans.json"
 DEFAULT = "default"
@@ -15,7 +15,7 @@ DEFAULT = "default"
 
 def cases_per_label(fold: Path) -> dict[str, int]:
     """The number of validation cases that hold each label; empty where it is not recorded."""
-    counts = _at(_read(fold / CONFIG), "dataset", "cases_per_label")
+    counts = _at(read_json_object(fold / CONFIG), "dataset", "cases_per_label")
     if not isinstance(counts, dict):
         return {}
     return {
@@ -27,7 +27,7 @@ def cases_per_label(fold: Path) -> dict[str, int]:
 
 def leaked_subjects(fold: Path) -> list[str]:
     """Subjects that a training recorded as both trained and validated on; none for the fold `all`."""
-    config = _read(fold / CONFIG)
+    config = read_json_object(fold / CONFIG)
     subjects = _at(config, "dataset", "subjects_on_both_sides")
     is_all = config.get("fold") == "all"
     return [] if is_all or not isinstance(subjects, list) else list(map(str, subjects))
@@ -35,8 +35,8 @@ def leaked_subjects(fold: Path) -> list[str]:
 
 def used_in_training(fold: Path, configuration: str) -> dict[str, str]:
     """Versions, machine and sizes that a fold was trained with, by name; what is not recorded is left out."""
-    config, debug = _read(fold / CONFIG), _read(fold / DEBUG)
-    plan = _at(_read(fold.parent / PLANS), "configurations", configuration)
+    config, debug = read_json_object(fold / CONFIG), read_json_object(fold / DEBUG)
+    plan = _at(read_json_object(fold.parent / PLANS), "configurations", configuration)
     start: dict[str, Any] = next(reversed(_starts(config)), {})
     versions = start.get("versions") or _at(config, "environment", "versions")
     found: dict[str, Any] = dict(versions) if isinstance(versions, dict) else {}
@@ -67,7 +67,7 @@ class RecordedSetting:
 
 def recorded_settings(fold: Path) -> dict[str, RecordedSetting]:
     """Every setting by name, with its value at the last start; empty where settings are not recorded."""
-    config = _read(fold / CONFIG)
+    config = read_json_object(fold / CONFIG)
     recorded = config.get("settings")
     if not isinstance(recorded, dict):
         return {}
@@ -91,14 +91,6 @@ def recorded_settings(fold: Path) -> dict[str, RecordedSetting]:
 def _starts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     starts = config.get("starts")
     return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _at(content: Any, *keys: str) -> Any:

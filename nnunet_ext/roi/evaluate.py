@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.files.documents import read_json
+from nnunet_ext.files.documents import read_json_object
 from nnunet_ext.files.whole import write_json
 from nnunet_ext.jobs.execution import DEFAULT_EXECUTION, Execution
 from nnunet_ext.metrics.compare import Comparison, run_comparison
@@ -98,9 +98,9 @@ def run_roi_evaluation(
         for name, folder in folders.items()
     }
     comparison = run_comparison(output / "one_stage", output / "two_stages", dataset=dataset, output=output)
-    roi = _content(two_stages / ROI_REPORT)
+    roi = read_json_object(two_stages / ROI_REPORT)
     costs = {
-        "one stage": _cost(_content(one_stage / PREDICT_REPORT)),
+        "one stage": _cost(read_json_object(one_stage / PREDICT_REPORT)),
         "two stages": _cost(roi),
     }
     cases = roi.get("cases", [])
@@ -122,15 +122,6 @@ def run_roi_evaluation(
     }
     write_json(content, output / ROI_EVALUATION)
     return evaluation
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """Read a report; empty where there is none that can be read."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _cost(report: Mapping[str, Any]) -> StageCost:

@@ -57,8 +57,28 @@ class FileRewrite(WorkerRepair):
         quarantine.change(self.description, put=[(new, self.path)])
 
 
+class GridRewrite(FileRewrite):
+    """A repair that writes a file again with the grid `geometry`, and the same voxels."""
+
+    geometry: Geometry
+
+    def make(self, staging: Path, inputs: RawInputs | None) -> None:
+        """Write the file with the grid, and compare the voxels that are read back."""
+        import SimpleITK as sitk
+
+        target = staging / self.path.name
+        image = sitk.ReadImage(str(self.path))
+        before = sitk.GetArrayFromImage(image)
+        image.SetSpacing(self.geometry.spacing[::-1])
+        image.SetOrigin(self.geometry.origin)
+        image.SetDirection(self.geometry.direction)
+        sitk.WriteImage(image, str(target), True)
+        check_whole(target)
+        _check_written(sitk.GetArrayFromImage(sitk.ReadImage(str(target))), before, target)
+
+
 @dataclass(frozen=True)
-class CopyGrid(FileRewrite):
+class CopyGrid(GridRewrite):
     """Write a file again with the grid of its case's first channel.
 
     Attributes:
@@ -81,13 +101,9 @@ class CopyGrid(FileRewrite):
         """True: the voxels stay."""
         return True
 
-    def make(self, staging: Path, inputs: RawInputs | None) -> None:
-        """Write the file with the grid."""
-        _write_with_grid(self.path, self.geometry, staging)
-
 
 @dataclass(frozen=True)
-class SetSpacing(FileRewrite):
+class SetSpacing(GridRewrite):
     """Write an image or label again with another spacing, which a person gave.
 
     Attributes:
@@ -104,10 +120,6 @@ class SetSpacing(FileRewrite):
     def description(self) -> str:
         """What the repair does, in words."""
         return f"set the spacing {' x '.join(f'{mm:g}' for mm in self.geometry.spacing)} mm in {self.path}"
-
-    def make(self, staging: Path, inputs: RawInputs | None) -> None:
-        """Write the file with the spacing."""
-        _write_with_grid(self.path, self.geometry, staging)
 
 
 @dataclass(frozen=True)
@@ -161,20 +173,6 @@ class CopyFile(FileRewrite):
     def make(self, staging: Path, inputs: RawInputs | None) -> None:
         """Copy the source."""
         shutil.copy2(self.source, staging / self.path.name)
-
-
-def _write_with_grid(path: Path, geometry: Geometry, staging: Path) -> None:
-    import SimpleITK as sitk
-
-    target = staging / path.name
-    image = sitk.ReadImage(str(path))
-    before = sitk.GetArrayFromImage(image)
-    image.SetSpacing(geometry.spacing[::-1])
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    sitk.WriteImage(image, str(target), True)
-    check_whole(target)
-    _check_written(sitk.GetArrayFromImage(sitk.ReadImage(str(target))), before, target)
 
 
 def _check_written(written: NDArray[Any], wanted: NDArray[Any], target: Path) -> None:
