@@ -178,7 +178,13 @@ def _overlay_case(folder: DemoFolder, case: str, dice: dict[str, Overlap]) -> Ov
     prediction, _ = read_segmentation(folder.segmentations(ENSEMBLE) / f"{case}{FILE_ENDING}")
     reference, _ = read_segmentation(folder.dataset / "labelsTs" / f"{case}{FILE_ENDING}")
     z, y, x = geometry.spacing
-    return OverlayCase(f"{case}    {_dice_words(dice)}", scan, prediction, (z, y, x), reference)
+    return OverlayCase(
+        title=f"{case}    {_dice_words(dice)}",
+        scan=scan,
+        segmentation=prediction,
+        spacing_mm=(z, y, x),
+        reference=reference,
+    )
 
 
 def _dice_words(dice: dict[str, Overlap]) -> str:

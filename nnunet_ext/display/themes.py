@@ -17,7 +17,7 @@ DPI = 150
 SMALL, NORMAL = 8.0, 9.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Theme:
     """Colours that can be told apart on their background, also with colour blindness.
 
@@ -43,20 +43,20 @@ class Theme:
 
 
 LIGHT = Theme(
-    "light",
-    "#ffffff",
-    "#1d2530",
-    "#77808c",
-    ("#0072b2", "#d55e00", "#009e73", "#b5428c", "#b58900", "#3f9bd6", "#6b4fbb", "#8a5a2b"),
-    "Blues",
+    name="light",
+    paper="#ffffff",
+    ink="#1d2530",
+    faint="#77808c",
+    colours=("#0072b2", "#d55e00", "#009e73", "#b5428c", "#b58900", "#3f9bd6", "#6b4fbb", "#8a5a2b"),
+    scale="Blues",
 )
 DARK = Theme(
-    "dark",
-    "#1a2029",
-    "#e6e9ee",
-    "#8d97a5",
-    ("#5eb3ee", "#ff9a52", "#3fd0a4", "#ef8fc9", "#e8c547", "#a9d8f7", "#b7a2f5", "#d3a679"),
-    "cividis",
+    name="dark",
+    paper="#1a2029",
+    ink="#e6e9ee",
+    faint="#8d97a5",
+    colours=("#5eb3ee", "#ff9a52", "#3fd0a4", "#ef8fc9", "#e8c547", "#a9d8f7", "#b7a2f5", "#d3a679"),
+    scale="cividis",
 )
 
 

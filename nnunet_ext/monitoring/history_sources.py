@@ -5,22 +5,24 @@ from __future__ import annotations
 import csv
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.files.documents import read_text
+from nnunet_ext.files.documents import read_json, read_text
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.nnunet.history import Epoch, History, epoch_differences, joined_epochs
 from nnunet_ext.nnunet.training_log import Log
 
 RECORD = "nnunet_ext"  # key under which our trainers keep their settings in a checkpoint
 NUMBER, BEFORE_LABELS, AFTER_LABELS = "epoch", "dice_average", "learning_rate"
+DEFAULT_EPOCHS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HistorySource:
     """The history that one file holds.
 
@@ -70,7 +72,7 @@ def read_history_csv(path: Path) -> HistorySource:
         if epochs and epochs[-1].number >= epoch.number:
             epochs = [one for one in epochs if one.number < epoch.number]
         epochs.append(epoch)
-    return HistorySource(tuple(epochs), labels, notes=tuple(notes))
+    return HistorySource(epochs=tuple(epochs), labels=labels, notes=tuple(notes))
 
 
 def _header(lines: Sequence[str]) -> tuple[list[str], int]:
@@ -131,10 +133,10 @@ def read_checkpoint_history(path: Path) -> HistorySource:
     planned = settings.get("n_epochs") if isinstance(settings, dict) else None
     reason = record.get("stop_reason")
     return HistorySource(
-        epochs,
-        _label_names(content),
-        planned if isinstance(planned, int) else None,
-        reason if isinstance(reason, str) else None,
+        epochs=epochs,
+        labels=_label_names(content),
+        planned=planned if isinstance(planned, int) else None,
+        stop_reason=reason if isinstance(reason, str) else None,
     )
 
 
@@ -172,6 +174,25 @@ def _label_names(content: Mapping[str, Any]) -> tuple[str, ...]:
     except (DatasetError, KeyError, TypeError, ValueError, AttributeError):
         return ()
     return tuple(labels.names[i] for i in labels.foreground)
+
+
+def read_debug_json(path: Path) -> tuple[int | None, str | None]:
+    """Read the planned epochs and the machine's name from nnU-Net's debug.json; None where unknown."""
+    try:
+        content = read_json(path)
+        n_epochs, host = str(content.get("num_epochs")), content.get("hostname")
+    except (ValueError, AttributeError):
+        return None, None
+    planned = int(n_epochs) if re.fullmatch("[0-9]{1,7}", n_epochs) else None
+    return planned, host if isinstance(host, str) else None
+
+
+def planned_by_name(trainer: str) -> int | None:
+    """The number of epochs in a trainer's name, as in nnUNetTrainer_100epochs; None where unknown."""
+    match = re.fullmatch(r"nnUNetTrainer_(\d+)epochs?", trainer)
+    if match:
+        return int(match[1])
+    return DEFAULT_EPOCHS if trainer == "nnUNetTrainer" else None
 
 
 SHOWN_DIFFERENCES = 3

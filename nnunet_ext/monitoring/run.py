@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import gc
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnunet_ext.errors import DatasetError
-from nnunet_ext.files.documents import read_json
 from nnunet_ext.monitoring.fold_logs import LogFiles, LogFollower
 from nnunet_ext.monitoring.hiding import hidden_for
 from nnunet_ext.monitoring.history_sources import (
     HistorySource,
     merge_sources,
+    planned_by_name,
     read_checkpoint_history,
+    read_debug_json,
     read_history_csv,
 )
 from nnunet_ext.monitoring.processes import Life, Processes, find_processes
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = (FINAL_CHECKPOINT, LATEST_CHECKPOINT, BEST_CHECKPOINT)
 RECENT_EPOCHS = 5
-DEFAULT_EPOCHS = 1000
 T = TypeVar("T")
 
 
@@ -172,7 +171,7 @@ class RunReader:
         validation = self._validation(summary, labels)
         known, host = self._debug()
         writer = self._writer(files)
-        planned = log.planned or source.planned or known or _planned_by_name(self.folder.trainer)
+        planned = log.planned or source.planned or known or planned_by_name(self.folder.trainer)
         evidence = Evidence(
             last_epoch=history.epochs[-1].number if history.epochs else None,
             is_trained=self._is_trained(log, history, planned),
@@ -267,22 +266,11 @@ class RunReader:
         sources = [self._from(path, read_checkpoint_history, HistorySource()) for path in files]
         best = max(sources, key=lambda source: len(source.epochs))
         notes = tuple(note for source in (table, *sources) for note in source.notes)
-        return HistorySource(best.epochs or table.epochs, best.labels, best.planned, best.stop_reason, notes)
+        return replace(best, epochs=best.epochs or table.epochs, notes=notes)
 
     def _debug(self) -> tuple[int | None, str | None]:
-        """Epochs planned and the machine's name, from nnU-Net's debug.json."""
-
-        def read(path: Path) -> tuple[int | None, str | None]:
-            try:
-                content = read_json(path)
-                n_epochs, host = str(content.get("num_epochs")), content.get("hostname")
-                planned = int(n_epochs) if re.fullmatch("[0-9]{1,7}", n_epochs) else None
-            except (ValueError, AttributeError):
-                return None, None
-            return planned, host if isinstance(host, str) else None
-
         nothing: tuple[int | None, str | None] = (None, None)
-        return self._from(self.folder.path / "debug.json", read, nothing)
+        return self._from(self.folder.path / "debug.json", read_debug_json, nothing)
 
     def _is_trained(self, log: Log, history: History, planned: int | None) -> bool:
         if log.is_trained or log.stop_reason is not None:
@@ -303,11 +291,3 @@ class RunReader:
 
 def _is_from_the_start(epochs: tuple[Epoch, ...]) -> bool:
     return bool(epochs) and epochs[0].number == 0
-
-
-def _planned_by_name(trainer: str) -> int | None:
-    """The number of epochs that a name such as nnUNetTrainer_100epochs tells."""
-    match = re.fullmatch(r"nnUNetTrainer_(\d+)epochs?", trainer)
-    if match:
-        return int(match[1])
-    return DEFAULT_EPOCHS if trainer == "nnUNetTrainer" else None

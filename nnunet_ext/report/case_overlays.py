@@ -55,11 +55,11 @@ def read_overlay(files: OverlayFiles) -> OverlayCase:
         _check_grids(files.segmentation, grid, files.reference, reference_grid)
         reference = as_labels(_as_3d(reference, grid), str(files.reference))
     return OverlayCase(
-        files.title,
-        _as_3d(scan, grid),
-        as_labels(_as_3d(segmentation, grid), str(files.segmentation)),
-        _spacing(grid),
-        reference,
+        title=files.title,
+        scan=_as_3d(scan, grid),
+        segmentation=as_labels(_as_3d(segmentation, grid), str(files.segmentation)),
+        spacing_mm=_spacing(grid),
+        reference=reference,
         shows_error=reference is not None,
     )
 

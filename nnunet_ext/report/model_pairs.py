@@ -16,7 +16,7 @@ from nnunet_ext.report.model_dice import ModelDice, best_model, label_names
 CHANCE = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelPair:
     """The comparison of a model with a baseline, in one label or in the mean of labels.
 
@@ -83,7 +83,7 @@ def compare_models(
     ]
     corrected = holm_correction([paired.p_value() for _, _, paired in found])
     return [
-        ModelPair(label, name, baseline.name, paired, p)
+        ModelPair(label=label, name=name, baseline=baseline.name, paired=paired, p=p)
         for (label, name, paired), p in zip(found, corrected, strict=True)
     ]
 

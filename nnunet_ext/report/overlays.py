@@ -28,7 +28,7 @@ REFERENCE, PREDICTION = ":", "-"
 Image = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OverlayCase:
     """One case to draw.
 

@@ -128,7 +128,7 @@ def raising(monkeypatch, error):
         (MemoryError(), "MemoryError: there is too little memory; use fewer processes (-np)."),
     ],
 )
-def test_what_the_system_refuses_is_told_on_one_line(monkeypatch, capfd, error, said):
+def test_an_error_of_the_system_is_printed_on_one_line(monkeypatch, capfd, error, said):
     raising(monkeypatch, error)
     assert main(["plans", "-d", "1"]) == 1
     err = capfd.readouterr().err

@@ -21,7 +21,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_all_runs_are_told_with_reasons(results, capsys, monkeypatch):
+def test_all_runs_are_printed_with_reasons(results, capsys, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(results))
     assert main(["results", "-d", "4"]) == 0
     out = capsys.readouterr().out
@@ -31,7 +31,7 @@ def test_all_runs_are_told_with_reasons(results, capsys, monkeypatch):
     assert "Dataset012_Liver" in capsys.readouterr().out
 
 
-def test_what_is_chosen_is_written_as_csv_and_json(results, tmp_path, capsys):
+def test_the_selected_runs_are_written_as_csv_and_json(results, tmp_path, capsys):
     files = ["--csv", str(tmp_path / "out" / "r.csv"), "--json", str(tmp_path / "out" / "r.json")]
     assert main(["results", "-i", str(results), "-d", "4", "-f", "0", "1", "--sort", "dice", *files]) == 0
     assert len((tmp_path / "out" / "r.csv").read_text(encoding="utf-8").splitlines()) == 3

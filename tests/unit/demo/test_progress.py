@@ -25,7 +25,7 @@ def test_one_line_a_step_numbered(capsys):
     ]
 
 
-def test_a_step_that_fails_is_not_told_as_ended(capsys):
+def test_a_step_that_fails_is_not_printed_as_ended(capsys):
     progress = LineProgress()
     with pytest.raises(ValueError, match="broken"), progress.begin(1), progress.step("train", 1):
         raise ValueError("broken")

@@ -116,7 +116,7 @@ def test_the_device_is_what_a_child_answers(monkeypatch, asking_anew):
     assert steps.find_best_device() == "mps"
 
 
-def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, asking_anew):
+def test_a_torch_that_cannot_be_imported_fails_the_step(monkeypatch, asking_anew):
     monkeypatch.setattr(steps, "DEVICE_PROGRAM", "import torch_that_is_not_there")
     with pytest.raises(StepFailed, match="torch_that_is_not_there"):
         steps.find_best_device()

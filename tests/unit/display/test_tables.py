@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_an_absent_label_is_a_dash_and_false_alarms_are_told():
+def test_an_absent_label_is_a_dash_and_false_alarms_are_counted():
     table = dice_table(ROWS, "Dice")
     assert table.header == ("", "liver (in 4 of 4)", "right lobe (in 0 of 4)", "mean of labels")
     assert table.rows == (

@@ -13,12 +13,12 @@ def run(program, timeout_s=60.0):
     return run_child([sys.executable, "-c", program], os.environ, timeout_s)
 
 
-def test_what_a_command_says_and_how_it_ended():
+def test_output_and_exit_code_of_a_command_are_returned():
     done = run("import sys; print('a\\nb'); print('no\\n', file=sys.stderr); sys.exit(3)")
     assert (done.out, done.last_words, done.exit_code) == (("a\n", "b\n"), "no", 3)
 
 
-def test_one_that_takes_too_long_ends_with_what_it_started_and_is_heard_until_then():
+def test_a_command_that_takes_too_long_is_ended_with_its_children_and_keeps_its_output():
     program = (
         "import subprocess, sys, time; "
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
@@ -33,7 +33,7 @@ def test_one_that_takes_too_long_ends_with_what_it_started_and_is_heard_until_th
         time.sleep(0.1)
 
 
-def test_a_process_that_outlives_the_command_holds_nobody_up(monkeypatch):
+def test_a_process_that_outlives_the_command_delays_nothing(monkeypatch):
     monkeypatch.setattr("nnunet_ext.installation.child.LONGEST_ENDING_S", 0.5)
     began = time.monotonic()
     done = run(f"{HOLDER}; print('said', flush=True)")

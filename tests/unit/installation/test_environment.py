@@ -102,7 +102,7 @@ def test_windows_closing_quote_is_no_part_of_the_base(console, capfdbinary):
     assert b"'" + written("/my data/nnUNet_raw") + b"'" in capfdbinary.readouterr().out
 
 
-def test_a_base_that_is_a_file_is_refused_and_one_that_is_not_there_is_told(tmp_path, capfd):
+def test_a_base_that_is_a_file_is_refused_and_a_missing_one_is_noted(tmp_path, capfd):
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     assert main(["env", "--shell", "bash", "-b", str(tmp_path / "file")]) == 2
     assert "is a file" in capfd.readouterr().err

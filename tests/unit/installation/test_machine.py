@@ -78,7 +78,7 @@ class TestWorkers:
 
 
 @pytest.mark.parametrize(("mib", "severity"), [(64, "error"), (1024, "warning"), (8192, "ok")])
-def test_little_shared_memory_is_said(mib, severity, tmp_path, monkeypatch):
+def test_little_shared_memory_is_a_finding(mib, severity, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=mib * MIB))
     monkeypatch.setattr(machine, "IS_WINDOWS", False)
     assert [finding.severity for finding in check_shared_memory(tmp_path)] == [severity]
@@ -110,7 +110,7 @@ def test_a_containers_limit_is_the_memory_there_is(tmp_path):
         ({"OMP_NUM_THREADS": "all"}, 1.0, "error", "Set it to 8"),
     ],
 )
-def test_threads_that_spin_beside_other_programs_are_told(
+def test_threads_that_spin_beside_other_programs_are_a_warning(
     tmp_path, monkeypatch, environment, busy, severity, said
 ):
     monkeypatch.setattr(machine, "busy_cpus", lambda: busy)

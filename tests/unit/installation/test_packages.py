@@ -27,7 +27,7 @@ def found():
     return {finding.subject: finding for finding in [*check_ourselves(), *check_packages()]}
 
 
-def test_all_as_asked_for_is_fine(installed):
+def test_packages_in_their_required_versions_are_fine(installed):
     installed(
         nnunet_ext=("0.1.0", ["nnunetv2<3,>=2.8"]), nnunetv2=("2.8.1", ["torch!=2.9.*"]), torch=("2.10", [])
     )
@@ -47,7 +47,7 @@ def test_a_version_out_of_range_is_an_error(version, severity, installed):
     assert check_requirement(Requirement("nnunetv2>=2.8,<3"), "nnunet-ext").severity == severity
 
 
-def test_what_nnunet_asks_for_in_vain_is_found(installed):
+def test_an_unmet_requirement_of_nnunet_is_found(installed):
     installed(
         nnunet_ext=("0.1.0", ["nnunetv2"]), nnunetv2=("2.8.1", ["torch!=2.9.*", "tqdm"]), torch=("2.9.1", [])
     )
@@ -55,7 +55,7 @@ def test_what_nnunet_asks_for_in_vain_is_found(installed):
     assert errors == {"torch": "2.9.1; nnunetv2 needs !=2.9.*", "tqdm": "not installed; nnunetv2 needs it"}
 
 
-def test_extras_are_not_asked_for(installed):
+def test_packages_of_extras_are_not_required(installed):
     installed(
         nnunet_ext=("0.1.0", ['pytest; extra == "tests"', 'numpy; python_version > "3"']), numpy=("2", [])
     )

@@ -52,7 +52,7 @@ def test_a_folder_of_others_that_does_not_import_is_an_error():
     assert "/mine cannot be imported: ImportError: nothing" in finding.seen
 
 
-def test_a_missing_torch_is_said_once():
+def test_a_missing_torch_is_reported_once():
     missing = {"error": "ModuleNotFoundError: No module named 'torch'", "missing": "torch"}
     found = findings(
         *(answer(kind, kind, **missing) for kind in ("torch", "torchvision", "device", "trainer"))
@@ -94,7 +94,7 @@ def test_a_torch_for_cpus_beside_a_driver_is_an_error_with_what_to_type(monkeypa
 
 
 @pytest.mark.parametrize(("code", "how"), [(-11, "ended with code -11"), (None, "took too long")])
-def test_a_child_that_dies_is_a_finding_beside_what_it_said_before(code, how):
+def test_a_child_that_dies_is_a_finding_beside_its_earlier_answers(code, how):
     found = findings(answer("torch", "torch", answer="2.8"), exit_code=code)
     assert how in found[-1].seen
     assert found[-1].seen.endswith("after torch: the last line")

@@ -46,13 +46,13 @@ def test_a_row_that_is_being_written_is_left_out(tmp_path):
         assert read_history_csv(path).epochs == tuple(epochs(3)[: max(0, data[:cut].count(b"\n") - 1)])
 
 
-def test_of_an_epoch_that_stands_twice_the_later_row_counts(tmp_path):
+def test_the_later_of_two_rows_of_one_epoch_counts(tmp_path):
     rows = [*epochs(4), *epochs(1, first=2, shift=0.1)]
     source = read_history_csv(write_history_csv(tmp_path / "history.csv", rows, ("a", "b")))
     assert source.epochs == (*epochs(2), *epochs(1, first=2, shift=0.1))
 
 
-def test_a_row_that_cannot_be_read_is_said(tmp_path):
+def test_a_row_that_cannot_be_read_gives_a_note(tmp_path):
     path = write_history_csv(tmp_path / "history.csv", epochs(3), ("a", "b"))
     path.write_text(path.read_text(encoding="utf-8").replace("\n1,", "\none,"), encoding="utf-8")
     source = read_history_csv(path)
@@ -61,7 +61,7 @@ def test_a_row_that_cannot_be_read_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"\n\n"])
-def test_a_table_of_something_else_is_said(tmp_path, data):
+def test_a_table_without_the_columns_gives_a_note(tmp_path, data):
     path = tmp_path / "history.csv"
     path.write_bytes(data)
     source = read_history_csv(path)
@@ -130,7 +130,7 @@ def test_no_code_of_a_checkpoint_is_run(tmp_path):
     assert (tmp_path / "seen").exists(), "the file is harmless and this test proves nothing"
 
 
-def test_a_checkpoint_truncated_anywhere_is_said_and_raises_nothing(tmp_path):
+def test_a_checkpoint_truncated_anywhere_gives_a_note_and_raises_nothing(tmp_path):
     data = write_checkpoint(tmp_path / "c.pth", content(epochs(1))).read_bytes()
     for cut in range(0, len(data), 5):
         (tmp_path / "cut.pth").write_bytes(data[:cut])
@@ -142,7 +142,7 @@ def test_a_checkpoint_truncated_anywhere_is_said_and_raises_nothing(tmp_path):
     "content",
     [[], {}, {"logging": 3, "current_epoch": 1}, {"logging": {}, "current_epoch": "x"}, {"current_epoch": 1}],
 )
-def test_a_checkpoint_of_something_else_is_said(tmp_path, content):
+def test_a_checkpoint_of_another_program_gives_a_note(tmp_path, content):
     source = read_checkpoint_history(write_checkpoint(tmp_path / "c.pth", content))
     assert source.epochs == () and len(source.notes) == 1
 

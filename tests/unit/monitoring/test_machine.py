@@ -51,7 +51,7 @@ def test_a_gpu_tells_use_memory_temperature_and_power(monkeypatch):
     assert find_gpus() == (first, replace(first, index=1))
 
 
-def test_what_a_gpu_does_not_tell_is_none(monkeypatch):
+def test_a_value_that_a_gpu_does_not_report_is_none(monkeypatch):
     monkeypatch.setitem(
         sys.modules, "pynvml", nvml(refused=["nvmlDeviceGetPowerUsage", "nvmlDeviceGetUtilizationRates"])
     )
@@ -60,7 +60,7 @@ def test_what_a_gpu_does_not_tell_is_none(monkeypatch):
 
 
 @pytest.mark.parametrize("module", [None, nvml(refused=["nvmlInit"]), nvml(refused=["nvmlDeviceGetCount"])])
-def test_without_nvidia_ml_py_or_its_driver_the_rest_is_told(module, monkeypatch, tmp_path):
+def test_without_nvidia_ml_py_or_its_driver_the_rest_is_reported(module, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pynvml", module)
     load = find_load(tmp_path)
     assert load.gpus == ()

@@ -76,7 +76,7 @@ def test_only_what_was_added_is_read_and_new_folds_are_found(tmp_path):
     assert [view.epoch for view in views] == [7, 5] and views[0].run.n_done == 7
 
 
-def test_a_run_that_died_is_told_and_chosen_runs_only(tmp_path):
+def test_a_snapshot_has_the_selected_runs_and_tells_that_one_died(tmp_path):
     running(tmp_path, debug={"hostname": "here"})
     monitor = Monitor(tmp_path, lambda runs: select_runs(runs, {"fold": ["0"]}))
     finished(tmp_path)
@@ -122,7 +122,7 @@ def test_the_plain_table_has_the_open_runs_with_a_row_a_label(snapshot):
     assert as_text(table).isascii()
 
 
-def test_what_is_over_is_counted_and_the_machine_told(snapshot, tmp_path):
+def test_the_footer_counts_finished_runs_and_describes_the_machine(snapshot, tmp_path):
     assert len(open_views(snapshot)) == 1
     assert footer(snapshot, tmp_path) == [
         "1 finished",
@@ -157,7 +157,7 @@ def test_no_line_of_the_screen_breaks_a_name_in_its_middle(snapshot, tmp_path, w
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_that_nothing_runs_is_said_in_place_of_an_empty_table(tmp_path):
+def test_a_sentence_stands_in_place_of_an_empty_table(tmp_path):
     from rich.console import Console
 
     finished(tmp_path)

@@ -85,7 +85,7 @@ def test_an_attempt_that_has_not_begun_its_log_yet_says_nothing_of_the_one_befor
     assert life([(MINE, BEGAN + 500)], host="elsewhere") == "unknown"
 
 
-def test_without_a_process_it_is_gone_only_where_it_would_be_seen():
+def test_a_missing_process_is_gone_only_on_the_machine_of_the_training():
     assert life() == "gone"
     assert life(host="elsewhere") == life(host=None) == life(began=None) == "unknown"
 
@@ -118,7 +118,7 @@ def test_a_process_that_recorded_itself_is_known_to_run_or_not(started, writer, 
     assert Processes("here", (), (), started).life_of(writer) == expected
 
 
-def test_this_process_is_found_and_a_dead_one_that_nobody_buried_is_not(tmp_path):
+def test_this_process_is_found_and_a_zombie_is_not(tmp_path):
     log = tmp_path / "training_log.txt"
     record_process(log)
     writer = read_process(tmp_path / "process.json")
@@ -135,7 +135,7 @@ def test_this_process_is_found_and_a_dead_one_that_nobody_buried_is_not(tmp_path
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": "x", "began": 1, "host": "h", "log": "l"}'])
-def test_a_record_that_is_none_says_nothing(tmp_path, content):
+def test_a_damaged_process_record_is_ignored(tmp_path, content):
     (tmp_path / "process.json").write_text(content, encoding="utf-8")
     assert read_process(tmp_path / "process.json") is None
     assert read_process(tmp_path / "none.json") is None

@@ -136,7 +136,7 @@ def test_the_evolution_has_every_nth_epoch_and_the_best_and_the_last():
         ({"trainer": ["nnunet"]}, []),
     ],
 )
-def test_runs_are_chosen_by_what_they_are(patterns, folds):
+def test_runs_are_selected_by_patterns_of_their_names_and_states(patterns, folds):
     assert [one.folder.fold for one in select_runs(RUNS, patterns)] == folds
 
 
@@ -147,7 +147,7 @@ def test_runs_are_chosen_by_what_they_are(patterns, folds):
         ("seconds", "1032"), ("changed", "3210"), ("state", "2013"),
     ],
 )  # fmt: skip
-def test_runs_are_ordered_with_the_largest_first_and_the_unknown_last(key, folds):
+def test_runs_are_sorted_with_the_largest_first_and_the_unknown_last(key, folds):
     assert "".join(one.folder.fold for one in sort_runs(reversed(RUNS), key)) == folds
 
 

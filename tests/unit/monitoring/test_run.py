@@ -56,7 +56,7 @@ def test_a_finished_run_has_its_validation_by_label(tmp_path):
     assert run.validation.labels["Anterior"].mean == pytest.approx(0.8)
 
 
-def test_a_summary_older_than_the_newest_training_is_none_of_it(tmp_path):
+def test_a_summary_older_than_the_newest_log_is_no_validation_of_it(tmp_path):
     fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME).end(validated=None).text})
     path = write_summary(fold, SUMMARY)
     assert look(fold, 10).state == "finished"  # by a validation whose log is gone
@@ -74,14 +74,14 @@ def test_a_dead_run_says_its_last_epoch_and_its_last_words(tmp_path, where):
     assert run.standing.reason.startswith("after epoch 4: torch.OutOfMemoryError")
 
 
-def test_the_words_of_an_earlier_attempt_are_not_those_of_this_one(tmp_path):
+def test_the_error_of_an_earlier_attempt_is_not_that_of_the_newest(tmp_path):
     fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME).text, "train.out": TRACEBACK})
     os.utime(fold / FIRST, (NOW - 5,) * 2)
     os.utime(fold / "train.out", (1_600_000_000.0,) * 2)
     assert read_runs(fold, NOW, NOBODY)[0].state == "running"
 
 
-def test_a_console_capture_stands_in_for_a_lost_log(tmp_path):
+def test_captured_console_output_replaces_a_lost_log(tmp_path):
     run = look(write_fold(tmp_path, {"nohup.out": LogWriter().epochs(SOME).text}))
     assert run.history.epochs == SOME and run.state == "running"
 
@@ -105,7 +105,7 @@ def test_a_table_and_a_log_that_agree_give_the_exact_values(tmp_path):
     assert run.history.epochs == tuple(exact) and not run.notes
 
 
-def test_where_a_table_says_something_else_the_log_is_believed_and_it_is_said(tmp_path):
+def test_where_table_and_log_differ_the_log_is_used_with_a_note(tmp_path):
     fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME[:3]).text})
     write_history_csv(fold / "history.csv", epochs(9, shift=0.2), ("Anterior", "Posterior"))
     run = look(fold)
@@ -145,13 +145,13 @@ def test_a_model_that_came_without_logs_is_known_by_its_checkpoint(tmp_path):
     assert (run.n_done, run.state) == (3, "validation missing")
 
 
-def test_a_log_of_version_1_and_an_empty_fold_are_said(tmp_path):
+def test_a_log_of_version_1_and_an_empty_fold_give_notes(tmp_path):
     run = look(write_fold(tmp_path, {FIRST: VERSION_1}))
     assert "nnU-Net v1" in run.notes[0] and run.n_done == 0
     assert look(write_fold(tmp_path, {}, fold="1")).standing.reason == "there is no log"
 
 
-def test_labels_that_do_not_fit_the_data_set_are_numbered_and_said(tmp_path):
+def test_labels_that_do_not_fit_the_data_set_are_numbered_with_a_note(tmp_path):
     run = look(write_fold(tmp_path, {FIRST: LogWriter().epochs(epochs(2, n_labels=3)).text}))
     assert run.history.labels == ("1", "2", "3")
     assert "3 Dice an epoch, but dataset.json 2 labels" in run.notes[0]
@@ -162,7 +162,7 @@ def test_the_length_may_stand_in_the_trainers_name(tmp_path, trainer, planned):
     assert look(write_fold(tmp_path, {FIRST: ""}, trainer=trainer)).planned == planned
 
 
-def test_a_log_that_cannot_be_opened_is_said(tmp_path, monkeypatch):
+def test_a_log_that_cannot_be_opened_gives_a_note(tmp_path, monkeypatch):
     fold = write_fold(tmp_path, {FIRST: LogWriter().epochs(SOME).text, SECOND: ""})
     opened = Path.open
 
@@ -235,7 +235,7 @@ def test_a_run_whose_recorded_process_is_gone_is_dead_at_once(tmp_path, log, sta
     assert elsewhere.state == "running" and "on here, whose processes cannot" in elsewhere.standing.reason
 
 
-def test_the_record_of_an_earlier_start_says_nothing_of_the_newest(tmp_path):
+def test_the_process_record_of_an_earlier_start_is_ignored(tmp_path):
     fold = write_fold(tmp_path, {FIRST: LogWriter().text, SECOND: LogWriter().text})
     recorded(fold, FIRST)
     assert look(fold, 1.0, Processes("here", (), (OtherProcess(0.0),))).state == "running"

@@ -58,7 +58,7 @@ def signs(base, **more):
         (signs(TRAINING, elsewhere="node7", life="alive"), "running", ""),
     ],
 )
-def test_a_run_stands_as_its_signs_say(given, state, reason):
+def test_a_run_is_judged_by_its_evidence(given, state, reason):
     standing = judge_run(given)
     assert standing.state == state
     assert reason in standing.reason and bool(reason) == bool(standing.reason)
@@ -70,7 +70,7 @@ def test_the_silence_that_is_too_long_follows_the_pace_but_is_a_minute_at_least(
     assert silence_limit_s(Evidence(epoch_s=0.5, is_trained=True)) == silence_limit_s(Evidence()) == 1800.0
 
 
-def test_a_standing_needs_no_reason():
+def test_a_finished_run_has_no_reason():
     assert Standing("finished").reason == ""
 
 

@@ -21,6 +21,6 @@ def test_a_subject_on_both_sides_of_a_fold_is_named(tmp_path):
     assert items.items == ("Fold 0 trains and validates scans of p1: its scores will be too good.",)
 
 
-def test_that_no_subjects_are_known_is_said_with_what_to_do(tmp_path):
+def test_unknown_subjects_are_noted_with_the_command_that_tells_them(tmp_path):
     texts = [one.text for one in blocks(tmp_path, None) if isinstance(one, TextBlock)]
     assert any("nnunet_ext splits --audit --subject_pattern" in text for text in texts)

@@ -22,7 +22,7 @@ def runs_of(tmp_path: Path, *folds: tuple[str, str, dict]):
     return read_runs(tmp_path, processes=Processes(""))
 
 
-def test_the_folds_of_a_model_are_one(tmp_path):
+def test_the_folds_of_a_model_are_joined(tmp_path):
     one = {"1": (10, 10, 9), "2": (10, 10, 1)}
     found = dice_of_models(runs_of(tmp_path, ("T", "0", {"a": one}), ("T", "1", {"b": one})))
     assert len(found) == 1 and list(found[0].cases) == ["a", "b"]
@@ -38,7 +38,7 @@ def test_cases_that_were_trained_on_count_only_where_there_are_no_others(tmp_pat
     assert by_name["U"].mean == pytest.approx(1.0) and "trained on" in by_name["U"].notes[0]
 
 
-def test_a_case_of_two_folds_counts_with_the_first_and_is_told(tmp_path):
+def test_a_case_of_two_folds_counts_with_the_first_and_is_noted(tmp_path):
     good, bad = {"1": (10, 10, 10), "2": (10, 10, 10)}, {"1": (10, 10, 1), "2": (10, 10, 1)}
     found = dice_of_models(runs_of(tmp_path, ("T", "0", {"a": good}), ("T", "1", {"a": bad})))[0]
     assert found.mean == pytest.approx(1.0) and "1 cases lie in several folds" in found.notes[0]

@@ -45,7 +45,7 @@ def test_a_validation_loss_that_rises_while_the_training_loss_falls_is_overfitti
     [FALLING, [1.0 - 0.02 * i + 0.02 * (i % 2) for i in range(N)], [1.0] * N],
     ids=["falls too", "trembles", "stays"],
 )
-def test_other_validation_losses_are_not(val):
+def test_a_validation_loss_that_falls_trembles_or_stays_is_no_overfitting(val):
     assert "overfits" not in kinds(a_run(falling(FALLING, val)))
 
 
@@ -73,13 +73,13 @@ def test_a_forgotten_label_is_named_with_its_numbers():
     assert found[0].detail == "forgot x: its Dice was 0.800 at epoch 9 and 0.100 at epoch 39."
 
 
-def test_a_dice_that_rose_to_the_end_is_told_of_finished_runs_only():
+def test_only_a_finished_run_is_said_to_have_risen_to_the_end():
     assert kinds(a_run(epochs(12))) == ["still rose at the end"]
     assert kinds(a_run(epochs(12), "running")) == []
     assert kinds(a_run(epochs(3))) == []
 
 
-def test_runs_that_broke_off_are_told_with_the_reason():
+def test_a_run_that_broke_off_is_remarked_with_its_reason():
     assert (
         training_remarks(a_run([], "died", "after epoch 3: no memory"))[0].sentence
         == "Fold 0 died: after epoch 3: no memory."
@@ -87,7 +87,7 @@ def test_runs_that_broke_off_are_told_with_the_reason():
     assert kinds(a_run([], "validation missing")) == ["has no validation"]
 
 
-def test_folds_of_one_kind_are_told_together():
+def test_remarks_of_one_kind_list_their_folds():
     found = [one for fold in ("0", "3") for one in training_remarks(a_run(epochs(12), fold=fold))]
     found += training_remarks(a_run([], "died", fold="4"))
     assert remarks_by_kind(found) == ["still rose at the end in folds 0, 3", "died in fold 4"]

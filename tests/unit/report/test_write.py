@@ -39,12 +39,12 @@ def written(tmp_path):
     return write_page(Page("Dataset_A", "today", (Section("all", "All", blocks),)), tmp_path / "out")
 
 
-def test_what_is_written_by_others_is_no_markup(written):
+def test_text_from_files_is_escaped_in_html(written):
     html = written.html.read_text(encoding="utf-8")
     assert EVIL not in html and "&lt;script" in html and "What is &lt;known&gt;" in html
 
 
-def test_pictures_are_in_the_page_light_and_dark(written):
+def test_the_page_contains_light_and_dark_pictures(written):
     html = written.html.read_text(encoding="utf-8")
     assert html.count(base64.b64encode(PNG).decode()) >= 2
     assert html.count(base64.b64encode(PNG + b"dark").decode()) == 1
@@ -68,7 +68,7 @@ def test_the_markdown_holds_a_whole_table(written):
     assert lines[start - 1] == "" and "**What is \\<known\\>**" in lines
 
 
-def test_what_alarms_is_marked(written):
+def test_alarming_cells_are_marked(written):
     html = written.html.read_text(encoding="utf-8")
     assert html.count(" alarming") == 2
 
