@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from nnunet_ext.demo.pipeline import run_demo
-    from nnunet_ext.demo.progress import progress_on_stderr
+    from nnunet_ext.demo.progress import find_demo_progress
     from nnunet_ext.display.tables import dice_table, print_table
 
     device = None if args.device == "auto" else args.device
     training = DemoTraining(args.epochs, args.iterations, device=device)
-    report = run_demo(args.o, training, progress_on_stderr())
+    report = run_demo(args.o, training, find_demo_progress())
     print_table(dice_table(report.dice, "Dice of the test cases"))
     say(f"submission: {report.zip_path}")
     say(f"picture:    {report.picture}")

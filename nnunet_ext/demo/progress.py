@@ -101,6 +101,6 @@ class BarProgress(DemoProgress):
         self.progress.advance(self.all_steps)
 
 
-def progress_on_stderr() -> DemoProgress:
+def find_demo_progress() -> DemoProgress:
     """Bars where standard error is a terminal, else lines."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
