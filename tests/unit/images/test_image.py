@@ -1,4 +1,3 @@
-import json
 import os
 import sys
 from pathlib import Path
@@ -137,37 +136,6 @@ def test_a_case_whose_name_ends_like_an_image_is_written_under_its_own(tmp_path,
     write_segmentation(LABELS, geometry(), tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     np.testing.assert_array_equal(read_segmentation(tmp_path / name)[0], LABELS)
-
-
-def test_a_tif_volume_has_its_spacing_in_a_file_beside_it(tiff_folder):
-    grid = Geometry.of_array((5, 7, 9), (3.0, 0.5, 0.25))
-    write_segmentation(LABELS, grid, tiff_folder / "a.tif")
-    assert json.loads((tiff_folder / "a.json").read_text(encoding="utf-8")) == {"spacing": [3.0, 0.5, 0.25]}
-    back, found = read_segmentation(tiff_folder / "a.tif")
-    np.testing.assert_array_equal(back, LABELS)
-    assert found == grid
-    (tiff_folder / "a.tif").rename(tiff_folder / "a_0000.tif")  # as a channel of a scan has it
-    assert read_geometry(tiff_folder / "a_0000.tif") == grid
-    (tiff_folder / "a.json").unlink()
-    assert read_geometry(tiff_folder / "a_0000.tif") == Geometry.of_array((5, 7, 9))
-
-
-def test_a_tif_volume_of_one_slice_stays_a_volume(tiff_folder):
-    grid = Geometry.of_array((1, 7, 9), (3.0, 0.5, 0.25))
-    write_segmentation(LABELS[:1], grid, tiff_folder / "a.tif")
-    back, found = read_segmentation(tiff_folder / "a.tif")
-    np.testing.assert_array_equal(back, LABELS[:1])
-    assert found == grid
-
-
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": 1}']
-)
-def test_a_file_beside_a_tif_volume_that_holds_no_spacing_is_named(tiff_folder, content):
-    write_segmentation(LABELS, Geometry.of_array((5, 7, 9)), tiff_folder / "a.tif")
-    (tiff_folder / "a.json").write_text(content, encoding="utf-8")
-    with pytest.raises(SegmentationError, match=r"a\.json holds"):
-        read_geometry(tiff_folder / "a.tif")
 
 
 def test_a_segmentation_in_colours_is_refused_by_name(tmp_path):

@@ -113,14 +113,3 @@ def test_a_header_of_impossible_axes_is_damage(tmp_path):
     struct.pack_into("<8h", data, 40, 3, -5, 7, 9, 1, 1, 1, 1)
     with pytest.raises(DamagedFile, match="-5"):
         parse_header(bytes(data), Path("a.nii"))
-
-
-@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
-def test_other_formats_are_read_by_itk(tmp_path, ending):
-    array = array_of("int16")
-    facts = read_image_facts(write_image(tmp_path / f"a{ending}", array), is_label=False)
-    assert facts.content.digest == read_voxel_content(write_image(tmp_path / "a.nii.gz", array)).digest
-    whole = (tmp_path / f"a{ending}").read_bytes()
-    (tmp_path / f"a{ending}").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedFile):
-        read_image_facts(tmp_path / f"a{ending}", is_label=False)
