@@ -133,7 +133,7 @@ def repair_dataset(
     )
 
 
-def repair_as_told(
+def carry_out_repairs(
     check: Check,
     repairs: Sequence[Repair],
     *,

@@ -193,7 +193,7 @@ def _set_spacing(
     check: Check, report: CheckReport, folders: DatasetFolders, args: argparse.Namespace
 ) -> tuple[CheckReport, bool]:
     """Write another spacing into headers, or list what a dry run would change."""
-    from nnunet_ext.check.repair import repair_as_told
+    from nnunet_ext.check.repair import carry_out_repairs
     from nnunet_ext.check.rules.spacing import spacing_repairs
     from nnunet_ext.check.survey import survey
 
@@ -210,7 +210,7 @@ def _set_spacing(
         for repair in repairs:
             say(f"would {repair.description}")
         return report, True
-    repaired = repair_as_told(check, repairs, on_repair=say, on_journal=_print_journal)
+    repaired = carry_out_repairs(check, repairs, on_repair=say, on_journal=_print_journal)
     if folders.preprocessed is not None and repaired.done:
         say(
             "Plans and preprocessed data are of the old spacing: run nnUNetv2_plan_and_preprocess again "

@@ -1,4 +1,4 @@
-"""JSON, YAML and CSV files that anybody may have written: read within bounds, and checked before use.
+"""JSON, YAML and CSV files of any origin: read within bounds, and checked before use.
 
 A fault of a file's content is a `ValueError` with a short message; where the system does not let the file be
 read, its `OSError` is passed on.

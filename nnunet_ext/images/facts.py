@@ -50,8 +50,8 @@ def read_image_facts(path: Path, *, is_label: bool) -> ImageFacts:
 
     Raises:
         DamagedFile: the file is empty, truncated, fails a check sum, or holds no image.
-        OSError: the system does not let the file be read now, or SimpleITK fails for a reason that tells
-            nothing of its bytes (`CannotReadNow`).
+        OSError: the system does not let the file be read now, or SimpleITK fails for a reason other
+            than its bytes (`CannotReadNow`).
     """
     check_regular(path)
     check_fetched(path)

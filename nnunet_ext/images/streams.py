@@ -122,7 +122,7 @@ class ZipEntry:
         self._entry, self._path = entry, path
         self.n_read = self._crc = 0
         raw = _RawEntry(file, entry)
-        if not raw.is_where_told:
+        if not raw.is_in_place:
             raise DamagedFile(f"{path} is damaged: {entry.filename} is not where its directory says.")
         self._stored = entry.compress_type == zipfile.ZIP_STORED
         self._source = raw if self._stored else igzip.IGzipFile(fileobj=raw, mode="rb")
@@ -154,7 +154,7 @@ class _RawEntry(io.RawIOBase):
     """The stored bytes of a zip entry; where they are deflated, framed as a gzip file.
 
     Attributes:
-        is_where_told: whether a local header with the entry's name lies before the bytes.
+        is_in_place: whether a local header with the entry's name lies before the bytes.
     """
 
     def __init__(self, file: io.BufferedReader | io.RawIOBase, entry: zipfile.ZipInfo) -> None:
@@ -162,7 +162,7 @@ class _RawEntry(io.RawIOBase):
         name = file.read(int.from_bytes(header[26:28], "little"))
         file.read(int.from_bytes(header[28:30], "little"))
         encoding = "utf-8" if entry.flag_bits & UTF8_FLAG else "cp437"
-        self.is_where_told = header.startswith(LOCAL_MAGIC) and name == entry.orig_filename.encode(encoding)
+        self.is_in_place = header.startswith(LOCAL_MAGIC) and name == entry.orig_filename.encode(encoding)
         self._file = file
         self._n_left = entry.compress_size
         trailer = GZIP_TRAILER.pack(entry.CRC, entry.file_size & 0xFFFFFFFF)

@@ -1,6 +1,6 @@
 """Checkpoints of torch, read without torch and without running their pickle as a program.
 
-Source: torch's zip format: `NAME/data.pkl` tells the tensors, `NAME/data/KEY` holds their numbers.
+Source: torch's zip format: `NAME/data.pkl` describes the tensors, `NAME/data/KEY` holds their numbers.
 """
 
 from __future__ import annotations

@@ -151,6 +151,6 @@ def with_discovery(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def same_folder(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths name one folder, whatever links, closing slashes or upper case on Windows."""
+    """Whether two paths name one folder, with links followed, and on Windows in upper or lower case."""
     first, second = (os.path.normcase(os.path.realpath(path)) for path in (one, other))
     return first == second

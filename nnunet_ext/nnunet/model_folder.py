@@ -78,19 +78,20 @@ def _fold_order(fold: str) -> tuple[int, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A model, and how to predict with it.
+    """A trained model, and how to predict with it.
 
     Attributes:
-        dataset: number or name of the data set it was trained on, or the folder of its results.
-        configuration: such as `3d_fullres`.
+        dataset: number or name of the data set of its training, or the absolute path of the data set's
+            results.
+        configuration: name of the configuration, such as `3d_fullres`.
         trainer: name of the trainer's class.
-        plans: identifier of the plans.
-        folds: in the order in which their outputs are added.
-        checkpoint: name of each fold's file.
-        fold_mean: whether the folds' probabilities are averaged, each on the scan's grid, or their
-            logits on the network's, as `nnUNetv2_predict -f 0 1` does.
-        mirroring: along the axes that the training allowed.
-        step_size: of the sliding window, as a share of the patch.
+        plans: name of the plans.
+        folds: folds, in the order in which their outputs are added.
+        checkpoint: file name of each fold's checkpoint.
+        fold_mean: whether to average the folds' probabilities on the grid of the scan, or their logits on the
+            grid of the network, as `nnUNetv2_predict -f 0 1` does.
+        mirroring: whether to predict mirrored patches, too, along the axes that the training allowed.
+        step_size: step of the sliding window, as a share of the patch.
     """
 
     dataset: str
@@ -106,11 +107,11 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model whose files are all there.
+    """A trained model all of whose files exist.
 
     Attributes:
-        model: what it is.
-        folder: that holds its plans.json, dataset.json and folds.
+        model: the model.
+        folder: folder of its plans.json, dataset.json and folds.
     """
 
     model: TrainedModel
@@ -118,11 +119,11 @@ class ModelFiles:
 
     @property
     def checkpoints(self) -> tuple[Path, ...]:
-        """One file a fold."""
+        """The checkpoint of each fold."""
         return tuple(self.folder / fold_name(fold) / self.model.checkpoint for fold in self.model.folds)
 
     def dataset(self) -> Dataset:
-        """Labels and file ending it was trained with.
+        """Read the labels and the file ending of its training.
 
         Raises:
             DatasetError: its dataset.json is damaged.
@@ -130,15 +131,15 @@ class ModelFiles:
         return read_dataset(self.folder / DATASET_FILE)
 
     def plans(self) -> dict[str, Any]:
-        """Content of its plans.json.
+        """Read its plans.json.
 
         Raises:
-            DatasetError: it cannot be read as JSON.
+            DatasetError: it is damaged.
         """
         return read_plans_content(self.folder / PLANS_FILE)
 
     def previous_stage(self) -> str | None:
-        """Name of the configuration whose segmentations a cascade begins with; None without a cascade."""
+        """Configuration whose segmentations a cascade takes as input; None of a model that is no cascade."""
         entries = with_inherited(self.plans()["configurations"], self.model.configuration)
         previous = entries.get("previous_stage")
         return str(previous) if previous else None
@@ -183,7 +184,7 @@ def find_model_folder(dataset: str, name: ModelName, environment: Mapping[str, s
 
 @dataclass(frozen=True, kw_only=True)
 class FoldFolder:
-    """A fold of a model, and where it lies."""
+    """The folder of a fold, with the parts of its path."""
 
     path: Path
     dataset: str
@@ -199,15 +200,14 @@ class FoldFolder:
 
     @property
     def order(self) -> tuple[str, str, str, str, int, str]:
-        """What to sort by: folds by their number, `all` behind them."""
+        """Sort key: by data set, model and the fold's number, with `all` last."""
         return self.dataset, self.configuration, self.trainer, self.plans, *_fold_order(self.fold)
 
 
 def find_folds(root: Path) -> list[FoldFolder]:
-    """Find the folds below nnU-Net's results, or below the folder of one data set, model or fold.
+    """Find the folds below nnU-Net's results folder, or below the folder of a data set, model or fold.
 
-    What macOS leaves (`._fold_0`), copies such as `fold_2_old` and folders of cross-validations are
-    passed over.
+    Junk of macOS (`._fold_0`), copies such as `fold_2_old` and folders of cross-validations are skipped.
 
     Raises:
         UsageError: there is no such folder.
@@ -241,14 +241,14 @@ def _models(root: Path) -> Iterator[Path]:
 
 
 def find_logs(fold: Path) -> list[Path]:
-    """nnU-Net's logs in a fold, the oldest first: by their names, whose months and days have no zeros."""
+    """nnU-Net's logs in a fold, the oldest first, by the dates in their names."""
     logs = ((_LOG.fullmatch(path.name), path) for path in _files(fold))
     dated = [(tuple(map(int, match.groups())), path) for match, path in logs if match]
     return [path for _, path in sorted(dated)]
 
 
 def log_began(path: Path) -> float | None:
-    """When a log of nnU-Net was begun, in seconds since 1970; None where its name tells no time."""
+    """When a log of nnU-Net was begun, in seconds since 1970; None where its name has no time."""
     match = _LOG.fullmatch(path.name)
     if match is None:
         return None
@@ -260,7 +260,7 @@ def log_began(path: Path) -> float | None:
 
 
 def find_captures(fold: Path) -> list[Path]:
-    """What else lies in a fold and may be a console's output, the oldest first."""
+    """Other files in a fold that may be the captured output of a console, the oldest first."""
     others = (path for path in _files(fold) if path.suffix in _CAPTURE_ENDINGS)
     return sorted(
         (path for path in others if not path.name.startswith("training_log")),

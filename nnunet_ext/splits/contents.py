@@ -88,6 +88,6 @@ def read_contents(
         else:
             found[outcome.job.case_id] = outcome.result
     if faults:
-        head = f"{len(faults)} of {len(files)} cases cannot be read; nnunet_ext check tells more:"
+        head = f"{len(faults)} of {len(files)} cases cannot be read; nnunet_ext check gives details:"
         raise SegmentationError(joined_faults(head, sorted(faults)))
     return [found[one.case_id] for one in files]

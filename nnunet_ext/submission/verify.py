@@ -31,7 +31,7 @@ from nnunet_ext.nnunet.dataset_json import BACKGROUND, Dataset
 SHOWN_VALUES = 5
 MAX_ENTRIES = 10_000  # where no scans tell how many there should be
 ENTRIES_A_SCAN, SOME_ENTRIES = 10, 100
-MAX_VOXELS = 1 << 30  # where no scan tells how many there should be
+MAX_VOXELS = 1 << 30  # where there is no scan to compare with
 MAX_BYTES_A_VOXEL, SOME_BYTES = 8, 1 << 20
 ENCRYPTED = 0x1
 UNREADABLE = (SegmentationError, DamagedFile, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)

@@ -221,7 +221,7 @@ def _undo(journal: Path, log: Journal) -> Undone:
         entries = read_journal(journal)
     restored: list[Path] = []
     refused = [
-        f"line {n} of {journal} cannot be read, and what it tells was not undone" for n in entries.unreadable
+        f"line {n} of {journal} cannot be read, and its change was not undone" for n in entries.unreadable
     ]
     for change in entries.standing:
         log.write(step="undoing", change=change.number)
@@ -233,7 +233,7 @@ def _undo(journal: Path, log: Journal) -> Undone:
     if entries.unreadable:
         for place in places_of(journal, entries):
             refused += [
-                f"{path} is told by no line that can be read; it lay at {place.parent.parent / below}"
+                f"{path} is named by no readable line; its place was {place.parent.parent / below}"
                 for path, below in files_below(place)
                 if path not in told
             ]

@@ -56,9 +56,9 @@ def _reason(grid: Geometry, is_odd_one: bool) -> str:
     """Why a spacing is implausible; empty where it is plausible."""
     extent = _extent(grid)
     if _is_default(grid) and min(grid.shape) <= FEW_SLICES * max(grid.shape):
-        return "the spacing of a header that nobody has set, on few slices"
+        return "the spacing of a header in which it was never set, on few slices"
     if _is_default(grid) and is_odd_one:
-        return "the spacing of a header that nobody has set, and most other cases have another"
+        return "the spacing of a header in which it was never set, and most other cases have another"
     if max(extent) < SMALLEST_MM:
         return f"less than {SMALLEST_MM:g} mm along every axis"
     if max(extent) > LARGEST_MM:

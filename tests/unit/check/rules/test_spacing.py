@@ -45,7 +45,7 @@ def notes(folder):
         (
             [(1, 1, 1)],
             FLAT,
-            {"case_0": "3 x 24 x 20 mm: the spacing of a header that nobody has set"},
+            {"case_0": "3 x 24 x 20 mm: the spacing of a header in which it was never set"},
         ),
         ([(8, 1.4, 1.4)] * 3, FLAT, {}),
         ([(1, 1, 1)] * 3, (20, 24, 22), {}),
