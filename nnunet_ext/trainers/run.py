@@ -125,7 +125,7 @@ def _check_cases(cases: set[str], splits_file: Path, fold: str, command: str) ->
     if int(fold) >= len(splits):
         raise UsageError(f"There is no fold {fold}: {splits_file} has folds 0 to {len(splits) - 1}.")
     split = splits[int(fold)]
-    empty = [part for part in ("train", "val") if not split[part]]
+    empty = [side for side in ("train", "val") if not split[side]]
     if empty:
         raise UsageError(f"Fold {fold} of {splits_file} has no case in {' and '.join(empty)}.")
     missing = sorted({*split["train"], *split["val"]} - cases)
@@ -153,7 +153,7 @@ def _warn_of_leaks(split: Split, splits_file: Path, fold: str) -> None:
     except DatasetError as error:
         log.warning(f"warning: {error}")
         return
-    train, val = ({_subject_of(case, subjects) for case in split[part]} for part in ("train", "val"))
+    train, val = ({_subject_of(case, subjects) for case in split[side]} for side in ("train", "val"))
     if shared := sorted(train & val - set(both)):
         how = "" if subjects else ", if their cases' names tell them"
         log.warning(

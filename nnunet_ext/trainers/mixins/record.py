@@ -24,7 +24,7 @@ from nnunet_ext.trainers.record.description import (
 )
 from nnunet_ext.trainers.record.history import MEASURED, HistoryFile, epoch_of
 from nnunet_ext.trainers.record.meter import EpochMeter, TimedBatches, memory_of
-from nnunet_ext.trainers.record.progress import TrainingProgress, expected_end, progress_on_stderr
+from nnunet_ext.trainers.record.progress import TrainingProgress, expected_end, show_training_progress
 from nnunet_ext.trainers.record.tensorboard import FOLDER, TensorBoardLogger, check_tensorboard
 from nnunet_ext.trainers.trainer import refusals_end_the_program
 
@@ -107,7 +107,7 @@ class RecordMixin(StepsMixin):
         labels = dice_names(self)
         history = HistoryFile(self._path(HISTORY), labels)
         history.resume(self.logger.get_checkpoint(), self.current_epoch)
-        watched = progress_on_stderr()
+        watched = show_training_progress()
         stream = self.dataloader_train = TimedBatches(self.dataloader_train, watched.advance)
         names = (self.plans_manager.dataset_name, self.configuration_name, f"fold {self.fold}")
         title = f"{', '.join(names)}: {type(self).__name__}"

@@ -87,6 +87,6 @@ class EpochBar(TrainingProgress):
         self._progress.stop()
 
 
-def progress_on_stderr() -> TrainingProgress:
+def show_training_progress() -> TrainingProgress:
     """Make a bar if standard error is a terminal; else show nothing."""
     return EpochBar() if sys.stderr.isatty() else TrainingProgress()

@@ -19,11 +19,10 @@ from nnunet_ext.trainers.settings.fields import (
     TextOrNone,
     TimeOrNone,
     facts_of,
-    named,
     not_default,
-    numbered,
     options_from,
     setting,
+    words_for,
 )
 
 FALLING_TO_ZERO = ("poly", "cosine")  # schedules that reach zero with the last epoch and not before
@@ -44,13 +43,11 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    n_epochs: int = setting(1000, "epochs of the whole training", facts=numbered("ep"), ge=1)
-    n_iterations: int = setting(250, "training batches an epoch", facts=numbered("it"), ge=1)
-    n_val_iterations: int = setting(50, "validation batches an epoch", facts=numbered("val"), ge=1)
-    initial_lr: float = setting(1e-2, "learning rate of the first epoch", facts=numbered("lr"), gt=0)
-    save_every: int = setting(
-        50, "epochs from one checkpoint_latest.pth to the next", facts=numbered("save"), ge=1
-    )
+    n_epochs: int = setting(1000, "epochs of the whole training", code="ep", ge=1)
+    n_iterations: int = setting(250, "training batches an epoch", code="it", ge=1)
+    n_val_iterations: int = setting(50, "validation batches an epoch", code="val", ge=1)
+    initial_lr: float = setting(1e-2, "learning rate of the first epoch", code="lr", gt=0)
+    save_every: int = setting(50, "epochs from one checkpoint_latest.pth to the next", code="save", ge=1)
 
     def remarks(self) -> list[str]:
         """Remarks on settings that have no effect or are likely a mistake, a sentence each."""
@@ -75,16 +72,18 @@ class EarlyStoppingSettings(TrainingSettings):
 
     patience: IntOrNone = setting(
         50,
-        "epochs without a rise of the Dice after which to stop; none never does",
-        facts=numbered("pat"),
+        "epochs without a rise of the Dice after which to stop; none to never stop",
+        code="pat",
         ge=1,
     )
-    min_delta: float = setting(0.0, "a rise must be larger than this", facts=numbered("delta"), ge=0)
-    min_epochs: int = setting(0, "never stop before so many epochs", facts=numbered("min"), ge=0)
-    stop_at_dice: FloatOrNone = setting(
-        None, "stop once the Dice reaches this", facts=numbered("dice"), gt=0, le=1
+    min_delta: float = setting(
+        0.0, "Dice by which a value must exceed the best one to be a rise", code="delta", ge=0
     )
-    restore_best: bool = setting(True, "a stopped run ends with its best weights", facts=numbered("best"))
+    min_epochs: int = setting(0, "number of epochs before which not to stop", code="min", ge=0)
+    stop_at_dice: FloatOrNone = setting(
+        None, "Dice at which to stop; none to never stop", code="dice", gt=0, le=1
+    )
+    restore_best: bool = setting(True, "end a stopped training with its best weights", code="best")
 
     @property
     def may_stop_early(self) -> bool:
@@ -104,117 +103,154 @@ class ExtSettings(EarlyStoppingSettings):
 
     patience: IntOrNone = setting(
         None,
-        "epochs without a rise of the Dice after which to stop; none never does",
-        facts=numbered("pat"),
+        "epochs without a rise of the Dice after which to stop; none to never stop",
+        code="pat",
         ge=1,
     )
     cooldown_epochs: int = setting(
         0,
-        "epochs from the end of patience in which the learning rate falls to zero",
-        facts=numbered("cool"),
+        "epochs after the end of patience in which the learning rate falls to zero",
+        code="cool",
         ge=0,
     )
     # Another optimizer could not read the recorded state of the one that a training began with.
     optimizer: OptimizerName = setting(
         "sgd",
-        "nnU-Net's sgd, or one of timm's by its name",
-        facts=named(get_args(OptimizerName), can_change=False),
+        "nnU-Net's sgd, or an optimizer of timm by its name",
+        words=words_for(get_args(OptimizerName)),
+        can_change=False,
     )
-    weight_decay: float = setting(3e-5, "weight decay of all parameters", facts=numbered("wd"), ge=0)
-    momentum: float = setting(0.99, "momentum of optimizers that have one", facts=numbered("mom"), ge=0, lt=1)
-    betas: FloatsOrNone = setting(None, "betas of optimizers that have them, as in 0.9,0.999")
-    eps: FloatOrNone = setting(
-        None, "eps of optimizers that have one; none is their own", facts=numbered("eps"), gt=0
+    weight_decay: float = setting(3e-5, "weight decay of all parameters", code="wd", ge=0)
+    momentum: float = setting(0.99, "momentum of optimizers that have one", code="mom", ge=0, lt=1)
+    betas: FloatsOrNone = setting(
+        None, "betas of optimizers that have them, as 0.9,0.999; none for their own"
     )
+    eps: FloatOrNone = setting(None, "eps of optimizers that have one; none for their own", code="eps", gt=0)
     schedule: ScheduleName = setting(
-        "poly", "how the learning rate falls", facts=named(get_args(ScheduleName))
+        "poly", "how the learning rate falls; poly is nnU-Net's", words=words_for(get_args(ScheduleName))
     )
     warmup_epochs: int = setting(
-        0, "epochs in which the learning rate rises at first", facts=numbered("warm"), ge=0
+        0, "epochs at the beginning in which the learning rate rises linearly", code="warm", ge=0
     )
     restart_epochs: int = setting(
-        100, "restarts: epochs to the first restart", facts=numbered("t", _RESTARTS), ge=1
+        100, "restarts: epochs to the first restart", code="t", only_with=_RESTARTS, ge=1
     )
     restart_factor: int = setting(
-        2, "restarts: how much longer each period is", facts=numbered("tm", _RESTARTS), ge=1
+        2,
+        "restarts: length of each period as a multiple of the one before",
+        code="tm",
+        only_with=_RESTARTS,
+        ge=1,
     )
     step_epochs: int = setting(
-        250, "step, exponential: epochs to lr_factor of the rate", facts=numbered("every", _STEPS), ge=1
+        250,
+        "step, exponential: epochs in which the rate falls by lr_factor",
+        code="every",
+        only_with=_STEPS,
+        ge=1,
     )
     lr_factor: float = setting(
         0.1,
-        "step, exponential, plateau: what remains of it",
-        facts=numbered("factor", _FACTORS),
+        "step, exponential, plateau: factor of each fall of the rate",
+        code="factor",
+        only_with=_FACTORS,
         gt=0,
         lt=1,
     )
     plateau_epochs: int = setting(
-        20, "plateau: epochs without a rise of the Dice", facts=numbered("plat", _PLATEAUS), ge=1
+        20,
+        "plateau: epochs without a rise of the Dice before the rate falls",
+        code="plat",
+        only_with=_PLATEAUS,
+        ge=1,
     )
-    loss: LossName = setting("dice_ce", "the loss; nnU-Net's is dice_ce", facts=named(get_args(LossName)))
+    loss: LossName = setting("dice_ce", "the loss; nnU-Net's is dice_ce", words=words_for(get_args(LossName)))
     dice_weight: float = setting(
-        1.0, "weight of the Dice in a sum of two terms", facts=numbered("dw", _SUMS), ge=0
+        1.0, "weight of the Dice in a sum of two terms", code="dw", only_with=_SUMS, ge=0
     )
     term_weight: float = setting(
-        1.0, "weight of what is added to the Dice", facts=numbered("tw", _SUMS), ge=0
+        1.0, "weight of the term that is added to the Dice", code="tw", only_with=_SUMS, ge=0
     )
     focal_gamma: FloatOrNone = setting(
-        None, "gamma of focal losses; none is 2, Tversky's 4/3", facts=numbered("gamma", _FOCAL), ge=0
+        None,
+        "gamma of focal losses; none for 2, and 4/3 of focal_tversky",
+        code="gamma",
+        only_with=_FOCAL,
+        ge=0,
     )
     tversky_alpha: float = setting(
-        0.3, "Tversky's weight of false positives", facts=numbered("alpha", _TVERSKY), ge=0
+        0.3, "Tversky's weight of false positives", code="alpha", only_with=_TVERSKY, ge=0
     )
     tversky_beta: float = setting(
-        0.7, "Tversky's weight of false negatives", facts=numbered("beta", _TVERSKY), ge=0
+        0.7, "Tversky's weight of false negatives", code="beta", only_with=_TVERSKY, ge=0
     )
     topk_percent: float = setting(
-        10.0, "share of voxels in Dice and top-k", facts=numbered("topk", _TOPK), gt=0, le=100
+        10.0,
+        "dice_topk: percentage of the voxels, the worst, that count",
+        code="topk",
+        only_with=_TOPK,
+        gt=0,
+        le=100,
     )
-    label_weights: FloatsOrNone = setting(None, "weight of each foreground label, as in 1,2.5")
-    accumulate: int = setting(1, "batches of one step; an epoch counts steps", facts=numbered("acc"), ge=1)
-    clip_norm: float = setting(12.0, "largest norm of the gradient; 0 is any", facts=numbered("clip"), ge=0)
+    label_weights: FloatsOrNone = setting(
+        None, "weight of each foreground label, as 1,2.5; none for equal ones"
+    )
+    accumulate: int = setting(
+        1, "batches of one step of the optimizer; n_iterations counts steps", code="acc", ge=1
+    )
+    clip_norm: float = setting(12.0, "largest norm of the gradient; 0 for no limit", code="clip", ge=0)
     amp: AmpName = setting(
-        "auto", "precision of the training; auto is nnU-Net's", facts=named(get_args(AmpName), "amp")
+        "auto", "precision of the training; auto is nnU-Net's", words=words_for(get_args(AmpName), "amp")
     )
     ema_decay: FloatOrNone = setting(
-        None, "share of old weights in their average", facts=numbered("ema"), gt=0, lt=1
+        None,
+        "share of old weights in their moving average; none for no average",
+        code="ema",
+        gt=0,
+        lt=1,
     )
-    val_every: int = setting(1, "epochs from one validation to the next", facts=numbered("each"), ge=1)
-    fixed_val: bool = setting(False, "validate with the same patches each epoch", facts=numbered("fixed"))
+    val_every: int = setting(1, "epochs from one validation to the next", code="each", ge=1)
+    fixed_val: bool = setting(False, "validate with the same patches each epoch", code="fixed")
     monitor: str = setting(
-        "mean", "whose Dice counts: mean, worst or a label by its name", facts=named(("mean", "worst"))
+        "mean",
+        "Dice that judges the training: mean, worst or a label by its name",
+        words=words_for(("mean", "worst")),
     )
-    label_bests: str = setting("rare", "labels with a best checkpoint of their own: rare, all, none, names")
+    label_bests: str = setting("rare", "labels with a best checkpoint of their own: rare, all, none or names")
     case_sampling: CaseSampling = setting(
-        "uniform", "how cases are drawn; uniform is nnU-Net's", facts=named(get_args(CaseSampling))
+        "uniform", "how cases are drawn; uniform is nnU-Net's", words=words_for(get_args(CaseSampling))
     )
     case_rate: FloatOrNone = setting(
         None,
-        "balanced: least share of drawn cases with each label; none chooses",
-        facts=numbered("rate", _BALANCED),
+        "balanced: least share of drawn cases that contain each label; none to choose it",
+        code="rate",
+        only_with=_BALANCED,
         gt=0,
         le=1,
     )
-    max_hours: FloatOrNone = setting(
-        None, "hours of training, all its starts together", facts=numbered("hours"), gt=0
-    )
-    stop_at: TimeOrNone = setting(None, "time of day, or date and time, to be done by")
+    max_hours: FloatOrNone = setting(None, "hours of training, all its starts together", code="hours", gt=0)
+    stop_at: TimeOrNone = setting(None, "time of day, or date and time, by which the training must end")
     nan_epochs: int = setting(
-        5, "epochs without a finite loss to stop after; 0 is never", facts=numbered("nan"), ge=0
+        5, "epochs without a finite loss after which to stop; 0 to never stop", code="nan", ge=0
     )
     save_minutes: FloatOrNone = setting(
-        None, "minutes from one checkpoint_latest to the next", facts=numbered("minutes"), gt=0
+        None,
+        "minutes from one checkpoint_latest.pth to the next, also within an epoch",
+        code="minutes",
+        gt=0,
     )
-    pretrained_weights: TextOrNone = setting(None, "checkpoint to begin with; it may fit partly")
+    pretrained_weights: TextOrNone = setting(
+        None, "checkpoint with whose weights to begin, as far as they fit"
+    )
     # Several workers draw the same batches as one, but hand them over in whatever order they are ready.
     seed: IntOrNone = setting(
         None,
-        "makes a training repeatable, with at most one worker; none draws anew",
-        facts=numbered("seed"),
+        "seed that makes a training repeatable, with at most one worker; none for random draws",
+        code="seed",
         ge=0,
         lt=2**32,
     )
-    tensorboard: bool = setting(False, "write the record for TensorBoard, too")
+    tensorboard: bool = setting(False, "also write the record for TensorBoard")
 
     @model_validator(mode="after")
     def _fit_together(self) -> ExtSettings:

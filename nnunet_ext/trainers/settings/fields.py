@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, time, timedelta
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -42,28 +42,35 @@ class SettingFacts:
     can_change: bool = True
 
 
-def setting(default: Any, description: str, *, facts: SettingFacts | None = None, **limits: float) -> Any:
+def setting(
+    default: Any,
+    description: str,
+    *,
+    code: str = "",
+    words: Mapping[str, str] = MappingProxyType({}),
+    only_with: tuple[str, tuple[str, ...]] | None = None,
+    can_change: bool = True,
+    **limits: float,
+) -> Any:
     """Declare a setting as a field of a model of settings.
 
     Args:
         default: its default.
         description: its meaning and unit, for help texts and documentation.
-        facts: what else is known of it.
+        code: see `SettingFacts`.
+        words: see `SettingFacts`.
+        only_with: see `SettingFacts`.
+        can_change: see `SettingFacts`.
         limits: pydantic's `ge`, `gt`, `le` and `lt`.
     """
-    extra = {"facts": facts or SettingFacts()}
-    return Field(default, description=description, json_schema_extra=cast(Any, extra), **cast(Any, limits))
+    facts = SettingFacts(code=code, words=words, only_with=only_with, can_change=can_change)
+    extra, numbers = cast(Any, {"facts": facts}), cast(Any, limits)
+    return Field(default, description=description, json_schema_extra=extra, **numbers)
 
 
-def numbered(code: str, only_with: tuple[str, tuple[str, ...]] | None = None) -> SettingFacts:
-    """Facts of a setting that is written as a code and a number in a trainer's name."""
-    return SettingFacts(code=code, only_with=only_with)
-
-
-def named(values: tuple[str, ...], prefix: str = "", *, can_change: bool = True) -> SettingFacts:
-    """Facts of a setting whose values are words in a trainer's name, without underscores."""
-    words = {prefix + value.replace("_", ""): value for value in values}
-    return SettingFacts(words=words, can_change=can_change)
+def words_for(values: tuple[str, ...], prefix: str = "") -> dict[str, str]:
+    """Make the words of values in a trainer's name, which has no underscores within a word."""
+    return {prefix + value.replace("_", ""): value for value in values}
 
 
 def facts_of(one: FieldInfo) -> SettingFacts:

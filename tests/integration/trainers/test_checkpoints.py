@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nnunet_ext.errors import NnunetExtError, NotReplaced
+from nnunet_ext.trainers.policies.continuation import FoldCases
 
 torch = pytest.importorskip("torch", reason="torch cannot be imported")
 checkpoints = pytest.importorskip("nnunet_ext.trainers.checkpoints")
@@ -67,6 +69,26 @@ def test_a_summary_says_how_far_and_what_was_recorded(tmp_path):
     assert checkpoints.read_checkpoint_summary(path) == checkpoints.CheckpointSummary(
         path, Progress(100.0, 3), checkpoints.CheckpointRecord(version="0")
     )
+
+
+def test_a_record_reads_back_the_same_but_for_its_weights():
+    split = FoldCases(("a", "b"), ("c",))
+    begun = checkpoints.BegunEpoch(3, (0.5, 0.25), 1.5)
+    whole = checkpoints.CheckpointRecord(
+        version="1", settings={"n_epochs": 5}, stop_reason="patience: x", counted_from=2, split=split,
+        versions={"torch": "2"}, random_states={"python": 1}, begun_epoch=begun, n_averaged=7,
+        trained_weights={"w": 1},
+    )  # fmt: skip
+    plain = whole.plain()
+    assert plain["epoch_begun"] == {"epoch": 3, "losses": [0.5, 0.25], "elapsed_s": 1.5}
+    assert plain["split"]["val"] == ["c"] and plain["trained_weights"] == {"w": 1}
+    assert checkpoints.CheckpointRecord.of(plain) == replace(whole, trained_weights=None)
+
+
+def test_a_record_has_no_keys_for_what_is_missing():
+    plain = checkpoints.CheckpointRecord(version="1").plain()
+    assert plain == {"version": "1", "settings": {}, "stop_reason": None, "counted_from": 0}
+    assert checkpoints.CheckpointRecord.of({}) == checkpoints.CheckpointRecord()
 
 
 def test_there_is_no_summary_of_no_file(tmp_path):

@@ -6,7 +6,12 @@ import pytest
 from rich.console import Console
 
 from nnunet_ext.trainers.record import progress
-from nnunet_ext.trainers.record.progress import EpochBar, TrainingProgress, expected_end, progress_on_stderr
+from nnunet_ext.trainers.record.progress import (
+    EpochBar,
+    TrainingProgress,
+    expected_end,
+    show_training_progress,
+)
 
 NOW = datetime(2026, 3, 2, 22, 0)
 
@@ -58,7 +63,7 @@ def test_output_that_goes_to_a_file_stays_there(monkeypatch):
 @pytest.mark.parametrize(("stream", "kind"), [(io.StringIO(), TrainingProgress), (Terminal(), EpochBar)])
 def test_a_bar_is_for_terminals_only(monkeypatch, stream, kind):
     monkeypatch.setattr(progress.sys, "stderr", stream)
-    assert type(progress_on_stderr()) is kind
+    assert type(show_training_progress()) is kind
 
 
 def test_a_bar_that_never_began_can_be_closed():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import get_args
 
 import pytest
 
 from nnunet_ext.errors import SettingsError
+from nnunet_ext.trainers.policies.early_stopping import EarlyStopping
+from nnunet_ext.trainers.policies.schedules import Schedule
 from nnunet_ext.trainers.settings.definition import (
     EarlyStoppingSettings,
     ExtSettings,
     TrainingSettings,
 )
-from nnunet_ext.trainers.settings.fields import next_time, numbered, setting
+from nnunet_ext.trainers.settings.fields import facts_of, next_time, options_from, setting
 from nnunet_ext.trainers.settings.resolution import resolve_settings
 
 EVERY_NAME = list(ExtSettings.model_fields)
@@ -49,9 +52,23 @@ def test_what_is_no_time_is_refused_with_two_that_are(text):
     ]
 
 
+def test_options_take_the_settings_of_the_same_names():
+    values = resolve(ExtSettings, nnUNet_patience="7", nnUNet_lr_factor="0.5", nnUNet_schedule="step").values
+    assert options_from(values, EarlyStopping) == EarlyStopping(7)
+    assert options_from(values, Schedule) == Schedule(schedule="step", lr_factor=0.5)
+
+
+def test_a_setting_depends_only_on_values_that_the_other_setting_may_have():
+    fields = ExtSettings.model_fields
+    dependent = {name: facts_of(one).only_with for name, one in fields.items() if facts_of(one).only_with}
+    assert {"restart_epochs", "focal_gamma", "case_rate"} <= dependent.keys()
+    for other, values in dependent.values():
+        assert set(values) < set(get_args(fields[other].annotation))
+
+
 def test_a_new_setting_is_one_field():
     class More(TrainingSettings):
-        dropout: float = setting(0.1, "share of features set to zero", facts=numbered("drop"), ge=0, lt=1)
+        dropout: float = setting(0.1, "share of features set to zero", code="drop", ge=0, lt=1)
 
     assert resolve(More, nnUNet_dropout="0.5").values.dropout == 0.5
     assert "allowed is a finite number, at least 0, below 1" in faults(More, nnUNet_dropout="1")[0]
