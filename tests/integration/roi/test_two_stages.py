@@ -15,7 +15,7 @@ from models import SHAPE, write_model, write_scans
 from nnunet_ext.images.image import read_geometry, read_segmentation
 from nnunet_ext.jobs.execution import Execution
 from nnunet_ext.prediction import run as predictions
-from nnunet_ext.roi import stages as roi_stages
+from nnunet_ext.roi.case import CaseState
 from nnunet_ext.roi.predict import plan_of_model, run_roi_predict
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -109,7 +109,7 @@ def test_a_run_that_was_ended_between_its_stages_goes_on_there(house, predicted,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(roi_stages.Stages, "_grow", killed)
+        patched.setattr(CaseState, "end_round", killed)
         with pytest.raises(KeyboardInterrupt):
             house.predict()
     assert len(predicted) == 4
