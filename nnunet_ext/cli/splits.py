@@ -103,6 +103,12 @@ def _print_files(result: SplitsResult) -> None:
         say(f"{len(result.splits)} folds written to {result.path}")
     if result.kept_splits:
         say(f"the old ones are kept in {result.kept_splits}")
+    if result.raw_splits:
+        say(
+            f"warning: {result.raw_splits} holds other folds. nnU-Net does not plan this data set again "
+            "until that file is renamed.",
+            file=sys.stderr,
+        )
     if result.trained:
         say(
             f"warning: {len(result.trained)} folds were trained on the old splits, such as "

@@ -37,3 +37,17 @@ def read_splits_if_whole(path: Path) -> list[Split]:
         return read_splits(path)
     except (UsageError, DatasetError):
         return []
+
+
+def are_folds_of(source: list[Split], splits: list[Split]) -> bool:
+    """Whether `splits` begin with the folds of `source`; more folds may follow.
+
+    nnU-Net plans a data set only where this holds for the splits in its raw and its preprocessed folder.
+
+    Source: `_maybe_copy_splits_file` of nnU-Net's `ExperimentPlanner`.
+    """
+    return len(source) <= len(splits) and all(
+        set(one[part]) == set(other[part])
+        for one, other in zip(source, splits, strict=False)
+        for part in ("train", "val")
+    )

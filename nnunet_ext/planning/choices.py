@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.nnunet.dataset_json import read_dataset
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, RAW_VARIABLE, find_dataset
 from nnunet_ext.nnunet.plans import FINGERPRINT, check_fingerprint
+from nnunet_ext.nnunet.splits import SPLITS, are_folds_of, read_splits
 
 Supervision = Literal["nested", "pyramid"]
 SUPERVISIONS: tuple[Supervision, ...] = ("nested", "pyramid")
@@ -30,8 +32,8 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
 
     Raises:
         UsageError: a folder's variable is not set, or no data set or several have that number.
-        DatasetError: the data set has no raw data or no fingerprint, or its dataset.json or fingerprint is
-            damaged.
+        DatasetError: the data set has no raw data or no fingerprint, its dataset.json, fingerprint or splits
+            are damaged, or its raw folder holds other splits than its preprocessed one.
     """
     unset = [variable for variable in (RAW_VARIABLE, PREPROCESSED_VARIABLE) if not environment.get(variable)]
     if unset:
@@ -47,4 +49,15 @@ def find_plannable(dataset: str, environment: Mapping[str, str] = os.environ) ->
             f"Make it first: nnUNetv2_extract_fingerprint -d {dataset}"
         )
     check_fingerprint(found.preprocessed / FINGERPRINT, dataset)
+    _check_splits(found.raw / SPLITS, found.preprocessed / SPLITS)
     return found.name
+
+
+def _check_splits(raw: Path, preprocessed: Path) -> None:
+    if not raw.is_file() or not preprocessed.is_file():
+        return
+    if not are_folds_of(read_splits(raw), read_splits(preprocessed)):
+        raise DatasetError(
+            f"{raw} holds other folds than {preprocessed}, and nnU-Net plans only where they agree. Rename "
+            "the first, which nnU-Net copies only where the second is missing, or put back the second."
+        )

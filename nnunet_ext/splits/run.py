@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunet_ext.errors import UsageError
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, DatasetFolders, find_dataset
-from nnunet_ext.nnunet.splits import SPLITS, Split, read_splits
+from nnunet_ext.nnunet.splits import SPLITS, Split, are_folds_of, read_splits, read_splits_if_whole
 from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, find_subjects
 from nnunet_ext.splits.audit import Audit, audit, draw_audit
 from nnunet_ext.splits.contents import foreground_of, read_contents
@@ -33,6 +33,8 @@ class SplitsResult:
         kept_splits: the copy of splits that were replaced; None where there were none or the same.
         trained: folders of folds that were trained on the splits that were replaced.
         subjects_file: the file in which new subjects were remembered; None where none were given.
+        raw_splits: splits in the raw data set's folder that differ from those written: nnU-Net plans only
+            where both agree; None where there are none or the same.
         kept_subjects: the copy of subjects that were replaced; None where there were none or the same.
     """
 
@@ -45,6 +47,7 @@ class SplitsResult:
     is_written: bool = False
     kept_splits: Path | None = None
     trained: tuple[Path, ...] = ()
+    raw_splits: Path | None = None
     subjects_file: Path | None = None
     kept_subjects: Path | None = None
 
@@ -123,12 +126,26 @@ def _with_written(
     if with_splits:
         trained = trained_folds(folders.results)
         kept = write_splits(list(result.splits), result.path)
-        result = replace(result, is_written=True, kept_splits=kept, trained=tuple(trained) if kept else ())
+        result = replace(
+            result,
+            is_written=True,
+            kept_splits=kept,
+            trained=tuple(trained) if kept else (),
+            raw_splits=_other_raw_splits(result, folders),
+        )
     if with_subjects:
         file = result.path.with_name(SUBJECTS)
         kept = remember_subjects(result.subjects, file)
         result = replace(result, subjects_file=file, kept_subjects=kept)
     return result
+
+
+def _other_raw_splits(result: SplitsResult, folders: DatasetFolders) -> Path | None:
+    """Splits in the raw data set's folder that are not those that nnU-Net reads now."""
+    raw = folders.raw / SPLITS if folders.raw else None
+    if raw is None or not raw.is_file() or result.path != _usual_path(folders):
+        return None
+    return None if are_folds_of(read_splits_if_whole(raw), list(result.splits)) else raw
 
 
 def _given_subjects(cases: Sequence[str], pattern: str | None, table: Path | None) -> Subjects | None:

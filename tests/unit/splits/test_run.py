@@ -69,3 +69,24 @@ def test_remembered_subjects_that_do_not_fit_the_cases_any_more_are_told(folders
     assert "says nothing of 1 of 8 cases, such as new" in capsys.readouterr().err
     main([*command, "--audit"])
     assert "new: no subject is known" in capsys.readouterr().out
+
+
+def test_other_splits_beside_the_raw_data_are_told_and_planning_refuses_them(folders, capsys):
+    raw = folders / "raw" / "Dataset007_Splits" / "splits_final.json"
+    command = ["splits", "-d", "7", "-np", "0", "-k", "4"]
+    assert main(command) == 0
+    home = folders / "preprocessed" / "Dataset007_Splits"
+    raw.write_bytes((home / "splits_final.json").read_bytes())
+    assert main(command) == 0
+    assert "holds other folds" not in capsys.readouterr().err
+    raw.write_text(json.dumps([{"train": ["p0_f0"], "val": ["p0_f1"]}]), encoding="utf-8")
+    assert main(command) == 0
+    assert f"{raw} holds other folds" in capsys.readouterr().err
+    fingerprint = {
+        "spacings": [[1, 1, 1]],
+        "shapes_after_crop": [[3, 4, 5]],
+        "foreground_intensity_properties_per_channel": {},
+    }
+    (home / "dataset_fingerprint.json").write_text(json.dumps(fingerprint), encoding="utf-8")
+    assert main(["plan", "-d", "7"]) == 1
+    assert f"DatasetError: {raw} holds other folds" in capsys.readouterr().err
