@@ -24,10 +24,19 @@ def warm_children() -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the exhaustive tests unless `-m` names them."""
+    if "exhaustive" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Import torch for those children while other tests run."""
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
     if not session.config.option.collectonly and any(
-        {"warm_children", "warm_project"} & {*getattr(item, "fixturenames", ())} for item in session.items
+        hasattr(item.module, "warm") or {"warm_children", "lab"} & {*item.fixturenames} for item in items
     ):
         warm.start()
 

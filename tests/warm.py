@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import inspect
 import io
 import json
 import os
+import pickle
 import random
 import runpy
 import select
@@ -30,14 +32,15 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import popen_fork, util
 from pathlib import Path
 from typing import Any
 
-HAS_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
+HAS_FORK = sys.platform == "linux"  # elsewhere forks of large programs are not to be relied on
 HERE = Path(__file__).resolve()
 NUMBER = struct.Struct("<q")
-# Python that a child runs before its program; `children` and `pools_of_threads` are known to it.
+# Python that a child runs before its program; `children` is known to it.
 PRELUDE = "TESTS_PRELUDE"
 # Where orders are taken; a child knows it, too.
 SOCKET = "TESTS_WARM_SOCKET"
@@ -53,10 +56,29 @@ IMPORTED = (
 # Read by nnU-Net as it is imported.
 N_PROCESSES = "nnUNet_def_n_proc"
 
-_StartedAnew = subprocess.Popen
-
-
+_StartedAnew, _started_anew = subprocess.Popen, util.spawnv_passfds
+_waited_for = popen_fork.Popen.poll
 _server: subprocess.Popen | None = None
+
+
+class Told:
+    """The exit code that a pipe tells once a child has ended."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe, self._lock, self._code = pipe, threading.Lock(), None
+
+    def ask(self, timeout: float | None) -> int | None:
+        """The exit code; None where the child has not ended by then."""
+        with self._lock:
+            if self._code is None and select.select([self._pipe], [], [], timeout)[0]:
+                code = os.read(self._pipe, NUMBER.size)
+                os.close(self._pipe)
+                self._code = NUMBER.unpack(code)[0] if code else -signal.SIGKILL
+            return self._code
+
+
+_spawned: dict[int, Told] = {}
+_entered = contextlib.ExitStack()  # by preludes
 
 
 def start() -> None:
@@ -105,7 +127,7 @@ def _fork(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[int, int]:
 class Popen(subprocess.Popen):
     """A `subprocess.Popen` whose child is a fork where its command is Python, and a process as usual else."""
 
-    _told: int | None = None
+    _told: Told | None = None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *others: Any) -> None:
         # Python's own arguments, in its order; another version may have more of them.
@@ -124,37 +146,23 @@ class Popen(subprocess.Popen):
         read, write, error = (
             given if given != -1 else number for number, given in enumerate(streams[i] for i in (0, 3, 5))
         )
-        self.pid, self._told = _fork(order, [read, write, error])
+        self.pid, told = _fork(order, [read, write, error])
+        self._told = Told(told)
         self._child_created = True
-        self._lock = threading.Lock()
         self._close_pipe_fds(*streams)
 
     def _internal_poll(self, *args: Any, **kwargs: Any) -> int | None:
         if self._told is None:
             return super()._internal_poll(*args, **kwargs)
-        return self._ask(0)
+        self.returncode = self._told.ask(0)
+        return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
         if self._told is None:
             return super()._wait(timeout)
-        code = self._ask(timeout)
-        if code is None:
+        self.returncode = self._told.ask(timeout)
+        if self.returncode is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
-        return code
-
-    def _ask(self, timeout: float | None) -> int | None:
-        """The exit code, once it is told."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:
-            left = None if until is None else max(0, until - time.monotonic())
-            is_told = bool(select.select([self._told], [], [], left)[0])
-            with self._lock:
-                if is_told and self.returncode is None:
-                    code = os.read(self._told, NUMBER.size)
-                    os.close(self._told)
-                    self.returncode = NUMBER.unpack(code)[0] if code else -signal.SIGKILL
-            if not is_told:
-                break
         return self.returncode
 
 
@@ -172,49 +180,90 @@ def python_arguments(command: Any) -> list[str] | None:
 
 
 @contextlib.contextmanager
-def children(prelude: str = "") -> Iterator[None]:
-    """Let commands of Python be forks meanwhile, and run the prelude in each before its program."""
+def children(prelude: str = "", *, nested: bool = True) -> Iterator[None]:
+    """Let commands of Python, and processes that `multiprocessing` spawns, be forks meanwhile.
+
+    Args:
+        prelude: Python that each command runs before its program.
+        nested: whether what the commands start is a fork as well; it is no child of theirs then.
+    """
     if not HAS_FORK:
         yield
         return
-    before = subprocess.Popen, os.environ.get(PRELUDE)
+    before = subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll
+    if nested:
+        prelude = f"children({prelude!r})\n{prelude}"
     subprocess.Popen, os.environ[PRELUDE] = Popen, prelude
+    if nested:
+        util.spawnv_passfds, popen_fork.Popen.poll = _spawn, _poll
     try:
         yield
     finally:
-        subprocess.Popen = before[0]
-        del os.environ[PRELUDE]
-        os.environ |= {} if before[1] is None else {PRELUDE: before[1]}
+        subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll = before
+        os.environ.pop(PRELUDE, None)
 
 
-@contextlib.contextmanager
-def pools_of_threads() -> Iterator[None]:
-    """Let nnU-Net's pools of spawned processes, and our trainers' in a validation, be of threads meanwhile.
+def _spawn(path: Any, arguments: Sequence[Any], fds: Sequence[int]) -> int:
+    """In place of `multiprocessing.util.spawnv_passfds`."""
+    command = [os.fsdecode(one) for one in arguments]
+    if "-c" not in command or "spawn_main" not in command[command.index("-c") + 1]:
+        return _started_anew(path, arguments, fds)
+    order = {
+        "arguments": command[command.index("-c") :],
+        "environment": dict(os.environ),
+        "folder": str(Path.cwd()),
+        "new_session": False,
+        "numbers": sorted(map(int, fds)),
+    }
+    pid, told = _fork(order, [0, 1, 2, *order["numbers"]])
+    _spawned[pid] = Told(told)
+    return pid
 
-    Each process of a pool would import torch before it takes up its first case.
+
+def _poll(process: Any, flag: int = os.WNOHANG if HAS_FORK else 0) -> int | None:
+    """In place of `multiprocessing.popen_fork.Popen.poll`."""
+    if process.returncode is None and process.pid in _spawned:
+        process.returncode = _spawned[process.pid].ask(0 if flag else None)
+    return process.returncode if process.pid in _spawned else _waited_for(process, flag)
+
+
+RANK = """
+import pickle, runpy, sys
+with open(sys.argv[1], "rb") as file:
+    sys.path[:], module, name, arguments = pickle.load(file)
+answer = runpy.run_path(module, run_name="ranks")[name](int(sys.argv[2]), *arguments)
+with open(sys.argv[3], "wb") as file:
+    pickle.dump(answer, file)
+"""
+
+
+def run_ranks(function: Callable[..., Any], n_ranks: int, *arguments: Any) -> list[Any]:
+    """Call a function once in each of some processes, which run side by side.
+
+    Args:
+        function: of a module's top level; its first argument is the rank.
+        n_ranks: how many processes.
+        arguments: further ones, which can be pickled.
+
+    Returns:
+        What each returned.
     """
-    from concurrent.futures import ThreadPoolExecutor
-    from multiprocessing.context import SpawnContext
-    from multiprocessing.pool import ThreadPool
-
-    from nnunet_ext.trainers import validation_pool
-
-    class Threads(ThreadPoolExecutor):
-        _processes = None
-
-        def __init__(self, n_workers: int, *_: Any, **__: Any) -> None:
-            super().__init__(n_workers)
-
-    before = SpawnContext.Pool, validation_pool.ProcessPoolExecutor
-    SpawnContext.Pool = lambda _, processes=None, *args: ThreadPool(processes, *args)
-    validation_pool.ProcessPoolExecutor = Threads
-    try:
-        yield
-    finally:
-        SpawnContext.Pool, validation_pool.ProcessPoolExecutor = before
-
-
-THREADS = "pools_of_threads().__enter__()"
+    with tempfile.TemporaryDirectory() as folder, children():
+        order, said = Path(folder) / "order", Path(folder) / "said"
+        order.write_bytes(pickle.dumps((sys.path, inspect.getfile(function), function.__name__, arguments)))
+        answers = [Path(folder) / str(rank) for rank in range(n_ranks)]
+        with said.open("wb") as output:
+            ranks = [
+                subprocess.Popen(
+                    [sys.executable, "-c", RANK, str(order), str(rank), str(answer)],
+                    stdout=output,
+                    stderr=output,
+                )
+                for rank, answer in enumerate(answers)
+            ]
+        codes = [rank.wait() for rank in ranks]
+        assert not any(codes), said.read_text(encoding="utf-8", errors="replace")
+        return [pickle.loads(answer.read_bytes()) for answer in answers]
 
 
 # The process that forks
@@ -246,7 +295,7 @@ def serve(place: str) -> None:
             continue
         asker, _ = orders.accept()
         with asker:
-            length, streams, _, _ = socket.recv_fds(asker, NUMBER.size, 4)
+            length, streams, _, _ = socket.recv_fds(asker, NUMBER.size, 32)
             order = json.loads(_received(asker, NUMBER.unpack(length)[0]))
         pid = os.fork()
         if pid == 0:
@@ -281,10 +330,7 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Be what `python` with these arguments is, to its end."""
     code = 1
     try:
-        for number, fd in enumerate(streams):
-            os.dup2(fd, number)
-        for fd in streams:
-            os.close(fd)
+        _renumber(streams, [0, 1, 2, *order.get("numbers", ())])
         _take_over(order)
         code = _exit_code(order["arguments"])
     finally:
@@ -292,6 +338,18 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def _renumber(fds: Sequence[int], numbers: Sequence[int]) -> None:
+    """Give open files the numbers that the program knows them by."""
+    highest = max(*fds, *numbers) + 1
+    for i, fd in enumerate(fds):
+        os.dup2(fd, highest + i)
+    for fd in fds:
+        os.close(fd)
+    for i, number in enumerate(numbers):
+        os.dup2(highest + i, number)
+        os.close(highest + i)
 
 
 def _take_over(order: Mapping[str, Any]) -> None:
@@ -306,7 +364,7 @@ def _take_over(order: Mapping[str, Any]) -> None:
     environment = order["environment"]
     os.environ.clear()
     os.environ.update(environment)
-    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    encoding = environment.get("PYTHONIOENCODING", "utf-8").partition(":")[0] or "utf-8"
     is_unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
     sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stdout, sys.stderr = (
@@ -340,7 +398,8 @@ def _take_over(order: Mapping[str, Any]) -> None:
 def _exit_code(arguments: Sequence[str]) -> int:
     code = 0
     try:
-        exec(os.environ.pop(PRELUDE, ""), {"children": children, "pools_of_threads": pools_of_threads})
+        known = {"children": lambda prelude: _entered.enter_context(children(prelude))}
+        exec(os.environ.pop(PRELUDE, ""), known)
         _run(arguments)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the code and runs the tests in the checkout's `.venv`:  bash scripts/linux/test.sh [-m "not slow"] …
 # Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+# Tests that repeat a case many times are left out but with -m exhaustive.
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh" || exit
 prepare_venv '.[tests]' || exit
@@ -14,7 +15,7 @@ check() {
 check ruff check
 check ruff format --check
 check mypy
-check pytest "$@"
+check pytest --durations=25 "$@"
 
 [ ${#failed[@]} = 0 ] && exit
 printf 'Failed: %s\n' "${failed[@]}" >&2

@@ -1,11 +1,12 @@
 # Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
 # Arguments go to pytest. All four checks run, whatever one of them says; the exit code is 1 if one failed.
+# Tests that repeat a case many times are left out but with -m exhaustive.
 
 trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')
 Initialize-Venv '.[tests]'
 
-$checks = @('ruff', 'check'), @('ruff', 'format', '--check'), @('mypy'), (@('pytest') + $args)
+$checks = @('ruff', 'check'), @('ruff', 'format', '--check'), @('mypy'), (@('pytest', '--durations=25') + $args)
 $failed = @()
 Push-Location -LiteralPath $root
 try {

@@ -38,5 +38,6 @@ def test_an_error_ends_workers_that_are_at_work():
         (worker,) = pool._executor._processes.values()
         pool.starmap_async(time.sleep, ((1000.0,),))
         raise KeyboardInterrupt
-    # Not `is_alive`: the executor waits for the same process, and between its waitpid and its note ours finds neither.
+    # Not `is_alive`: the executor waits for the same process, and between its waitpid and its note ours finds
+    # neither.
     assert wait([worker.sentinel], timeout=60)
