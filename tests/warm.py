@@ -191,6 +191,7 @@ def children(prelude: str = "", *, nested: bool = True) -> Iterator[None]:
         yield
         return
     before = subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll
+    outer_prelude = os.environ.get(PRELUDE)
     if nested:
         prelude = f"children({prelude!r})\n{prelude}"
     subprocess.Popen, os.environ[PRELUDE] = Popen, prelude
@@ -201,6 +202,7 @@ def children(prelude: str = "", *, nested: bool = True) -> Iterator[None]:
     finally:
         subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll = before
         os.environ.pop(PRELUDE, None)
+        os.environ |= {} if outer_prelude is None else {PRELUDE: outer_prelude}
 
 
 def _spawn(path: Any, arguments: Sequence[Any], fds: Sequence[int]) -> int:
