@@ -224,9 +224,12 @@ def _spawn(path: Any, arguments: Sequence[Any], fds: Sequence[int]) -> int:
 
 def _poll(process: Any, flag: int = os.WNOHANG if HAS_FORK else 0) -> int | None:
     """In place of `multiprocessing.popen_fork.Popen.poll`."""
-    if process.returncode is None and process.pid in _spawned:
-        process.returncode = _spawned[process.pid].ask(0 if flag else None)
-    return process.returncode if process.pid in _spawned else _waited_for(process, flag)
+    if process.returncode is not None or process.pid not in _spawned:
+        return _waited_for(process, flag)
+    process.returncode = _spawned[process.pid].ask(0 if flag else None)
+    if process.returncode is not None:
+        _spawned.pop(process.pid, None)
+    return process.returncode
 
 
 RANK = """
