@@ -224,9 +224,10 @@ def _spawn(path: Any, arguments: Sequence[Any], fds: Sequence[int]) -> int:
 
 def _poll(process: Any, flag: int = os.WNOHANG if HAS_FORK else 0) -> int | None:
     """In place of `multiprocessing.popen_fork.Popen.poll`."""
-    if process.returncode is not None or process.pid not in _spawned:
+    told = _spawned.get(process.pid)
+    if process.returncode is not None or told is None:
         return _waited_for(process, flag)
-    process.returncode = _spawned[process.pid].ask(0 if flag else None)
+    process.returncode = told.ask(0 if flag else None)
     if process.returncode is not None:
         _spawned.pop(process.pid, None)
     return process.returncode
