@@ -34,7 +34,7 @@ def write_raw(root: Path, n_training: int, n_test: int) -> None:
     (raw / "dataset.json").write_text(json.dumps(dataset | {"numTraining": n_training}), encoding="utf-8")
 
 
-def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
+def run(root: Path, command: str, *arguments: str, prelude: str = "", **settings: str) -> str:
     """Run one of nnU-Net's commands, or a verb of `nnunet_ext`, with its folders below `root`.
 
     It is a fork that has torch imported, see `warm.py`; so is each process that it spawns.
@@ -43,6 +43,7 @@ def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
         root: holds `raw`, `preprocessed` and `results`.
         command: `nnUNetv2_train`, …, or `nnunet_ext`, or `python`.
         arguments: of the command.
+        prelude: Python to run before the command, see `warm.children`.
         settings: further variables.
 
     Returns:
@@ -61,7 +62,7 @@ def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
     executable = [str(Path(sysconfig.get_path("scripts")) / command)]
     if command in ("nnunet_ext", "python"):
         executable = [sys.executable, *(["-m", command] if command == "nnunet_ext" else [])]
-    with warm.children():
+    with warm.children(prelude):
         done = subprocess.run(
             [*executable, *arguments],
             env=os.environ | environment,

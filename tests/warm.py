@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import importlib
 import inspect
 import io
 import json
 import os
 import pickle
+import pkgutil
 import random
 import runpy
 import select
@@ -42,17 +45,29 @@ HERE = Path(__file__).resolve()
 NUMBER = struct.Struct("<q")
 # Python that a child runs before its program; `children` is known to it.
 PRELUDE = "TESTS_PRELUDE"
+# A prelude with which a prediction sees each patch once; its eight mirrorings take most of the time.
+UNMIRRORED = """
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+nnUNetPredictor._internal_maybe_mirror_and_predict = lambda predictor, patch: predictor.network(patch)
+"""
 # Where orders are taken; a child knows it, too.
 SOCKET = "TESTS_WARM_SOCKET"
 IMPORTED = (
     "torch",
+    "timm",
     "pydantic",
     "psutil",
+    "yaml",
+    "isal.igzip",
+    "SimpleITK",
+    "matplotlib.figure",
     "nnunetv2.run.run_training",
     "nnunetv2.inference.predict_from_raw_data",
     "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints",
     "nnunetv2.ensembling.ensemble",
 )
+# nnU-Net imports all that lies in it when it looks for a trainer.
+TRAINERS = "nnunetv2.training.nnUNetTrainer"
 # Read by nnU-Net as it is imported.
 N_PROCESSES = "nnUNet_def_n_proc"
 
@@ -282,6 +297,12 @@ def serve(place: str) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):
             __import__(name)
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module(TRAINERS)
+        for one in pkgutil.walk_packages(package.__path__, f"{TRAINERS}."):
+            importlib.import_module(one.name)
+    gc.collect()
+    gc.freeze()  # what a child's collections do not touch stays shared with it
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -373,16 +394,11 @@ def _take_over(order: Mapping[str, Any]) -> None:
     encoding = environment.get("PYTHONIOENCODING", "utf-8").partition(":")[0] or "utf-8"
     is_unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
     sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
-    sys.stdout, sys.stderr = (
-        io.TextIOWrapper(
-            io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
-            encoding,
-            errors,
-            line_buffering=number == 2,
-            write_through=is_unbuffered,
-        )
-        for number, errors in ((1, "strict"), (2, "backslashreplace"))
-    )
+    for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        stream = io.FileIO(number, "w", closefd=False)
+        options = {"line_buffering": number == 2, "write_through": is_unbuffered}
+        buffer = stream if is_unbuffered else io.BufferedWriter(stream)
+        setattr(sys, name, io.TextIOWrapper(buffer, encoding, errors, **options))
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     random.seed()
     if "numpy" in sys.modules:

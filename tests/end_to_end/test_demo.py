@@ -15,20 +15,13 @@ pytestmark = pytest.mark.slow
 TINY = Training(n_epochs=1, n_iterations=2, device="cpu")
 
 
-# Validations predict each case once; with its eight mirrorings they would take most of the time.
-UNMIRRORED = """
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-nnUNetPredictor._internal_maybe_mirror_and_predict = lambda predictor, patch: predictor.network(patch)
-"""
-
-
 @pytest.fixture(
     scope="module", params=["unmirrored, in forks", pytest.param("as typed", marks=pytest.mark.exhaustive)]
 )
 def root(request, tmp_path_factory):
     """The demo's folder, and how its commands run: as a user's do, or so that they take less time."""
     is_typed = request.param == "as typed"
-    with contextlib.nullcontext() if is_typed else warm.children(UNMIRRORED):
+    with contextlib.nullcontext() if is_typed else warm.children(warm.UNMIRRORED):
         yield tmp_path_factory.mktemp("demo with a space") / "demo"
 
 

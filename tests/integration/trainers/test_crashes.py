@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -56,7 +57,12 @@ def end_of(command, timeout_s):
     import psutil
 
     workers, streams = [], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with warm.children(nested=False), subprocess.Popen(command, **streams, text=True) as process:
+    with (
+        warm.children(nested=False),
+        subprocess.Popen(
+            command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **streams, text=True
+        ) as process,
+    ):
         lines, crashed_s = [], None
         for line in process.stdout:
             lines.append(line)
