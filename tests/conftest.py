@@ -4,15 +4,41 @@ So a busy machine fails nothing, and trainings in processes of their own leave e
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, here or in a process
 
 settings.register_profile("house", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("house")
+
+
+@pytest.fixture
+def warm_children() -> Iterator[None]:
+    """Children of Python that have torch imported when they begin, see `warm.py`."""
+    with warm.children():
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the exhaustive tests unless `-m` names them."""
+    if "exhaustive" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Import torch for those children while other tests run."""
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
+    if not session.config.option.collectonly and any(
+        hasattr(item.module, "warm") or {"warm_children", "lab"} & {*item.fixturenames} for item in items
+    ):
+        warm.start()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import warm
 
 from nnunet_ext.nnunet.folders import with_discovery
 
@@ -33,19 +34,22 @@ def write_raw(root: Path, n_training: int, n_test: int) -> None:
     (raw / "dataset.json").write_text(json.dumps(dataset | {"numTraining": n_training}), encoding="utf-8")
 
 
-def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
+def run(root: Path, command: str, *arguments: str, prelude: str = "", **settings: str) -> str:
     """Run one of nnU-Net's commands, or a verb of `nnunet_ext`, with its folders below `root`.
+
+    It is a fork that has torch imported, see `warm.py`; so is each process that it spawns.
 
     Args:
         root: holds `raw`, `preprocessed` and `results`.
         command: `nnUNetv2_train`, …, or `nnunet_ext`, or `python`.
         arguments: of the command.
+        prelude: Python to run before the command, see `warm.children`.
         settings: further variables.
 
     Returns:
         What it printed.
     """
-    environment = os.environ | {
+    environment = {
         "nnUNet_raw": str(root / "raw"),
         "nnUNet_preprocessed": str(root / "preprocessed"),
         "nnUNet_results": str(root / "results"),
@@ -58,8 +62,13 @@ def run(root: Path, command: str, *arguments: str, **settings: str) -> str:
     executable = [str(Path(sysconfig.get_path("scripts")) / command)]
     if command in ("nnunet_ext", "python"):
         executable = [sys.executable, *(["-m", command] if command == "nnunet_ext" else [])]
-    done = subprocess.run(
-        [*executable, *arguments], env=environment, capture_output=True, encoding="utf-8", check=False
-    )
+    with warm.children(prelude):
+        done = subprocess.run(
+            [*executable, *arguments],
+            env=os.environ | environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch  # before the child is there, so that it begins at once
-from nnunetv2.inference import predict_from_raw_data  # noqa: F401
+import torch
 
 from nnunet_ext.prediction.run import run_predict
 

@@ -1,5 +1,6 @@
 # Checks the code and runs the tests in the checkout's `.venv`:  scripts\windows\test.ps1 [-m "not slow"] ...
 # Arguments go to pytest. All five checks run even where one fails; the exit code is 1 where any failed.
+# Tests that repeat a case many times run with `-m exhaustive` alone.
 
 trap { [Console]::Error.WriteLine($_.Exception.Message); exit 1 }
 . (Join-Path $PSScriptRoot 'venv.ps1')
@@ -11,7 +12,7 @@ $checks = [ordered]@{
     'ruff format' = '-m', 'ruff', 'format', '--check'
     'mypy' = '-m', 'mypy'
     'lint-imports' = '-c', $layers, '--no-logo', '--no-cache'
-    'pytest' = @('-m', 'pytest') + $args
+    'pytest' = @('-m', 'pytest', '--durations=25') + $args
 }
 $failed = @()
 Push-Location -LiteralPath $root

@@ -1,7 +1,9 @@
+import contextlib
 import json
 import zipfile
 
 import pytest
+import warm
 
 from nnunet_ext.demo.dataset import CONFIGURATIONS, DemoFolder, cases_to_predict
 from nnunet_ext.demo.pipeline import run_demo
@@ -12,9 +14,14 @@ pytestmark = pytest.mark.slow
 TINY = DemoTraining(n_epochs=1, n_iterations=2, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("demo with a space") / "demo"
+@pytest.fixture(
+    scope="module", params=["unmirrored, in forks", pytest.param("as typed", marks=pytest.mark.exhaustive)]
+)
+def root(request, tmp_path_factory):
+    """The demo's folder, and how its commands run: as a user's do, or so that they take less time."""
+    is_typed = request.param == "as typed"
+    with contextlib.nullcontext() if is_typed else warm.children(warm.UNMIRRORED):
+        yield tmp_path_factory.mktemp("demo with a space") / "demo"
 
 
 @pytest.fixture(scope="module")

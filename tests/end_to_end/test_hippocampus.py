@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import warm
 from hippocampus import NEEDS_DATA, SOURCE, run, write_raw
 
 from nnunet_ext.cli.main import main
@@ -26,7 +27,7 @@ def project(tmp_path_factory):
     for configuration in ("2d", "3d_fullres"):
         plans["configurations"][configuration]["batch_size"] = 2
         kwargs = plans["configurations"][configuration]["architecture"]["arch_kwargs"]
-        kwargs["features_per_stage"] = [min(8 * 2**i, 64) for i in range(len(kwargs["features_per_stage"]))]
+        kwargs["features_per_stage"] = [min(4 * 2**i, 32) for i in range(len(kwargs["features_per_stage"]))]
     plans_file.write_text(json.dumps(plans), encoding="utf-8")
     return root
 
@@ -52,6 +53,7 @@ def test_from_training_to_a_verified_zip_and_a_report(project, monkeypatch):
                 TRAINER,
                 "-device",
                 "cpu",
+                prelude=warm.UNMIRRORED,
                 **settings,
             )
             predictions = project / "predictions" / configuration / f"fold_{fold}"

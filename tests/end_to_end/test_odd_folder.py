@@ -1,6 +1,7 @@
 """Verbs as Windows shows them: letters of all kinds in absolute paths, files held open, odd encodings.
 
-Every command is a process of its own whose output is redirected, as to a file. No test needs torch.
+Every command is a process of its own (on Linux a fork, see `warm.py`) whose output is redirected, as to a
+file. No test needs torch.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import damage
 import pytest
+import warm
 from factories import softmax, write_image, write_prediction
 
 ON_WINDOWS = os.name == "nt"
@@ -39,16 +41,17 @@ def world(tmp_path_factory):
 def run(world, *arguments, encoding="ascii"):
     """A verb's exit code and all that it printed."""
     variables = {f"nnUNet_{part}": str(world / part) for part in ("raw", "preprocessed", "results")}
-    environment = os.environ | variables | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(CHECKOUT)}
+    variables |= {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "nnunet_ext", *map(str, arguments)]
-    child = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    with warm.children():
+        child = subprocess.run(
+            command,
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
     text = child.stdout.decode(encoding)
     assert "Traceback" not in text, text
     return child.returncode, text

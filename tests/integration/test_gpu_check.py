@@ -55,6 +55,7 @@ def lines_of(content):
     ]
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_every_part_runs_to_its_end_and_the_file_says_what_was_printed(tmp_path):
     code, lines, content = run(tmp_path, "--minutes", "15")
     told = [line for line in lines if line[:4] in ("PASS", "FAIL", "INFO")]

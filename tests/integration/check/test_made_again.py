@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import warm
 from damage import NAME, grid, scan_of, truncate, write_raw
 from factories import write_image
 
@@ -42,8 +43,9 @@ def folders(tmp_path_factory):
             (root / name).mkdir()
             patch.setenv(f"nnUNet_{name}", str(root / name))
         write_raw(root / "raw" / NAME)
-        preprocess()
-        yield find_dataset(DATASET_ID)
+        with warm.children():
+            preprocess()
+            yield find_dataset(DATASET_ID)
 
 
 def arrays(folder):

@@ -27,6 +27,7 @@ def test_nnunet_finds_both_trainers_in_this_package(tmp_path):
     assert found[TRAINER_VARIABLE].severity == "ok"
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_a_folder_of_others_that_stops_the_search_is_named(tmp_path):
     (tmp_path / "mine.py").write_text("import a_package_nobody_has")
     found = severities(tmp_path, discovery_folder())

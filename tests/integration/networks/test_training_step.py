@@ -6,6 +6,7 @@ import os
 import socket
 
 import pytest
+import warm
 
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
@@ -197,7 +198,7 @@ def test_two_ranks_train_every_weight_that_is_supervised(tmp_path):
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_rank, (port, tmp_path), nprocs=N_RANKS)
+    warm.run_ranks(_rank, N_RANKS, port, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(N_RANKS))
     cases = ((True, "nested"), (True, "pyramid"), (False, "nested"))
     for one, other, case in zip(first, second, cases, strict=True):

@@ -252,6 +252,7 @@ def test_fused_probabilities_are_kept_where_they_are_asked_for(house, monkeypatc
     house.assert_same("again", "out")
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_processes_give_what_threads_give(house):
     house.model("2d")
     assert house.predict().ok

@@ -120,6 +120,7 @@ def test_a_run_that_was_ended_between_its_stages_goes_on_there(house, predicted,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_children")
 def test_processes_write_what_this_one_writes(house):
     house.predict()
     here = house.segmentations()

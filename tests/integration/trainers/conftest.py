@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 
 # nnU-Net reads this as it is imported.
 os.environ.setdefault("nnUNet_def_n_proc", "1")
@@ -102,7 +103,8 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(f"nnUNet_{name}", str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "1")
         _write_raw(root / "raw" / DATASET)
-        _preprocess(root / "preprocessed" / DATASET)
+        with warm.children():
+            _preprocess(root / "preprocessed" / DATASET)
     yield root / "preprocessed"
 
 
@@ -179,7 +181,7 @@ class Lab:
             made.append(original(*args, **kwargs))
             return made[0]
 
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, warm.children():
             original = run_training.get_trainer_from_args
             patch.setattr(run_training, "recursive_find_trainer_class_by_name", find)
             patch.setattr(run_training, "get_trainer_from_args", construct)

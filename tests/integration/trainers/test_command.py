@@ -38,6 +38,7 @@ def test_a_refused_setting_ends_the_command_with_2_and_no_traceback(lab):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_children")
 def test_the_command_trains_validates_and_goes_on(lab):
     lab.variables(n_epochs=2)
     ended = nnunetv2_train()

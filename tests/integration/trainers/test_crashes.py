@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 
 import pytest
+import warm
 
 # A training in a process of its own, by our command, whose third step is to crash.
 CRASH = """
@@ -54,8 +56,13 @@ def end_of(command, timeout_s):
     """Exit code and output of a command, seconds from its crash to its end, and what it left running."""
     import psutil
 
-    workers = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    workers, streams = [], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with (
+        warm.children(nested=False),
+        subprocess.Popen(
+            command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **streams, text=True
+        ) as process,
+    ):
         lines, crashed_s = [], None
         for line in process.stdout:
             lines.append(line)

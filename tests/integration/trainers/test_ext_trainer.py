@@ -89,7 +89,7 @@ def test_without_settings_the_loss_is_nnunets(lab):
 
 
 @pytest.mark.parametrize("name", ["adamw", "novograd", *(
-    pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "lion", "muon", "lamb", "rmsprop")
+    pytest.param(name, marks=pytest.mark.exhaustive) for name in ("adam", "lion", "muon", "lamb", "rmsprop")
 )])  # fmt: skip
 def test_a_training_with_another_optimizer_goes_on_with_its_state(lab, read, name):
     lab.variables(n_epochs=3, optimizer=name, save_every=1, weight_decay=0.1)
@@ -138,7 +138,7 @@ QUICK = ("plateau", "restarts")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SCHEDULES]
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.exhaustive) for name in SCHEDULES]
 )
 def test_a_resumed_training_has_the_learning_rates_of_a_straight_one(lab, name):
     lab.dices(FALLING)
@@ -151,7 +151,8 @@ def test_a_resumed_training_has_the_learning_rates_of_a_straight_one(lab, name):
 
 
 @pytest.mark.parametrize("loss", ["dice_focal", *(
-    pytest.param(name, marks=pytest.mark.slow) for name in ("focal", "tversky", "focal_tversky", "dice_topk")
+    pytest.param(name, marks=pytest.mark.exhaustive)
+    for name in ("focal", "tversky", "focal_tversky", "dice_topk")
 )])  # fmt: skip
 def test_another_loss_stands_in_nnunets_deep_supervision(lab, loss):
     from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -569,12 +570,14 @@ def in_a_fresh_process(code, *arguments):
     )
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_nnunet_finds_a_recipe_in_a_fresh_process():
     found = in_a_fresh_process(FIND, "nnUNetTrainerExt_ep3_adamw")
     assert found.returncode == 0, found.stderr
     assert "nnUNetTrainerExt_ep3_adamw {'n_epochs': '3', 'optimizer': 'adamw'}" in found.stdout
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_a_badly_written_recipe_ends_nnunet_with_the_codes():
     found = in_a_fresh_process(FIND, "nnUNetTrainerExt_epp3")
     assert found.returncode == 2
@@ -582,6 +585,7 @@ def test_a_badly_written_recipe_ends_nnunet_with_the_codes():
     assert "SettingsError: Trainer nnUNetTrainerExt_epp3: 'epp3' is no code of a setting" in found.stderr
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_prediction_finds_the_recipe_that_a_checkpoint_names(lab):
     recipe = "nnUNetTrainerExt_ep2_pat2_ema0p9"
     lab.train(recipe)
@@ -630,6 +634,7 @@ def test_the_command_hands_nnunet_what_was_asked_for(lab, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_children")
 def test_the_command_trains_validates_and_goes_on(lab):
     recipe = "nnUNetTrainerExt_ep2_adamw_ema0p9"
     options = ["-d", "901", "-c", "2d", "-f", "0", "-device", "cpu", "-tr", recipe]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 HARNESS = Path(__file__).with_name("kill_harness.py")
 N_WHOLE, N_IN_PLACE = 100, 10
@@ -26,9 +27,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kills(folder):
     numbers = (str(N_WHOLE), str(N_IN_PLACE))
-    done = subprocess.run(
-        [sys.executable, HARNESS, folder, *numbers], capture_output=True, text=True, check=False
-    )
+    with warm.children():
+        done = subprocess.run(
+            [sys.executable, HARNESS, folder, *numbers], capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -8,6 +8,7 @@ import socket
 from itertools import product
 
 import pytest
+import warm
 
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
@@ -552,7 +553,7 @@ def test_two_ranks_have_the_value_and_gradient_of_the_joined_batch(tmp_path):
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_rank, (port, tmp_path), nprocs=N_RANKS)
+    warm.run_ranks(_rank, N_RANKS, port, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(N_RANKS)]
     for case, *answers in zip([*RANKED, UNEVEN], *ranks, strict=True):
         values, gradients = zip(*answers, strict=True)

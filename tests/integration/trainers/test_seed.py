@@ -218,6 +218,7 @@ def in_a_process(tmp_path, epoch, go_on):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_children")
 def test_two_processes_with_a_worker_train_as_one_without(lab, read, tmp_path):
     lab.variables(**SEEDED)
     lab.train(EXT)

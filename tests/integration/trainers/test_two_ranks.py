@@ -7,11 +7,12 @@ import os
 import socket
 
 import pytest
+import warm
 
 N_RANKS = 2
 
 
-def _rank(rank, port, trainer_name, plans, dataset_json, answers):
+def _rank(rank, port, trainer_name, plans, dataset_json):
     import numpy as np
     import torch
     from nnunetv2.training.logging.nnunet_logger import MetaLogger
@@ -40,8 +41,8 @@ def _rank(rank, port, trainer_name, plans, dataset_json, answers):
         trainer = Falling(plans | {"continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
         trainer.run_training()
         weight = next(trainer.network.module.parameters()).detach().clone()
-        answers.put((rank, trainer.current_epoch, trainer.stop_reason, weight.numpy(), len(written)))
         distributed.barrier()
+        return trainer.current_epoch, trainer.stop_reason, weight.numpy(), len(written)
 
 
 @pytest.mark.slow
@@ -58,18 +59,15 @@ def test_both_ranks_stop_at_one_epoch_with_the_best_weights_and_one_writes(lab, 
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    answers = context.SimpleQueue()
-    torch.multiprocessing.spawn(_rank, (port, trainer, plans, dataset_json, answers), nprocs=N_RANKS)
-    first, second = sorted((answers.get() for _ in range(N_RANKS)), key=lambda answer: answer[0])
-    assert first[1] == second[1] == 4
-    assert first[2] == second[2] == "patience: best 0.0900 at epoch 1, 2 of 2 epochs without a rise"
-    assert first[4] > second[4] == 0
+    first, second = warm.run_ranks(_rank, N_RANKS, port, trainer, plans, dataset_json)
+    assert first[0] == second[0] == 4
+    assert first[1] == second[1] == "patience: best 0.0900 at epoch 1, 2 of 2 epochs without a rise"
+    assert first[3] > second[3] == 0
     final, latest, best = (
         read(lab.fold("Falling") / f"checkpoint_{name}.pth") for name in ("final", "latest", "best")
     )
     key = next(iter(best["network_weights"]))
     assert not key.startswith("module.")
-    for weight in (first[3], second[3], final["network_weights"][key]):
+    for weight in (first[2], second[2], final["network_weights"][key]):
         assert torch.equal(torch.as_tensor(weight), best["network_weights"][key])
     assert latest["current_epoch"] == final["current_epoch"] == 4

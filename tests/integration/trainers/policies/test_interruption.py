@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import warm
 
 EXT = "nnUNetTrainerExt"
 LATEST, FINAL = "checkpoint_latest.pth", "checkpoint_final.pth"
@@ -272,7 +273,7 @@ def test_a_terminated_command_leaves_with_75_and_goes_on(lab, read):
         "-device",
         "cpu",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with warm.children(), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while "Epoch 1" not in process.stdout.readline():
             assert process.poll() is None
         process.terminate()
@@ -309,13 +310,16 @@ def test_a_validation_ends_with_its_processes_whatever_reaches_them(
     lab.variables(n_epochs=1, n_proc_DA=0, def_n_proc=1)
     script = tmp_path / "train.py"
     script.write_text(SLOW_VALIDATION, encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with (
+        warm.children(nested=False),
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
         while "the pool is at work" not in (line := process.stdout.readline()):
             assert line
         workers = spawned_by(process.pid)
