@@ -30,6 +30,8 @@ import psutil
 import torch
 from measure import Cost, run_measured
 
+from nnunet_ext.metrics.dice import DiceSummary, mean_over_labels
+from nnunet_ext.metrics.summary import read_validation_scores
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 PLANS, CONFIGURATION = "nnUNetPlans", "3d_fullres"
@@ -41,19 +43,24 @@ class Trained:
     """One training.
 
     Attributes:
-        dice: of each label by its value, the mean over the validation cases.
+        labels: the Dice of each label by its value, over the validation cases.
         cost: of the whole command, which validates, too.
         gpu_mib: memory of the GPU at most, 0 without one.
     """
 
-    dice: dict[str, float]
+    labels: dict[str, DiceSummary]
     cost: Cost
     gpu_mib: float
 
     @property
     def mean(self) -> float:
-        """Mean over the labels."""
-        return statistics.fmean(self.dice.values())
+        """Mean over labels of each label's mean over the cases that hold it."""
+        return mean_over_labels(self.labels) or 0.0
+
+    @property
+    def dice(self) -> dict[str, float]:
+        """Mean Dice of each label that a case holds."""
+        return {label: one.mean for label, one in self.labels.items() if one.mean is not None}
 
     @property
     def peak_mib(self) -> float:
@@ -144,10 +151,10 @@ def train(args: argparse.Namespace, work: Path, number: str, name: str, seed: in
 
 def read(fold: Path, cost: Cost) -> Trained:
     """The results that a training has written."""
-    mean = json.loads((fold / "validation" / "summary.json").read_text(encoding="utf-8"))["mean"]
+    labels = read_validation_scores(fold / "validation" / "summary.json").labels
     with (fold / "history.csv").open(encoding="utf-8", newline="") as file:
         on_gpu = [float(row["gpu_memory_peak_mib"] or 0) for row in csv.DictReader(file)]
-    return Trained({label: one["Dice"] for label, one in mean.items()}, cost, max(on_gpu))
+    return Trained(labels, cost, max(on_gpu))
 
 
 def values(trained: Trained) -> str:
