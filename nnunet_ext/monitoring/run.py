@@ -200,7 +200,7 @@ class RunReader:
         )
 
     def _read_log(self) -> tuple[Log, LogFiles]:
-        """What the logs say, or captured console output where there are none; and these files."""
+        """The content of the logs, or of captured console output where there is no log; and these files."""
         files = LogFiles(self.folder.path)
         log = self._logs.look(files.logs)
         if not log.is_trained:
