@@ -10,7 +10,7 @@ import pytest
 from nnunet_ext.monitoring.history_sources import read_checkpoint_history
 from nnunet_ext.monitoring.processes import Processes
 from nnunet_ext.monitoring.run import read_runs
-from nnunet_ext.nnunet.history import History, differences
+from nnunet_ext.nnunet.history import History, epoch_differences
 from nnunet_ext.nnunet.training_log import parse_log
 from nnunet_ext.trainers.record.process import read_process
 
@@ -31,7 +31,7 @@ def test_log_and_checkpoint_of_a_training_agree_with_its_own_history(lab, traine
     (path,) = fold.glob("training_log_*.txt")
     log, source = parse_log(path.read_bytes()), read_checkpoint_history(fold / "checkpoint_final.pth")
     assert [len(log.epochs), len(source.epochs)] == [4, 4] and source.labels == ("organ",)
-    assert differences(log.epochs, source.epochs) == [] and not log.notes and not source.notes
+    assert epoch_differences(log.epochs, source.epochs) == [] and not log.notes and not source.notes
     own = trained.logger.get_value("ema_fg_dice", step=None)
     assert [epoch.average for epoch in source.epochs] == pytest.approx(own)
     assert History(("organ",), log.epochs).averages == pytest.approx(own, abs=2e-4)
