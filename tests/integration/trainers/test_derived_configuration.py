@@ -11,7 +11,7 @@ NAME = "2d_bs3_net"
 def test_nnunet_trains_a_derived_configuration_by_its_name(lab, preprocessed, capsys):
     network = "features_per_stage=[4, 4, 8]"
     assert main(["plans", "-d", "901", "-c", "2d", "--batch_size", "3", "--network", network]) == 0
-    memory = re.search(r"counts: ([\d.]+) GB -> ([\d.]+) GB", capsys.readouterr().out)
+    memory = re.search(r"estimates it: ([\d.]+) GB -> ([\d.]+) GB", capsys.readouterr().out)
     assert memory
     # The fixture trains the configuration that its module names.
     lab.patch.setitem(type(lab).train.__globals__, "CONFIGURATION", NAME)
