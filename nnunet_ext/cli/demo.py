@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.values import whole_number
 from nnunet_ext.demo.steps import DemoTraining
+from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -33,10 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="batches of each epoch",
     )
+    parser.add_argument(
+        "--only_data",
+        action="store_true",
+        help="write the raw phantom data set into FOLDER, and train nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    if args.only_data:
+        return _write_data(args.o)
     from nnunet_ext.demo.pipeline import run_demo
     from nnunet_ext.demo.progress import find_demo_progress
     from nnunet_ext.display.tables import dice_table, print_table
@@ -49,4 +57,14 @@ def run(args: argparse.Namespace) -> int:
     say(f"picture:    {report.picture}")
     minutes, seconds = divmod(round(report.elapsed_s), 60)
     say(f"time:       {minutes} min {seconds} s")
+    return 0
+
+
+def _write_data(folder: Path) -> int:
+    from nnunet_ext.demo.dataset import N_TEST, N_TRAINING, write_dataset
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty. Choose another folder with -o.")
+    write_dataset(folder, with_splits=False)
+    say(f"{N_TRAINING} training and {N_TEST} test cases written to {folder}")
     return 0

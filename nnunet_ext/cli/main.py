@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import difflib
 import importlib
 import io
 import logging
@@ -15,50 +16,47 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import NnunetExtError, describe_error, is_system_error
+from nnunet_ext.cli.verbs import GROUPS, VERBS
+from nnunet_ext.errors import NnunetExtError, UsageError, describe_error, is_system_error
 from nnunet_ext.files.escaping import printable_lines, say
 
-VERBS = {
-    "plan": "plan UNet++ for a data set and a GPU's memory with nnU-Net's own planner",
-    "train": "train with settings as options, with nnU-Net's own training function",
-    "prune": "cut a trained UNet++ down to one of its branches, or compare them all",
-    "benchmark": "measure the speed of a training's steps, in a temporary folder",
-    "predict": "predict with trained models, fuse and post-process, all in one pass",
-    "ensemble": "fuse members' probabilities into segmentations, with weights per label",
-    "probabilities": "convert probabilities to a compact store and back, and describe their files",
-    "postprocess": "keep largest components, remove small ones, fill holes",
-    "evaluate": "compare predictions with references: Dice, surface distances, intervals, paired differences",
-    "tune": "learn weights and post-processing from a cross-validation, scored on held-out folds",
-    "submit": "pack a folder of segmentations into a verified zip",
-    "verify": "list every fault of a submission zip",
-    "results": "list the state of every trained model and fold, with the Dice of each label",
-    "report": "write one page on a data set and its models, with curves, cases and pictures",
-    "overlay": "draw a segmentation's contours on its scan, for one case or a folder",
-    "monitor": "watch the running trainings: pace, Dice, patience, machine",
-    "check": "read every byte of a data set, list its faults, and repair them",
-    "splits": "split cases by subject, balanced by label and volume, or audit existing splits",
-    "plans": "list, compare and derive configurations without editing JSON",
-    "roi": "work in two stages: crop data sets to an organ, predict in its box, compare with one stage",
-    "env": "print the lines that set nnU-Net's folders and let nnU-Net find our trainers",
-    "register": "let nnU-Net find our trainers in this Python environment without a variable",
-    "unregister": "undo register",
-    "doctor": "list what is installed and found on this machine, and what is wrong",
-    "demo": "run the whole pipeline on phantom data: training, ensemble and submission",
-}
 EXIT_INTERRUPTED = 130
 SHOW_TRACEBACKS = ("train", "benchmark")  # a crash of a training is shown with its traceback
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises an error where its help cannot be printed; argparse ignores it."""
+    """A parser that names the nearest option, and raises an error where its help cannot be printed."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse all arguments, and answer unknown options with the nearest ones."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = self._options_of(getattr(parsed, "verb", None))
+            self.error("; ".join(_unknown(text, known) for text in unknown))
+        return parsed
+
+    def _options_of(self, verb: str | None) -> list[str]:
+        """The options of a verb and of all that it has below it."""
+        options = [name for action in self._actions for name in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                below = [one for name, one in action.choices.items() if verb in (None, name)]
+                options += [name for one in below for name in one._options_of(None)]
+        return options
 
     def print_help(self, file: Any = None) -> None:
         """Print the help."""
         (file or sys.stdout).write(self.format_help())
 
 
-class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults in help texts, except for None and False."""
+def _unknown(text: str, known: Sequence[str]) -> str:
+    """An argument that nothing takes, with the option that was perhaps meant."""
+    near = difflib.get_close_matches(text.partition("=")[0], known, n=1) if text.startswith("-") else []
+    return f"unrecognized argument {text}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults in help texts, except for None and False, and examples as they are written."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return super()._get_help_string(action) if action.default not in (None, False) else action.help
@@ -66,14 +64,19 @@ class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Build the parser of all verbs; only the module of the given verb is imported."""
-    parser = _Parser(prog="nnunet_ext", description="Trainers, ensembles and submissions for nnU-Net v2.")
+    parser = _Parser(
+        prog="nnunet_ext",
+        description="Trainers, ensembles and submissions for nnU-Net v2.",
+        epilog=_listing(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"nnunet_ext {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, summary in VERBS.items():
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help="one of those below")
+    for name, known in VERBS.items():
         one = verbs.add_parser(
             name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
+            description=known.summary[0].upper() + known.summary[1:] + ".",
+            epilog="\n".join(["examples:", *(f"  nnunet_ext {example}" for example in known.examples)]),
             formatter_class=_WithDefaults,
         )
         if name == verb:
@@ -81,6 +84,15 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             module.add_arguments(one)
             one.set_defaults(run=module.run)
     return parser
+
+
+def _listing() -> str:
+    """All verbs with their summaries, by group."""
+    width = max(map(len, VERBS)) + 2
+    lines = []
+    for group, verbs in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:{width}}{verb.summary}" for name, verb in verbs.items()), ""]
+    return "\n".join([*lines, "nnunet_ext VERB --help shows the options of a verb, with examples."])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 bad data, 2 wrong usage, 130 interrupted.
     """
+    if "_ARGCOMPLETE" in os.environ:
+        return _complete()
     _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((a for a in arguments if not a.startswith("-")), None)
@@ -126,7 +140,21 @@ def _open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, open to the end
 
 
+def _complete() -> int:
+    """Answer a shell that asks how a command may go on; see `nnunet_ext completion`."""
+    import argcomplete
+
+    words = os.environ.get("COMP_LINE", "").split()
+    verb = words[1] if len(words) > 1 and words[1] in VERBS else None
+    argcomplete.autocomplete(build_parser(verb))
+    return 0
+
+
 def _parsed(arguments: Sequence[str], verb: str | None) -> argparse.Namespace:
+    if verb is not None and verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise UsageError(f"nnunet_ext has no verb {verb!r}. {meant}`nnunet_ext --help` lists all of them.")
     try:
         return build_parser(verb).parse_args(arguments)
     except SystemExit:

@@ -37,7 +37,9 @@ def case_id(number: int) -> str:
     return f"heart_{number:03d}"
 
 
-def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_written: None) -> None:
+def write_dataset(
+    folder: Path, on_count: Callable[[int], None] = lambda n_written: None, *, with_splits: bool = True
+) -> None:
     """Write the phantom data set; its images are the same each time.
 
     The references of the test cases lie in `labelsTs`, which nnU-Net does not read. `dataset.json` is written
@@ -46,6 +48,7 @@ def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_writt
     Args:
         folder: the data set's folder in `nnUNet_raw`.
         on_count: called with the number of cases written so far.
+        with_splits: write the demo's folds, too, which nnU-Net takes over when it plans.
     """
     for number in range(N_TRAINING + N_TEST):
         part = "Tr" if number < N_TRAINING else "Ts"
@@ -54,7 +57,8 @@ def write_dataset(folder: Path, on_count: Callable[[int], None] = lambda n_writt
         _write_scan(scan, geometry, folder / f"images{part}" / scan_name(name, 0, FILE_ENDING))
         write_segmentation(segmentation, geometry, folder / f"labels{part}" / f"{name}{FILE_ENDING}")
         on_count(number + 1)
-    write_json(splits(), folder / "splits_final.json")
+    if with_splits:
+        write_json(splits(), folder / "splits_final.json")
     write_json(
         {
             "channel_names": {"0": "MRI"},

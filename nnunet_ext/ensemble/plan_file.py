@@ -103,7 +103,9 @@ class _Weights(_Strict):
     labels: dict[str | int, dict[str, Weight]] = {}
 
 
-class _PlanFile(_Strict):
+class PlanFile(_Strict):
+    """The form of a plan file; its JSON Schema is part of the documentation."""
+
     members: Annotated[dict[str, _Member], Field(min_length=1)]
     weights: _Weights = _Weights()
     postprocess: list[Any] = []
@@ -126,7 +128,7 @@ def read_plan(path: Path, folders: Mapping[str, Sequence[Path]] | None = None) -
     """
     content = read_plan_yaml(path)
     try:
-        file = _PlanFile.model_validate(content)
+        file = PlanFile.model_validate(content)
     except ValidationError as error:
         raise PlanError(
             joined_faults(f"{path} is no plan of an ensemble:", documents.faults_of(error))

@@ -131,7 +131,7 @@ class _VolumeFloor(_Options):
         return VolumeFloor(groups, self.min_volume_mm3)
 
 
-KINDS: dict[str, type[_Options]] = {
+STEP_OPTIONS: dict[str, type[_Options]] = {
     "keep_largest": _KeepLargest,
     "remove_small": _RemoveSmall,
     "fill_holes": _FillHoles,
@@ -171,9 +171,9 @@ def _step(entry: Any, labels: Labels) -> Step:
     if not isinstance(mapping, dict) or len(mapping) != 1:
         raise ValueError(f"{entry!r} is no step; write 'name' or 'name: {{options}}'")
     ((name, options),) = mapping.items()
-    if name not in KINDS:
-        raise ValueError(f"{name!r} is unknown; the steps are {', '.join(KINDS)}")
-    parsed = KINDS[name].model_validate(options or {})
+    if name not in STEP_OPTIONS:
+        raise ValueError(f"{name!r} is unknown; the steps are {', '.join(STEP_OPTIONS)}")
+    parsed = STEP_OPTIONS[name].model_validate(options or {})
     return parsed.step(_groups(parsed, labels))
 
 

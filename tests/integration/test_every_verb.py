@@ -13,7 +13,8 @@ import pytest
 from factories import softmax, write_image, write_prediction
 from models import plans
 
-from nnunet_ext.cli.main import VERBS, main
+from nnunet_ext.cli.main import main
+from nnunet_ext.cli.verbs import VERBS
 
 LINUX = sys.platform == "linux"
 LONGEST_MESSAGE = 2500

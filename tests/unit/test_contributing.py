@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_ext.cli.main import VERBS
+from nnunet_ext.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "CONTRIBUTING.md"
 TEXT = GUIDE.read_text(encoding="utf-8") if GUIDE.exists() else ""
-PROGRAMS = {"bash", "python", "ruff", "mypy", "lint-imports"}
+PROGRAMS = {"bash", "python", "ruff", "mypy", "lint-imports", "mkdocs"}
 
 pytestmark = pytest.mark.skipif(not TEXT, reason="CONTRIBUTING.md is not beside these tests")
 
@@ -28,7 +28,7 @@ def test_the_layers_are_those_that_are_checked():
 
 
 def test_every_path_is_there():
-    named = re.findall(r"`((?:nnunet_ext|tests|scripts|README|CHANGELOG|pyproject)[\w/\\.]*)`", TEXT)
+    named = re.findall(r"`((?:nnunet_ext|tests|scripts|docs|README|CHANGELOG|pyproject)[\w/\\.]*)`", TEXT)
     assert len(named) > 15
     missing = [path for path in named if not (ROOT / path.replace("\\", "/")).exists()]
     assert missing == []

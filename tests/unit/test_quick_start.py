@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnunet_ext.cli.main import VERBS
+from nnunet_ext.cli.verbs import VERBS
 
 TORCH_SIDE = {"torch", "nnunetv2", "timm", "dynamic_network_architectures"}
 HEAVY = {*TORCH_SIDE, "SimpleITK", "matplotlib", "pydantic"}

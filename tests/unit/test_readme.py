@@ -1,4 +1,4 @@
-"""The README's commands run as they stand, and its tables say what the code says."""
+"""The short ways of README and documentation run as they stand; `test_docs.py` runs the long ones."""
 
 import re
 import shlex
@@ -9,12 +9,14 @@ import pytest
 from factories import softmax, write_dataset_json, write_image, write_prediction
 
 from nnunet_ext import errors
-from nnunet_ext.cli.main import VERBS, main
-from nnunet_ext.trainers.settings.definition import ExtSettings
-from nnunet_ext.trainers.settings.recipe_names import CODES, is_recipe, parse_recipe
-from nnunet_ext.trainers.settings.variables import PREFIX
+from nnunet_ext.cli.main import main
+from nnunet_ext.cli.verbs import VERBS
+from nnunet_ext.ensemble.plan_file import read_plan
+from nnunet_ext.postprocess.steps import STEP_OPTIONS
+from nnunet_ext.trainers.settings.recipe_names import is_recipe, parse_recipe
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, DOCS = ROOT / "README.md", ROOT / "docs"
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
 
 pytestmark = pytest.mark.skipif(not TEXT, reason="the README is not beside these tests")
@@ -31,82 +33,76 @@ def fold_outputs(tmp_path, monkeypatch):
     for case in ("a", "b"):
         write_image(tmp_path / "imagesTs" / f"{case}_0000.nii.gz", np.zeros((5, 7, 9), np.float32))
     write_dataset_json(tmp_path)
-    (tmp_path / "plan.yaml").write_text(block("yaml"), encoding="utf-8")
     return tmp_path
 
 
-def block(language: str) -> str:
-    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL).group(1)
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def commands(verbs: str) -> list[list[str]]:
-    """Commands of these verbs in the order of the README, indented or in a table."""
-    found = re.findall(rf"(?:^    |`)nnunet_ext ((?:{verbs}) [^`\n]+)", TEXT, re.MULTILINE)
-    return [shlex.split(command) for command in found]
+def commands(text: str) -> list[list[str]]:
+    """Indented commands, in their order."""
+    return [shlex.split(line) for line in re.findall(r"^    nnunet_ext (.+)$", text, re.MULTILINE)]
+
+
+def test_the_readme_is_short():
+    assert len(TEXT.splitlines()) <= 150
 
 
 def test_the_commands_from_fold_outputs_to_a_zip_run(fold_outputs, capsys):
-    ran = commands("ensemble|verify|probabilities|postprocess|submit")
-    assert [command[0] for command in ran] == [
-        "ensemble",
-        "verify",
-        "ensemble",
-        "ensemble",
-        "probabilities",
-        "probabilities",
-        "postprocess",
-        "submit",
-        "verify",
-    ]
-    (fold_outputs / "in").mkdir()
-    write_dataset_json(fold_outputs / "in")
-    write_image(fold_outputs / "in" / "a.nii.gz", np.zeros((5, 7, 9), np.uint8))
+    section = TEXT[TEXT.index("## From fold outputs") : TEXT.index("## The verbs")]
+    (plan,) = blocks(README, "yaml")
+    (fold_outputs / "plan.yaml").write_text(plan, encoding="utf-8")
+    ran = commands(section)
+    assert [command[0] for command in ran] == ["ensemble", "verify", "ensemble"]
     for command in ran:
         assert main(command) == 0, (command, capsys.readouterr())
     assert (fold_outputs / "weighted.zip").exists()
 
 
-def test_the_python_example_runs(fold_outputs):
-    exec(compile(block("python"), "README.md", "exec"), {})
-    assert (fold_outputs / "fused_python" / "a.nii.gz").exists()
-
-
 def test_every_verb_is_named():
     for verb in VERBS:
-        assert re.search(rf"`[^`]*\b{verb}\b", TEXT), verb
+        assert f"`{verb}`" in TEXT, verb
 
 
-def code_of(setting: str) -> str:
-    if setting not in CODES:
-        return "-"
-    return f"`{CODES[setting]}…`" if CODES[setting] else "its name"
+def test_the_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+    assert len(links) > 8 and [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_variables_are_the_settings_with_their_codes_and_defaults():
-    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.+?) \| (\S+) \| (.+?) \|$", TEXT, re.MULTILINE)
-    assert rows == [
-        (name, code_of(name), str(field.default).lower(), field.description)
-        for name, field in ExtSettings.model_fields.items()
-    ]
+@pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not beside these tests")
+class TestDocumentation:
+    """What the pages of the documentation show."""
 
+    def test_the_python_example_runs(self, fold_outputs):
+        (example,) = blocks(DOCS / "reference" / "python-api.md", "python")
+        exec(compile(example, "python-api.md", "exec"), {})
+        assert (fold_outputs / "fused_python" / "a.nii.gz").exists()
 
-def test_the_names_with_settings_in_them_can_be_read():
-    names = re.findall(r"-tr (nnUNetTrainerExt\w+)", TEXT)
-    assert len(names) == 2
-    assert all(is_recipe(name) and parse_recipe(name).values for name in names)
+    def test_the_plans_are_read(self, fold_outputs):
+        plans = blocks(DOCS / "reference" / "plan-files.md", "yaml")
+        assert len(plans) == 2
+        for text in plans:
+            (fold_outputs / "plan.yaml").write_text(text, encoding="utf-8")
+            assert len(read_plan(fold_outputs / "plan.yaml").members) == 2
 
+    def test_every_error_is_explained(self):
+        text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+        ours = {
+            name
+            for name, kind in vars(errors).items()
+            if isinstance(kind, type) and kind.__module__ == errors.__name__
+        }
+        assert ours - named <= {"NnunetExtError", "UsageError"} and named <= ours
 
-def test_the_settings_of_the_training_commands_are_taken(capsys):
-    for command in commands("train"):
-        assert main([*command, "--show"]) == 0
-    assert "optimizer = adamw (option -optimizer)" in capsys.readouterr().out
+    def test_every_step_is_explained(self):
+        text = (DOCS / "reference" / "plan-files.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"^\| `(\w+)` \| `(?:labels|min_volume_mm3)`", text, re.MULTILINE)) == set(
+            STEP_OPTIONS
+        )
 
-
-def test_every_error_is_explained():
-    named = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
-    ours = {
-        name
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and kind.__module__ == errors.__name__
-    }
-    assert ours - named <= {"NnunetExtError", "UsageError"}
+    def test_the_names_with_settings_in_them_can_be_read(self):
+        texts = [path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")]
+        names = [name for text in texts for name in re.findall(r"\b(nnUNetTrainerExt_[a-z]\w+)", text)]
+        assert names and all(is_recipe(name) and parse_recipe(name).values for name in names)
