@@ -239,9 +239,9 @@ def _with_little_memory(bench: Bench, scans: Path) -> None:
             _cap(bench, plan, scans, fell_back)
         threads, allocated = [], []
 
-        def look(record: Any, _: int) -> None:
-            if record.reason is not None:
-                bench.tell(f"little memory: {record.case_id} failed", record.reason.splitlines()[-1][:150])
+        def look(case_id: str, reason: str | None, _: int) -> None:
+            if reason is not None:
+                bench.tell(f"little memory: {case_id} failed", reason.splitlines()[-1][:150])
             gc.collect()
             threads.append(psutil.Process().num_threads())
             allocated.append(torch.cuda.memory_allocated() / MIB if bench.is_cuda else 0.0)

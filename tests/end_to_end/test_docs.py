@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -131,6 +132,15 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path, monkeypatch):
             if words := shlex.split(os.path.expandvars(line), comments=True):
                 run(shortened(words), tmp_path, environment)
                 shrink_plans(tmp_path / "nnUNet_preprocessed")
+                stand_in_for_bests(tmp_path / "nnUNet_results")
+
+
+def stand_in_for_bests(results: Path) -> None:
+    """Give folds the best weights of a rare label, which trainings of two batches never learn."""
+    for best in results.glob("*/*/fold_*/checkpoint_best.pth"):
+        of_label = best.with_name("checkpoint_best_right_ventricle.pth")
+        if not of_label.exists():
+            shutil.copyfile(best, of_label)
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
