@@ -151,7 +151,6 @@ def tables(tuning: Tuning) -> list[Table]:
 
 
 def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> Path:
-    from nnunet_ext.nnunet.dataset_json import dataset_json_beside
     from nnunet_ext.nnunet.folders import find_dataset
 
     if args.d and Path(args.d).is_file():
@@ -160,7 +159,10 @@ def _dataset_json(args: argparse.Namespace, folders: dict[str, list[Path]]) -> P
     if args.d:
         found = find_dataset(args.d)
         places = [folder for folder in (found.preprocessed, found.raw) if folder] + places
-    found_file = dataset_json_beside(places)
+    # Members are folders of models or of probabilities, whose own dataset.json is theirs and no other's.
+    found_file = next(
+        (place / "dataset.json" for place in places if (place / "dataset.json").is_file()), None
+    )
     if found_file is None:
         raise UsageError("No dataset.json beside the members or of the data set. Name it with -d.")
     return found_file
