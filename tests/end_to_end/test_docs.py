@@ -15,6 +15,7 @@ import torch
 
 from nnunet_ext.cli.main import build_parser
 from nnunet_ext.cli.verbs import VERBS
+from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -117,6 +118,7 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path, monkeypatch):
     small = {"nnUNet_n_iterations": "1", "nnUNet_n_val_iterations": "1", "nnUNet_n_proc_DA": "1"}
     few = {"nnUNet_def_n_proc": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
     environment = {**os.environ, **folders, **small, **few, "PYTHONPATH": str(ROOT)}
+    environment[TRAINER_VARIABLE] = with_discovery()  # as `register` and the activation scripts have it
     for name, value in folders.items():
         monkeypatch.setenv(name, value)
     if page == "README.md":
