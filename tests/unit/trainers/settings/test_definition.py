@@ -6,31 +6,15 @@ import subprocess
 import sys
 
 import pytest
+from resolved_settings import faults, resolve
 
-from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.losses.options import LossOptions
 from nnunet_ext.trainers.settings.definition import (
     READERS,
-    EarlyStoppingSettings,
     ExtSettings,
     TrainingSettings,
 )
 from nnunet_ext.trainers.settings.fields import options_from
-from nnunet_ext.trainers.settings.resolution import resolve_settings
-
-EVERY_NAME = list(ExtSettings.model_fields)
-
-
-def resolve(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
-    return resolve_settings(model, variables, ignore_case=ignore_case)
-
-
-def faults(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
-    with pytest.raises(SettingsError) as raised:
-        resolve_settings(model, variables, ignore_case=ignore_case)
-    head, *lines = str(raised.value).splitlines()
-    assert head == "The training was not started; nothing was written."
-    return lines
 
 
 def test_the_defaults_are_nnunets_and_early_stopping_is_patient():

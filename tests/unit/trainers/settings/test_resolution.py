@@ -5,29 +5,16 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from resolved_settings import EVERY_NAME, faults, resolve
 
 from nnunet_ext.errors import SettingsError
 from nnunet_ext.trainers.settings.definition import (
-    EarlyStoppingSettings,
     ExtSettings,
     TrainingSettings,
 )
 from nnunet_ext.trainers.settings.resolution import resolve_settings
 
-EVERY_NAME = list(ExtSettings.model_fields)
 STOPPERS = "nnUNetTrainerEarlyStopping, nnUNetTrainerExt and nnUNetTrainerUNetPlusPlus"
-
-
-def resolve(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
-    return resolve_settings(model, variables, ignore_case=ignore_case)
-
-
-def faults(model=EarlyStoppingSettings, *, ignore_case=False, **variables):
-    with pytest.raises(SettingsError) as raised:
-        resolve_settings(model, variables, ignore_case=ignore_case)
-    head, *lines = str(raised.value).splitlines()
-    assert head == "The training was not started; nothing was written."
-    return lines
 
 
 @pytest.fixture
