@@ -36,11 +36,15 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing import popen_fork, util
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 HAS_FORK = sys.platform == "linux"  # elsewhere forks of large programs are not to be relied on
+if HAS_FORK:
+    from multiprocessing import popen_fork
+
+    _waited_for = popen_fork.Popen.poll
 HERE = Path(__file__).resolve()
 NUMBER = struct.Struct("<q")
 # Python that a child runs before its program; `children` is known to it.
@@ -72,7 +76,6 @@ TRAINERS = "nnunetv2.training.nnUNetTrainer"
 N_PROCESSES = "nnUNet_def_n_proc"
 
 _StartedAnew, _started_anew = subprocess.Popen, util.spawnv_passfds
-_waited_for = popen_fork.Popen.poll
 _server: subprocess.Popen | None = None
 
 
