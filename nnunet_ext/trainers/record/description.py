@@ -13,7 +13,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from torch import distributed
 
 from nnunet_ext import __version__
-from nnunet_ext.errors import DatasetError
+from nnunet_ext.errors import DatasetError, UsageError
 from nnunet_ext.nnunet.dataset_json import labels_of
 from nnunet_ext.nnunet.splits import SPLITS, read_splits
 from nnunet_ext.nnunet.subjects import SUBJECTS, read_subjects
@@ -122,7 +122,10 @@ def split_made_by(trainer: Any) -> str:
     """
     if trainer.fold == "all":
         return "fold all: all cases on both sides"
-    folds = read_splits(Path(trainer.preprocessed_dataset_folder_base) / SPLITS)
+    try:
+        folds = read_splits(Path(trainer.preprocessed_dataset_folder_base) / SPLITS)
+    except (UsageError, DatasetError) as error:  # another fold may be wrong: no reason to record nothing
+        return f"{SPLITS}, of which not all can be read: {error}"
     if trainer.fold >= len(folds):
         return f"nnU-Net's random 80:20: {SPLITS} has {len(folds)} folds, and this is fold {trainer.fold}"
     return f"{SPLITS}, nnU-Net's random five folds" if _is_nnunets(folds) else f"{SPLITS}, not nnU-Net's own"

@@ -195,6 +195,8 @@ def test_nnunets_own_split_is_told_from_others(tmp_path):
         assert told(0) == f"splits_final.json, {words}"
     assert "random 80:20" in told(5)
     assert told("all").startswith("fold all")
+    (tmp_path / "splits_final.json").write_text(json.dumps([*content, {"train": [1]}]), encoding="utf-8")
+    assert told(0).startswith("splits_final.json, of which not all can be read: ")
 
 
 @pytest.mark.parametrize(
