@@ -70,6 +70,7 @@ COMMANDS = {
     "plan": Command("-d 903 -overwrite_plans_name mine"),
     "register": Command("", described=False),
     "unregister": Command("", described=False),
+    "completion": Command("bash", described=False),
 }
 WRITERS = [verb for verb, one in COMMANDS.items() if "{out}" in one.line]
 IMPORT_TORCH = {"train", "benchmark", "prune", "plan", "predict"}  # at once, or before they write
