@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.check_findings import print_findings
-from nnunet_ext.cli.options import add_processes
+from nnunet_ext.cli.options import add_processes, say_failed
 from nnunet_ext.cli.values import positive_number
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say, shell_quoted
@@ -157,13 +157,13 @@ def _settle_killed_repairs(folders: DatasetFolders, *, only_tell: bool) -> bool:
         try:
             settled = settle(journal)
         except (RepairError, OSError) as error:
-            say(f"FAILED to undo its incomplete step: {error}")
+            say_failed(f"to undo its incomplete step: {error}")
             was_done = False
             continue
         if settled.taken_back:
             say(f"Its incomplete step was undone: {settled.taken_back}.")
         for reason in settled.refused:
-            say(f"FAILED {reason}")
+            say_failed(reason)
         if settled.n_standing:
             undo = f"nnunet_ext check --undo {shell_quoted(journal)}"
             say(f"Its {settled.n_standing} completed repairs are kept. Undo: {undo}")
@@ -225,7 +225,7 @@ def _print_journal(journal: Path) -> None:
 
 def _print_repaired(repaired: RepairReport, folders: DatasetFolders) -> tuple[CheckReport, bool]:
     for reason in repaired.failed:
-        say(f"FAILED {reason}")
+        say_failed(reason)
     if repaired.journal:
         say(f"{len(repaired.done)} repairs. Undo: nnunet_ext check --undo {shell_quoted(repaired.journal)}")
         say("\nAfterwards:")
@@ -239,7 +239,7 @@ def _undo(journal: Path) -> int:
     undone = undo(journal)
     say(f"{len(undone.restored)} files were restored.")
     for reason in undone.refused:
-        say(f"FAILED {reason}")
+        say_failed(reason)
     if undone.refused:
         say("Files that failed were left as they are; the command may be repeated.")
     return int(bool(undone.refused))

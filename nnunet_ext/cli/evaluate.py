@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of
+from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of, say_failed
 from nnunet_ext.cli.values import length_mm, whole_number
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
@@ -120,9 +120,9 @@ def _print_rest(evaluation: Evaluation) -> int:
             file=sys.stderr,
         )
     for name, reason in evaluation.failed.items():
-        say(f"FAILED {name}: {reason}")
+        say_failed(f"{name}: {reason}")
     if evaluation.write_fault:
-        say(f"FAILED {evaluation.write_fault}")
+        say_failed(evaluation.write_fault)
     say(f"{len(evaluation.cases)} cases: {evaluation.folder}")
     return 0 if evaluation.ok else 1
 

@@ -174,6 +174,11 @@ def steps_told(verb: str) -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
+def say_failed(what: object) -> None:
+    """Print to stdout what was not done, and why: to whoever ran the verb, that is part of its result."""
+    say(f"FAILED {what}")
+
+
 def print_report(report: Report) -> int:
     """Print a run's summary; return 0 where every case was written, else 1."""
     for warning in report.warnings:
@@ -184,13 +189,13 @@ def print_report(report: Report) -> int:
     n_cases = len(report.cases)
     say(f"{n_cases - len(report.failed)} of {n_cases} cases written to {report.path.parent}")
     for case in report.failed:
-        say(f"FAILED {printable(case.case_id)}: {case.reason}")
+        say_failed(f"{printable(case.case_id)}: {case.reason}")
     if report.zip_path:
         say(f"zip: {report.zip_path}")
     if report.zip_fault:
-        say(f"FAILED zip: {report.zip_fault}")
+        say_failed(f"zip: {report.zip_fault}")
     if report.report_fault:
-        say(f"FAILED report: {report.report_fault}")
+        say_failed(f"report: {report.report_fault}")
     else:
         say(f"report: {report.path}")
     return 0 if report.ok else 1

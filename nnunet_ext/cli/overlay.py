@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
+from nnunet_ext.cli.options import add_overwrite, add_processes, say_failed, steps_told
 from nnunet_ext.files.escaping import say
 
 
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             on_step=on_step,
         )
     for case, reason in done.failed.items():
-        say(f"FAILED {case}: {reason}", file=sys.stderr)
+        say_failed(f"{case}: {reason}")
     n_drawn = len(done.pictures)
     say(f"{n_drawn} of {n_drawn + len(done.failed)} pictures written: {args.o}")
     return 1 if done.failed else 0

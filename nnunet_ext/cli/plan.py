@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
+from nnunet_ext.cli.options import say_failed
 from nnunet_ext.cli.values import positive_number, whole_number
 from nnunet_ext.display.tables import Table, print_table
 from nnunet_ext.errors import NnunetExtError
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             _print_planned(plan_dataset(dataset, order))
         except NnunetExtError as error:
-            say(f"FAILED {dataset}: {type(error).__name__}: {error}", file=sys.stderr)
+            say_failed(f"{dataset}: {type(error).__name__}: {error}")
             exit_code = max(exit_code, error.exit_code)
     return exit_code
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.cli.options import say_failed
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.documents import parse_yaml
 from nnunet_ext.files.escaping import say
@@ -131,7 +132,7 @@ def _list_plans(folder: Path) -> int:
         if plans.about_name:
             say(f"warning: {plans.about_name}", file=sys.stderr)
     for fault in faults:
-        say(f"FAILED {fault}", file=sys.stderr)
+        say_failed(fault)
     return int(bool(faults))
 
 

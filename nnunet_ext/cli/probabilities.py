@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_execution, add_overwrite, add_processes, execution_of
+from nnunet_ext.cli.options import add_execution, add_overwrite, add_processes, execution_of, say_failed
 from nnunet_ext.files.escaping import say
 from nnunet_ext.probabilities.opening import STORE, open_probabilities
 from nnunet_ext.probabilities.placement import Turn
@@ -77,7 +77,7 @@ def _convert(args: argparse.Namespace) -> int:
     say(f"{len(records) - len(failed)} of {len(records)} cases written to {args.o}, each compared")
     say(f"{before / MIB:.1f} MiB became {after / MIB:.1f} MiB")
     for record in failed:
-        say(f"FAILED {record.case_id}: {record.reason}")
+        say_failed(f"{record.case_id}: {record.reason}")
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_ext.cli.options import case_progress, say_failed
 from nnunet_ext.cli.values import number_between
 from nnunet_ext.display.tables import Table, dice_table, print_table
 from nnunet_ext.files.escaping import say
@@ -88,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compare(model: TrainedUNetPlusPlus, args: argparse.Namespace) -> BranchComparison:
-    from nnunet_ext.cli.options import case_progress
     from nnunet_ext.pruning.compare import compare_branches
 
     with case_progress("prune", is_slow=True) as on_case:
@@ -97,7 +97,7 @@ def _compare(model: TrainedUNetPlusPlus, args: argparse.Namespace) -> BranchComp
     folds = f"fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}"
     print_table(_table(comparison, f"{model.folder.name}, {n_compared} validation cases of {folds}"))
     for case in comparison.failed:
-        say(f"FAILED {case.case_id}: {case.reason}")
+        say_failed(f"{case.case_id}: {case.reason}")
     say(f"The shallowest within {comparison.tolerance:g} Dice of the best branch: depth {comparison.depth}")
     if comparison.gain_of_mean > comparison.tolerance:
         say(

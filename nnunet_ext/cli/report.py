@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, steps_told
+from nnunet_ext.cli.options import add_overwrite, add_processes, say_failed, steps_told
 from nnunet_ext.cli.results import FILTERS, PATTERN_HELP, given_patterns
 from nnunet_ext.files.escaping import say
 
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     with steps_told("report") as on_step:
         done = write_report(request, on_step=on_step)
     for fault in done.faults:
-        say(f"FAILED {fault}", file=sys.stderr)
+        say_failed(fault)
     say(done.files.html)
     say(done.files.markdown)
     return 1 if done.faults else 0

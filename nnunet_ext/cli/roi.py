@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.evaluate import comparison_table
-from nnunet_ext.cli.options import add_overwrite, add_processes, add_uint16, case_progress, print_report
+from nnunet_ext.cli.options import (
+    add_overwrite,
+    add_processes,
+    add_uint16,
+    case_progress,
+    print_report,
+    say_failed,
+)
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.jobs.execution import Execution
@@ -153,14 +160,14 @@ def _print_built(built: RoiBuild) -> int:
     for warning in built.warnings:
         say(f"warning: {warning}", file=sys.stderr)
     for case, reason in built.missing.items():
-        say(f"FAILED {case}: {reason}")
+        say_failed(f"{case}: {reason}")
     n_cases = len(built.cases) + len(built.missing)
     before = f", {built.n_done_before} of them by an earlier run" if built.n_done_before else ""
     say(f"{len(built.cases)} of {n_cases} cases written to {built.folder}{before}")
     for sentence in built.taken_along:
         say(sentence)
     if built.split_fault:
-        say(f"FAILED folds: {built.split_fault}")
+        say_failed(f"folds: {built.split_fault}")
     shares = shares_of_scans(list(built.cases.values()))
     if shares:
         low, median, high = (f"{share:.1%}" for share in shares)
@@ -282,7 +289,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     for name, one in (("one stage", evaluation.one_stage), ("two stages", evaluation.two_stages)):
         for case, reason in one.failed.items():
-            say(f"FAILED {case}, {name}: {reason}")
+            say_failed(f"{case}, {name}: {reason}")
     for case in evaluation.comparison.left_out:
         say(f"warning: only one of the two holds {case}", file=sys.stderr)
     say(f"report: {evaluation.folder}")

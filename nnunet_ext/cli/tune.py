@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of, member_folders
+from nnunet_ext.cli.options import add_overwrite, add_processes, execution_of, member_folders, say_failed
 from nnunet_ext.errors import UsageError
 from nnunet_ext.files.escaping import say
 from nnunet_ext.metrics.objective import ABSENT, OVER
@@ -107,7 +107,7 @@ def _print_rest(tuning: Tuning, plan: Path) -> int:
     for note in tuning.validation.notes:
         say(f"missing: {note}", file=sys.stderr)
     for name, reason in tuning.failed.items():
-        say(f"FAILED {name}: {reason}")
+        say_failed(f"{name}: {reason}")
     say(
         f"{tuning.contested_share:.2%} of the voxels depend on weights; read in {tuning.reading_s:.1f} s, "
         f"searched in {tuning.searching_s:.1f} s"

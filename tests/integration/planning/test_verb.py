@@ -75,7 +75,7 @@ def test_a_data_set_that_cannot_be_planned_leaves_the_others_to_be(folders, caps
     folders.dataset(*HIPPOCAMPUS, number=3, fingerprint=False)
     name = folders.dataset(*HIPPOCAMPUS, number=4)
     assert main(["plan", "-d", "3", "99", "4"]) == 2
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "FAILED 3: DatasetError: Dataset003_Claimed has no fingerprint" in told
     assert "nnUNetv2_extract_fingerprint -d 3" in told
     assert "FAILED 99: UsageError" in told
@@ -94,5 +94,5 @@ def test_damaged_plans_of_nnunet_stop_the_planning_before_anything_is_written(fo
     folder = folders.preprocessed(name)
     (folder / "nnUNetPlans.json").write_text("{", encoding="utf-8")
     assert main(["plan", "-d", name]) == 1
-    assert "nnUNetPlans.json holds no plans" in capsys.readouterr().err
+    assert "nnUNetPlans.json holds no plans" in capsys.readouterr().out
     assert not (folder / f"{PLANS}.json").exists()

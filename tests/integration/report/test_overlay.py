@@ -56,7 +56,7 @@ def test_a_damaged_case_leaves_the_others(folders, capsys):
     out = folders / "pictures"
     assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs", "-o", out) == 1
     assert [path.name for path in out.iterdir()] == ["b.png"]
-    assert "FAILED a: SegmentationError" in capsys.readouterr().err
+    assert "FAILED a: SegmentationError" in capsys.readouterr().out
 
 
 def test_files_and_folders_mixed_are_wrong_usage_and_a_missing_scan_costs_its_case(folders, capsys):
@@ -65,7 +65,7 @@ def test_files_and_folders_mixed_are_wrong_usage_and_a_missing_scan_costs_its_ca
     assert not out.exists()
     (folders / "scans" / "b_0000.nii.gz").unlink()
     assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs", "-o", out) == 1
-    assert "FAILED b" in capsys.readouterr().err and (out / "a.png").exists()
+    assert "FAILED b" in capsys.readouterr().out and (out / "a.png").exists()
     (folders / "scans" / "a_0000.nii.gz").unlink()
     (folders / "scans" / "c_0000.nii.gz").touch()
     assert overlay(folders, "-i", folders / "scans", "-s", folders / "segs", "-o", out) == 2

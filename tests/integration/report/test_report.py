@@ -147,7 +147,7 @@ def test_a_damaged_case_costs_only_itself(project, capsys):
     (project / "damaged.json").write_text("{", encoding="utf-8")
     arguments = ["-i", str(worst), str(project / "fused"), "-plan", str(project / "damaged.json")]
     assert main(["report", *arguments, "-o", str(out), "-np", "0"]) == 1
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "FAILED fused, case case_5" in told and "damaged.json cannot be read" in told
     text = (out / "report.md").read_text(encoding="utf-8")
     assert "worst case case\\_6 is not shown" in text and "best: case\\_4" in text

@@ -1,8 +1,16 @@
 import argparse
+from pathlib import Path
 
 import pytest
 
-from nnunet_ext.cli.options import add_execution, add_processes, case_progress, execution_of, member_folders
+from nnunet_ext.cli.options import (
+    add_execution,
+    add_processes,
+    case_progress,
+    execution_of,
+    member_folders,
+    say_failed,
+)
 from nnunet_ext.errors import PlanError, UsageError
 from nnunet_ext.jobs.execution import Shard
 
@@ -59,3 +67,16 @@ def test_members_are_folders_by_name_and_a_name_given_twice_has_two(tmp_path):
     assert folders == {"m": [tmp_path / "x", tmp_path / "y"], str(tmp_path / "x"): [tmp_path / "x"]}
     with pytest.raises(PlanError, match="there is no folder"):
         member_folders([f"m={tmp_path / 'z'}"], "-i")
+
+
+def test_what_was_not_done_is_told_where_results_are(capsys):
+    say_failed("case_3: its scan is missing")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("FAILED case_3: its scan is missing\n", "")
+
+
+def test_every_verb_tells_failures_by_the_same_function():
+    verbs = Path(__file__).parents[3] / "nnunet_ext" / "cli"
+    assert [path.name for path in verbs.glob("*.py") if 'say(f"FAILED' in path.read_text("utf-8")] == [
+        "options.py"
+    ]
