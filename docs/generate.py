@@ -6,6 +6,7 @@ mkdocs calls the functions named `on_…`; see https://www.mkdocs.org/user-guide
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ("fuse_folds.py", "tune_weights.py", "compare_trainings.py")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -23,12 +25,40 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/settings.md": settings_page(),
         "reference/verbs.md": verbs_page(),
         "reference/plan.schema.json": json.dumps(plan_schema(), indent=2),
+        "tutorials/python.md": examples_page(),
         "explanation/benchmarks.md": (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"),
+        "explanation/gpu_check.md": (ROOT / "benchmarks" / "gpu_check.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
     }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def examples_page() -> str:
+    """The scripts in `examples`, each as it stands, below the first line of its docstring."""
+    lines = [
+        "# From Python",
+        "",
+        "Three scripts that lie in `examples` of a checkout. Each runs in seconds, on data that",
+        "`examples/generated_data.py` makes up, and prints what it finds. Functions and classes are described in",
+        "[Python API](../reference/python-api.md).",
+        "",
+    ]
+    for name in EXAMPLES:
+        text = (ROOT / "examples" / name).read_text(encoding="utf-8")
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+        title, _, words = docstring.partition("\n\n")
+        code = text[text.index("from __future__") :]
+        lines += [f"## {title.rstrip('.')}", "", _with_fence(words), ""]
+        lines += [f'```python title="examples/{name}"', code.rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _with_fence(words: str) -> str:
+    """The words with their last paragraph, an indented command, as a block of code."""
+    words, _, command = words.rpartition("\n\n")
+    return f"{words}\n\n```sh\n{command.strip()}\n```"
 
 
 def settings_page() -> str:

@@ -18,11 +18,15 @@ if TYPE_CHECKING:  # the same names as in _HOMES, for editors and type checkers;
     from nnunet_ext.ensemble.plan import Plan as Plan
     from nnunet_ext.ensemble.plan import equal_plan as equal_plan
     from nnunet_ext.ensemble.plan_file import read_plan as read_plan
+    from nnunet_ext.ensemble.plan_file import write_plan as write_plan
     from nnunet_ext.ensemble.run import run_ensemble as run_ensemble
     from nnunet_ext.images.geometry import Geometry as Geometry
     from nnunet_ext.installation.doctor import examine as examine
+    from nnunet_ext.jobs.execution import Execution as Execution
     from nnunet_ext.metrics.compare import run_comparison as run_comparison
     from nnunet_ext.metrics.evaluate import run_evaluation as run_evaluation
+    from nnunet_ext.metrics.objective import Objective as Objective
+    from nnunet_ext.monitoring.run import Run as Run
     from nnunet_ext.monitoring.run import read_runs as read_runs
     from nnunet_ext.nnunet.dataset_json import Labels as Labels
     from nnunet_ext.nnunet.dataset_json import read_dataset as read_dataset
@@ -45,17 +49,28 @@ if TYPE_CHECKING:  # the same names as in _HOMES, for editors and type checkers;
     from nnunet_ext.splits.run import run_splits as run_splits
     from nnunet_ext.submission.submit import submit_folder as submit_folder
     from nnunet_ext.submission.verify import verify_archive as verify_archive
+    from nnunet_ext.trainers.policies.early_stopping import EarlyStopping as EarlyStopping
+    from nnunet_ext.trainers.policies.early_stopping import earned_average as earned_average
+    from nnunet_ext.tuning.recommendation import Tuning as Tuning
+    from nnunet_ext.tuning.recommendation import plan_of as plan_of
+    from nnunet_ext.tuning.report import write_tuning as write_tuning
     from nnunet_ext.tuning.run import run_tuning as run_tuning
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "EarlyStopping": "nnunet_ext.trainers.policies.early_stopping",
+    "Execution": "nnunet_ext.jobs.execution",
     "Geometry": "nnunet_ext.images.geometry",
     "Labels": "nnunet_ext.nnunet.dataset_json",
+    "Objective": "nnunet_ext.metrics.objective",
     "Plan": "nnunet_ext.ensemble.plan",
     "PlanOrder": "nnunet_ext.planning.plan",
     "ReportRequest": "nnunet_ext.report.run",
+    "Run": "nnunet_ext.monitoring.run",
+    "Tuning": "nnunet_ext.tuning.recommendation",
     "convert_folder": "nnunet_ext.probabilities.convert_folder",
+    "earned_average": "nnunet_ext.trainers.policies.early_stopping",
     "equal_plan": "nnunet_ext.ensemble.plan",
     "examine": "nnunet_ext.installation.doctor",
     "fill_holes": "nnunet_ext.postprocess.holes",
@@ -63,6 +78,7 @@ _HOMES = {
     "find_images": "nnunet_ext.nnunet.image_files",
     "keep_largest": "nnunet_ext.postprocess.components",
     "plan_dataset": "nnunet_ext.planning.plan",
+    "plan_of": "nnunet_ext.tuning.recommendation",
     "read_dataset": "nnunet_ext.nnunet.dataset_json",
     "read_plan": "nnunet_ext.ensemble.plan_file",
     "read_runs": "nnunet_ext.monitoring.run",
@@ -82,7 +98,9 @@ _HOMES = {
     "run_tuning": "nnunet_ext.tuning.run",
     "submit_folder": "nnunet_ext.submission.submit",
     "verify_archive": "nnunet_ext.submission.verify",
+    "write_plan": "nnunet_ext.ensemble.plan_file",
     "write_report": "nnunet_ext.report.run",
+    "write_tuning": "nnunet_ext.tuning.report",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
