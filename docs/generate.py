@@ -40,9 +40,9 @@ def examples_page() -> str:
     lines = [
         "# From Python",
         "",
-        "Three scripts that lie in `examples` of a checkout. Each runs in seconds, on data that",
-        "`examples/generated_data.py` makes up, and prints what it finds. Functions and classes are described in",
-        "[Python API](../reference/python-api.md).",
+        "Three scripts that lie in `examples` of a checkout. Each runs in seconds, on data made up by",
+        "`examples/generated_data.py`, and prints what it finds. [Python API](../reference/python-api.md)",
+        "describes functions and classes.",
         "",
     ]
     for name in EXAMPLES:
