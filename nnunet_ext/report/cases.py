@@ -101,7 +101,8 @@ def overlay_blocks(material: Material) -> list[Block]:
             faults.append(f"{what} case {case} is not shown: {error}")
     note = (
         f"Cases of {best.name}: the bare scan, then three planes through the slices with the most "
-        "wrong voxels. Solid lines are predicted, dotted ones the reference."
+        "wrong voxels, or the slices of a stack of few thick ones. Coloured lines are predicted, the wide "
+        "white ones beneath them the reference."
     )
     blocks: list[Block] = [TextBlock(note)] if drawn else []
     if drawn:

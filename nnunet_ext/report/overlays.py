@@ -1,4 +1,4 @@
-"""Draws contours of segmentations on their scans, in three planes to scale."""
+"""Draws contours of segmentations on their scans, to scale: three planes, or the slices of a thin stack."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import GeometryMismatch
 from nnunet_ext.files.outputs import PNG_AUTHOR
 from nnunet_ext.files.whole import written_whole
+from nnunet_ext.report.planes import Lines, Plane, choose_planes
 
 COLOURS = ("#ffb000", "#56b4e9", "#ff4fa3", "#7be07b", "#f0e442", "#c39bff", "#ff7f50", "#40e0d0")
 WINDOW_PERCENTILES = (1, 99.5)
 WIDTH, MOST_HEIGHT = 10.0, 5.0  # inches: of the picture, and of a plane
 GAP, HEADING, LEGEND_LINE = 0.08, 0.3, 0.25
 LABELS_A_LINE = 5
-REFERENCE, PREDICTION = ":", "-"
+COLUMNS_OF_ONE, COLUMNS_OF_MANY = 4, 6  # slices beside each other in a montage, of one case or of several
+PREDICTED, BENEATH = 1.3, 3.0  # widths of lines: the reference shows on both sides of a prediction above it
+DASHES = (0, (2.5, 3.5))  # where two labels share a border, it shows both colours in turns
 
 Image = NDArray[Any]
 
@@ -37,7 +42,7 @@ class OverlayCase:
         scan: `(Z, Y, X)` in any unit; gray levels range from its 1st to its 99.5th percentile.
         segmentation: labels `(Z, Y, X)`.
         spacing_mm: `(z, y, x)`.
-        reference: labels `(Z, Y, X)` to compare with, drawn dotted; None where there are none.
+        reference: labels `(Z, Y, X)` to compare with, drawn wide and white beneath; None for none.
         shows_error: whether the planes go through the slices with most wrong voxels, in place of those
             with most labelled voxels.
     """
@@ -50,37 +55,15 @@ class OverlayCase:
     shows_error: bool = False
 
 
-@dataclass(frozen=True)
-class _Plane:
-    """One slice of a case; `spacing_mm` is the size of a pixel as `(down, right)`."""
-
-    axis: int
-    index: int
-    spacing_mm: tuple[float, float]
-    shape: tuple[int, int]
-
-    def of(self, volume: Image) -> Image:
-        """The slice of a volume in this plane; across the stack, the last slice is on top."""
-        image = volume.take(self.index, axis=self.axis)
-        return image if self.axis == 0 else image[::-1]
-
-    @property
-    def size_mm(self) -> tuple[float, float]:
-        """Height and width of the plane."""
-        return self.shape[0] * self.spacing_mm[0], self.shape[1] * self.spacing_mm[1]
-
-
-Rows = list[list[_Plane]]
-
-
 def draw_overlays(
     cases: Sequence[OverlayCase], labels: Mapping[str, Sequence[int]], target: Path, dpi: int = 110
 ) -> None:
-    """Draw cases below each other into a PNG: the bare scan, then contours in its three planes.
+    """Draw cases below each other into a PNG: the bare scan, then contours in its planes.
 
-    The planes go through the slices with the largest labelled area, in the reference where there is one, or
-    with the largest error. All are drawn to one scale, so that cases and planes can be compared. An image
-    of one slice is drawn in that plane alone.
+    Three planes go through the slices with the largest labelled area, in the reference where there is one, or
+    with the largest error. A stack of few thick slices is drawn as a montage of its slices in their order,
+    cut to the labels; an image of one slice in that plane alone. All are drawn to one scale, so that cases
+    and planes can be compared.
 
     Args:
         cases: at least one.
@@ -93,19 +76,22 @@ def draw_overlays(
     """
     for case in cases:
         _check_shapes(case)
-    rows = [_planes(case, labels) for case in cases]
-    scale = _inches_a_mm(rows)
+    n_columns = COLUMNS_OF_ONE if len(cases) == 1 else COLUMNS_OF_MANY
+    every = [_lines(case, labels, n_columns) for case in cases]
+    scale = _inches_a_mm(every)
     legend = _legend(labels, any(case.reference is not None for case in cases))
     foot = LEGEND_LINE * (1 + -(-len(legend) // LABELS_A_LINE))
-    heights = [max(plane.size_mm[0] for plane in row) * scale + HEADING for row in rows]
+    heights = [HEADING + sum(_height_mm(line) * scale + GAP for line in lines) for lines in every]
     figure = Figure(figsize=(WIDTH, sum(heights) + foot), dpi=dpi, facecolor="black")
     FigureCanvasAgg(figure)
     top = 0.0
-    for case, row, height in zip(cases, rows, heights, strict=True):
-        _draw_case(figure, case, row, labels, (top, scale))
+    for case, lines, height in zip(cases, every, heights, strict=True):
+        _draw_case(figure, case, lines, labels, (top, scale))
         top += height
     figure.legend(
-        handles=legend,
+        handles=[handle for handle, _ in legend],
+        labels=[text for _, text in legend],
+        handler_map={tuple: HandlerTuple(ndivide=1, pad=0)},  # one line upon the other
         loc="lower center",
         ncols=min(len(legend), LABELS_A_LINE),
         frameon=False,
@@ -125,24 +111,31 @@ def _check_shapes(case: OverlayCase) -> None:
         )
 
 
-def _inches_a_mm(rows: Rows) -> float:
-    """The scale of all planes: the widest row fills the picture, unless a plane would become too high."""
-    widths = [(WIDTH - (len(row) + 1) * GAP) / sum(plane.size_mm[1] for plane in row) for row in rows]
-    heights = [MOST_HEIGHT / plane.size_mm[0] for row in rows for plane in row]
+def _inches_a_mm(every: Sequence[Lines]) -> float:
+    """The scale of all planes: the widest line fills the picture, unless a plane would become too high."""
+    all_lines = [line for lines in every for line in lines]
+    widths = [(WIDTH - (len(line) + 1) * GAP) / sum(plane.size_mm[1] for plane in line) for line in all_lines]
+    heights = [MOST_HEIGHT / plane.size_mm[0] for line in all_lines for plane in line]
     return min(*widths, *heights)
 
 
-def _planes(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> list[_Plane]:
-    """The plane of the bare scan, then a plane for each axis."""
-    shown = _voxels_to_show(case, labels)
-    axes = range(3) if case.scan.shape[0] > 1 else range(1)
-    planes = [_plane(case, axis, _largest_slice(shown, axis)) for axis in axes]
-    return [planes[0], *planes]
+def _height_mm(line: Sequence[Plane]) -> float:
+    return max(plane.size_mm[0] for plane in line)
 
 
-def _voxels_to_show(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> Image:
+def _lines(case: OverlayCase, labels: Mapping[str, Sequence[int]], n_columns: int) -> Lines:
+    values = _values(labels)
+    volumes = [case.segmentation, *([] if case.reference is None else [case.reference])]
+    drawn = np.any([np.isin(volume, values) for volume in volumes], axis=0)
+    return choose_planes(_voxels_to_show(case, values), drawn, case.spacing_mm, n_columns)
+
+
+def _values(labels: Mapping[str, Sequence[int]]) -> list[int]:
+    return sorted({value for covered in labels.values() for value in covered})
+
+
+def _voxels_to_show(case: OverlayCase, values: Sequence[int]) -> Image:
     """The mask whose voxels the planes should hold most of: wrong ones, or labelled ones."""
-    values = sorted({value for covered in labels.values() for value in covered})
     expected = case.segmentation if case.reference is None else case.reference
     if case.shows_error:
         wrong: Image = (expected != case.segmentation) & (
@@ -154,42 +147,33 @@ def _voxels_to_show(case: OverlayCase, labels: Mapping[str, Sequence[int]]) -> I
     return drawn if drawn.any() else np.isin(case.segmentation, values)
 
 
-def _plane(case: OverlayCase, axis: int, index: int) -> _Plane:
-    down, right = (other for other in range(3) if other != axis)
-    spacing, shape = case.spacing_mm, case.scan.shape
-    return _Plane(axis, index, (spacing[down], spacing[right]), (shape[down], shape[right]))
-
-
-def _largest_slice(drawn: Image, axis: int) -> int:
-    """Index of the slice with the most voxels of a mask; the middle slice of an empty mask."""
-    areas = drawn.sum(axis=tuple(other for other in range(3) if other != axis))
-    return int(areas.argmax()) if areas.any() else drawn.shape[axis] // 2
-
-
 def _draw_case(
     figure: Figure,
     case: OverlayCase,
-    row: Sequence[_Plane],
+    lines: Lines,
     labels: Mapping[str, Sequence[int]],
     place: tuple[float, float],
 ) -> None:
-    """Draw the row of one case; `place` is its distance from the top in inches, and the inches of a mm."""
+    """Draw the lines of one case; `place` is its distance from the top in inches, and the inches of a mm."""
     top, scale = place
     seen = case.scan[np.isfinite(case.scan)] if case.scan.dtype.kind == "f" else case.scan
     window = tuple(np.percentile(seen, WINDOW_PERCENTILES)) if seen.size else (0.0, 1.0)
-    left = GAP
-    for column, plane in enumerate(row):
-        axes = _axes_at(figure, left, top + HEADING, plane, scale)
-        _draw_scan(axes, plane, plane.of(case.scan), window)
-        if column > 0:
-            _draw_contours(axes, case, plane, labels)
-        left += plane.size_mm[1] * scale + GAP
     width, height = figure.get_size_inches()
     title = case.title.replace("$", r"\$")  # dollars would make it a formula
     figure.text(GAP / width, 1 - (top + HEADING - GAP) / height, title, color="white", fontsize=9)
+    top += HEADING
+    for line in lines:
+        left = GAP
+        for plane in line:
+            axes = _axes_at(figure, left, top, plane, scale)
+            _draw_scan(axes, plane, plane.of(case.scan), window)
+            if not plane.is_bare:
+                _draw_contours(axes, case, plane, labels)
+            left += plane.size_mm[1] * scale + GAP
+        top += _height_mm(line) * scale + GAP
 
 
-def _axes_at(figure: Figure, left: float, top: float, plane: _Plane, scale: float) -> Axes:
+def _axes_at(figure: Figure, left: float, top: float, plane: Plane, scale: float) -> Axes:
     """Axes for one plane, with its size in mm times the common scale."""
     full_width, full_height = figure.get_size_inches()
     height, width = (side * scale for side in plane.size_mm)
@@ -199,28 +183,52 @@ def _axes_at(figure: Figure, left: float, top: float, plane: _Plane, scale: floa
     return axes
 
 
-def _draw_scan(axes: Axes, plane: _Plane, image: Image, window: tuple[float, ...]) -> None:
+def _draw_scan(axes: Axes, plane: Plane, image: Image, window: tuple[float, ...]) -> None:
     height, width = plane.size_mm
     extent = (0.0, width, height, 0.0)
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, interpolation="bilinear")
     axes.set_aspect("equal")
     axes.autoscale(False)  # contours reach past the border
+    if plane.note:
+        outline = [withStroke(linewidth=2, foreground="black")]
+        axes.annotate(
+            plane.note,
+            (0, 0),
+            xycoords="axes fraction",
+            xytext=(3, 3),
+            textcoords="offset points",
+            color="white",
+            fontsize=7,
+            path_effects=outline,
+        )
 
 
-def _draw_contours(axes: Axes, case: OverlayCase, plane: _Plane, labels: Mapping[str, Sequence[int]]) -> None:
+def _draw_contours(axes: Axes, case: OverlayCase, plane: Plane, labels: Mapping[str, Sequence[int]]) -> None:
+    """Draw the reference beneath, the prediction above it, and every label's dashes above all labels.
+
+    So no contour hides another: a border that two labels share shows the colour of one between the dashes of
+    the other, and a prediction on the reference has a white rim. A black rim keeps white from bright tissue.
+    """
     # A margin of background around the plane closes the contour of a label that reaches its border.
     places = (_centres(plane, 1), _centres(plane, 0))
-    for volume, style, line_width in ((case.segmentation, PREDICTION, 1.3), (case.reference, REFERENCE, 1.6)):
-        if volume is None:
-            continue
-        for covered, colour in _coloured(labels):
-            mask = np.pad(np.isin(plane.of(volume), covered), 1)
-            if mask.any():
-                shade = colour if style == PREDICTION else "white"
-                axes.contour(*places, mask, [0.5], colors=[shade], linewidths=line_width, linestyles=style)
+
+    def draw(volume: Image, covered: list[int], colour: str, width: float, style: Any = "-") -> None:
+        mask = np.pad(np.isin(plane.of(volume), covered), 1)
+        if mask.any():
+            axes.contour(*places, mask, [0.5], colors=[colour], linewidths=width, linestyles=[style])
+
+    coloured = list(_coloured(labels))
+    if case.reference is not None:
+        for colour, width in (("black", BENEATH + 1.2), ("white", BENEATH)):
+            for covered, _ in coloured:
+                draw(case.reference, covered, colour, width)
+    for covered, colour in coloured:
+        draw(case.segmentation, covered, colour, PREDICTED)
+    for covered, colour in coloured[-2::-1]:
+        draw(case.segmentation, covered, colour, PREDICTED, DASHES)
 
 
-def _centres(plane: _Plane, side: int) -> Image:
+def _centres(plane: Plane, side: int) -> Image:
     centres: Image = (np.arange(-1, plane.shape[side] + 1) + 0.5) * plane.spacing_mm[side]
     return centres
 
@@ -230,11 +238,16 @@ def _coloured(labels: Mapping[str, Sequence[int]]) -> Iterator[tuple[list[int], 
         yield list(covered), COLOURS[i % len(COLOURS)]
 
 
-def _legend(labels: Mapping[str, Sequence[int]], with_reference: bool) -> list[Line2D]:
-    lines = [
-        Line2D([], [], color=colour, label=name.replace("_", " ").replace("$", r"\$"))
-        for name, (_, colour) in zip(labels, _coloured(labels), strict=True)
+def _legend(labels: Mapping[str, Sequence[int]], with_reference: bool) -> list[tuple[Any, str]]:
+    """The handle and the text of each entry of the legend."""
+    colours = [colour for _, colour in _coloured(labels)]
+    entries: list[tuple[Any, str]] = [
+        (Line2D([], [], color=colour), name.replace("_", " ").replace("$", r"\$"))
+        for name, colour in zip(labels, colours, strict=True)
     ]
+    if len(colours) > 1:
+        dashed = Line2D([], [], color=colours[0], linestyle=(0, (2, 2)))
+        entries.append(((Line2D([], [], color=colours[1]), dashed), "border of two labels"))
     if with_reference:
-        lines.append(Line2D([], [], color="white", linestyle=REFERENCE, label="reference"))
-    return lines
+        entries.append((Line2D([], [], color="white", linewidth=BENEATH), "reference, beneath"))
+    return entries

@@ -1,13 +1,13 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from nnunet_ext.errors import GeometryMismatch
-from nnunet_ext.report.overlays import OverlayCase, _planes, draw_overlays
+from nnunet_ext.report.overlays import COLOURS, OverlayCase, draw_overlays
 
-SPACING = (8.0, 2.0, 1.5)
+SPACING = (6.0, 2.0, 1.5)
+THICK = (10.0, 2.0, 1.5)
 LABELS = {"myocardium": (1,), "left_ventricle": (2,)}
 
 
@@ -51,13 +51,13 @@ def test_the_planes_have_the_proportions_of_their_size_in_mm(tmp_path):
         extent(image, (below_title, slice(0, first + 8))), (60 * dots_a_mm, first), atol=2
     )
     np.testing.assert_allclose(
-        extent(image, (below_title, slice(600 - last - 6, 600))), (48 * dots_a_mm, last), atol=2
+        extent(image, (below_title, slice(600 - last - 6, 600))), (36 * dots_a_mm, last), atol=2
     )
 
 
 def test_every_case_adds_a_row(tmp_path):
     one, two = len(drawn(tmp_path, a_case())), len(drawn(tmp_path, a_case(), a_case(1)))
-    row = 60 * 60 * (10 - 5 * 0.08) / 150 + 0.3 * 60
+    row = 60 * 60 * (10 - 5 * 0.08) / 150 + (0.3 + 0.08) * 60
     assert two - one == pytest.approx(row, abs=1)
 
 
@@ -68,17 +68,52 @@ def test_an_image_of_one_slice_has_one_plane(tmp_path):
     assert image.shape[1] == 600 and image.shape[0] > 300
 
 
-def test_planes_go_through_the_label_or_through_the_error():
+def test_planes_go_through_the_label_or_through_the_error(tmp_path):
     labels = np.zeros((6, 30, 20), np.uint8)
     labels[1, 5:15, 5:15] = 1
     labels[4, 5:10, 5:10] = 1
     wrong = labels.copy()
     wrong[4, 5:10, 5:10] = 0
-    case = a_case(segmentation=wrong, reference=labels)
-    assert next(plane.index for plane in _planes(case, LABELS)) == 1
-    assert next(plane.index for plane in _planes(replace(case, shows_error=True), LABELS)) == 4
-    flawless = a_case(segmentation=labels, reference=labels, shows_error=True)
-    assert next(plane.index for plane in _planes(flawless, LABELS)) == 1
+    scan = np.zeros((6, 30, 20), np.float32)
+    scan[4] = 100  # the slice with the error is bright
+    case = {"scan": scan, "segmentation": wrong, "reference": labels}
+    bare = slice(30, 150), slice(10, 100)
+    assert drawn(tmp_path, a_case(**case))[bare][..., :3].mean() < 0.1
+    assert drawn(tmp_path, a_case(**case, shows_error=True))[bare][..., :3].mean() > 0.9
+    flawless = case | {"segmentation": labels}
+    assert drawn(tmp_path, a_case(**flawless, shows_error=True))[bare][..., :3].mean() < 0.1
+
+
+def has_colour(image, colour) -> int:
+    """The number of dots that have about a colour."""
+    return int((np.abs(image[..., :3] - to_rgb(colour)).max(axis=-1) < 0.12).sum())
+
+
+def test_a_prediction_on_its_reference_leaves_both_to_be_seen(tmp_path):
+    dark = np.zeros((6, 30, 20), np.float32)
+    with_reference = drawn(tmp_path, a_case(scan=dark), dpi=150)[:600]
+    alone = drawn(tmp_path, a_case(scan=dark, reference=None), dpi=150)[:600]
+    assert has_colour(with_reference, COLOURS[0]) > 0.7 * has_colour(alone, COLOURS[0]) > 50
+    assert has_colour(with_reference, "white") > has_colour(alone, "white") + 500
+
+
+def test_a_border_that_two_labels_share_shows_both_colours(tmp_path):
+    scan, halves = np.zeros((6, 30, 20), np.float32), np.zeros((6, 30, 20), np.uint8)
+    halves[:, :, :10], halves[:, :, 10:] = 1, 2
+    image = drawn(tmp_path, a_case(scan=scan, segmentation=halves, reference=None), dpi=150)
+    width = int(30 * 150 * (10 - 5 * 0.08) / 150)
+    middle = int(2 * 0.08 * 150 + 1.5 * width)
+    border = image[80:500, middle - 3 : middle + 4]
+    for colour in COLOURS[:2]:
+        assert has_colour(border, colour) > 150, colour
+
+
+def test_a_stack_of_few_thick_slices_is_a_montage_of_them(tmp_path):
+    image = drawn(tmp_path, a_case(scan=np.ones((6, 30, 20), np.float32), spacing_mm=THICK), dpi=60)
+    assert image.shape[1] == 600
+    gray = (image[..., :3].max(axis=-1) < 0.05).mean(axis=0)
+    assert len(drawn(tmp_path, a_case(spacing_mm=THICK), dpi=60)) > len(drawn(tmp_path, a_case(), dpi=60))
+    assert gray.max() > 0.9  # gaps between columns of slices
 
 
 def test_the_picture_shows_scan_and_coloured_contours(tmp_path):
