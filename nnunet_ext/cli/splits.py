@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=12345, metavar="N", help="seed; the same one gives the same folds"
     )
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw label by fold to this file (png, pdf, svg)"
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw cases and volumes of each label and fold to this file (png, pdf, svg)",
     )
     parser.add_argument(
         "-s", type=Path, metavar="FILE", help="splits file (default: splits_final.json, where nnU-Net reads)"

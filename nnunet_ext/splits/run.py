@@ -11,7 +11,7 @@ from nnunet_ext.errors import UsageError
 from nnunet_ext.nnunet.folders import PREPROCESSED_VARIABLE, DatasetFolders, find_dataset
 from nnunet_ext.nnunet.splits import SPLITS, Split, are_folds_of, read_splits, read_splits_if_whole
 from nnunet_ext.nnunet.subjects import SUBJECTS, Subjects, find_subjects
-from nnunet_ext.splits.audit import Audit, audit, draw_audit
+from nnunet_ext.splits.audit import Audit, audit
 from nnunet_ext.splits.contents import foreground_of, read_contents
 from nnunet_ext.splits.files import find_cases, remember_subjects, trained_folds, write_splits
 from nnunet_ext.splits.making import SEED, k_folds, leave_one_site_out
@@ -80,7 +80,7 @@ def run_splits(
             subjects that an earlier call remembered are taken.
         seed: seed of the folds.
         path: the splits file; by default the one that nnU-Net reads.
-        picture: draw label by fold to this file; its ending chooses the format.
+        picture: draw cases and volumes of each label and fold to this file; its ending chooses the format.
         dry_run: write neither splits nor subjects.
         n_processes: processes to read the labels with; None takes one for each processor, 8 at most.
 
@@ -105,6 +105,8 @@ def run_splits(
         splits = k_folds(origins, contents, labels, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
     judged = audit(splits, origins, contents, labels, subjects.unknown(cases))
     if picture:
+        from nnunet_ext.splits.pictures import draw_audit
+
         draw_audit(judged, picture)
     result = SplitsResult(
         path=target,
