@@ -57,10 +57,18 @@ def write_dataset_json(
     entries: Mapping[str, object] = LABELS,
     order: list[int] | None = None,
     ending: str = ".nii.gz",
+    channels: Sequence[str] = ("MRI",),
+    n_training: int = 1,
 ) -> Path:
     """A dataset.json in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"channel_names": {"0": "MRI"}, "labels": entries, "numTraining": 1, "file_ending": ending}
+    names = {str(number): name for number, name in enumerate(channels)}
+    content = {
+        "channel_names": names,
+        "labels": entries,
+        "numTraining": n_training,
+        "file_ending": ending,
+    }
     if order:
         content["regions_class_order"] = order
     path = folder / "dataset.json"

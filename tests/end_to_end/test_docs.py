@@ -1,63 +1,19 @@
-"""The commands of README and documentation: all are ones that their verbs take, and whole pages run."""
+"""The commands of README and documentation are ones that their verbs take; `test_pages.py` runs them."""
 
-import json
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pytest
-import torch
+from pages import DOCS, NOT_RUN, PARSED_ONLY, ROOT, RUN, commands, every_page
 
 from nnunet_ext.cli.main import build_parser
 from nnunet_ext.cli.verbs import VERBS
-from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<kind>\w+)(?: title=\"(?P<file>[^\"]+)\")?\n(?P<text>.*?)^ *```", re.M | re.S
-)
-NNUNETS = Path(sys.executable).parent  # where the environment has nnU-Net's commands
-ON_A_DEVICE = ("train", "benchmark", "predict", "prune", "roi predict", "nnUNetv2_predict")
-# Trainings of pages last two epochs of one batch, on networks of few features.
-SHORTER = re.compile(r"(-n_(?:epochs|iterations|val_iterations)) \d+")
-FEW_FEATURES, SMALL_BATCH = 4, 2
-PAGES = [
-    pytest.param(name, id=name, marks=pytest.mark.skipif(not (ROOT / name).exists(), reason="no docs here"))
-    for name in (
-        "README.md",
-        "docs/tutorials/first-training.md",
-        "docs/tutorials/submission.md",
-        "docs/tutorials/rare-labels.md",
-        "docs/tutorials/unet-plus-plus.md",
-        "docs/tutorials/two-stages.md",
-        "docs/tutorials/without-a-gpu.md",
-    )
-]
+INLINE = re.compile(r"`nnunet_ext (?P<verb>[a-z]+)(?P<rest> [^`]*)?`")
+
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="no docs here")
 
 
-def blocks(page: Path) -> list[tuple[str, str | None, str]]:
-    """The code blocks of a page: kind, name of the file that it is, text."""
-    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [(one["kind"], one["file"], textwrap.dedent(one["text"])) for one in found]
-
-
-def commands(page: Path, kinds: set[str]) -> list[list[str]]:
-    """The commands in blocks of these kinds, without their comments."""
-    lines = [line for kind, _, text in blocks(page) if kind in kinds for line in text.splitlines()]
-    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
-
-
-def every_page() -> list[Path]:
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-
-
-@pytest.mark.skipif(not DOCS.exists(), reason="no docs here")
 def test_every_command_in_the_docs_is_one_that_its_verb_takes():
     checked, wrong = 0, []
     for page in every_page():
@@ -72,89 +28,38 @@ def test_every_command_in_the_docs_is_one_that_its_verb_takes():
     assert checked > 60 and not wrong, wrong
 
 
-@pytest.mark.skipif(not DOCS.exists(), reason="no docs here")
-def test_tutorials_are_all_run_but_those_of_other_systems_and_clusters():
-    run = {Path(page.values[0]).name for page in PAGES}
-    assert {page.name for page in (DOCS / "tutorials").glob("*.md")} - run == {
-        "index.md",
-        "clusters.md",
-        "windows.md",
+def test_every_command_within_a_sentence_has_a_verb_and_options_that_are_there():
+    checked, wrong = 0, []
+    for page in every_page():
+        for found in INLINE.finditer(page.read_text(encoding="utf-8")):
+            options = re.findall(r"(?<=\s)--?[a-z]\w*", found["rest"] or "")
+            checked += 1
+            if found["verb"] not in VERBS or not set(options) <= options_of(found["verb"]):
+                wrong.append(f"{page.name}: {found[0]}")
+    assert checked > 15 and not wrong, wrong
+
+
+def options_of(verb: str) -> set[str]:
+    """The options of a verb and of what follows it, as in `probabilities convert`."""
+    parsers, found = [build_parser(verb)], set()
+    while parsers:
+        for action in parsers.pop()._actions:
+            found |= {*action.option_strings}
+            parsers += getattr(action, "choices", None).values() if action.nargs == "A..." else ()
+    return found
+
+
+def test_every_page_with_commands_is_run_or_says_why_not():
+    with_commands = {
+        page.relative_to(ROOT).as_posix()
+        for page in every_page()
+        if commands(page, {"bash", "sh", "powershell", "bat"})
     }
+    assert with_commands == {*RUN, *PARSED_ONLY}
+    assert all((ROOT / page).exists() for page in (*RUN, *PARSED_ONLY))
 
 
-def shrink_plans(preprocessed: Path) -> None:
-    """Make the planned networks small enough for a test."""
-    for path in preprocessed.glob("*/*Plans.json"):
-        plans = json.loads(path.read_text(encoding="utf-8"))
-        for configuration in plans["configurations"].values():
-            if "batch_size" in configuration:
-                configuration["batch_size"] = SMALL_BATCH
-            if "architecture" in configuration:
-                kwargs = configuration["architecture"]["arch_kwargs"]
-                kwargs["features_per_stage"] = [FEW_FEATURES] * len(kwargs["features_per_stage"])
-        path.write_text(json.dumps(plans), encoding="utf-8")
-
-
-def shortened(words: list[str]) -> list[str]:
-    """The command as a test can run it."""
-    words = shlex.split(SHORTER.sub(r"\1 2", shlex.join(words)))
-    name = " ".join(words[1:3] if words[1] == "roi" else words[1:2]) if words[0] == "nnunet_ext" else words[0]
-    on_a_device = name in ON_A_DEVICE or words[0].startswith("nnUNetv2_predict")
-    if on_a_device and "-device" not in words and "--show" not in words and not torch.cuda.is_available():
-        words += ["-device", "cpu"]
-    return words
-
-
-@pytest.mark.slow
-@pytest.mark.exhaustive
-@pytest.mark.usefixtures("warm_children")
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run_in_their_order(page, tmp_path, monkeypatch):
-    folders = {
-        f"nnUNet_{part}": str(tmp_path / f"nnUNet_{part}") for part in ("raw", "preprocessed", "results")
-    }
-    for folder in folders.values():
-        Path(folder).mkdir()
-    small = {"nnUNet_n_iterations": "1", "nnUNet_n_val_iterations": "1", "nnUNet_n_proc_DA": "1"}
-    few = {"nnUNet_def_n_proc": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
-    environment = {**os.environ, **folders, **small, **few, "PYTHONPATH": str(ROOT)}
-    environment[TRAINER_VARIABLE] = with_discovery()  # as `register` and the activation scripts have it
-    for name, value in folders.items():
-        monkeypatch.setenv(name, value)
-    if page == "README.md":
-        run(
-            ["nnunet_ext", "demo", "--only_data", "-o", "nnUNet_raw/Dataset001_CardiacPhantom"],
-            tmp_path,
-            environment,
-        )
-    for kind, file, text in blocks(ROOT / page):
-        if kind == "yaml" and file:
-            (tmp_path / file).write_text(text, encoding="utf-8")
-        for line in text.splitlines() if kind == "bash" else ():
-            if words := shlex.split(os.path.expandvars(line), comments=True):
-                run(shortened(words), tmp_path, environment)
-                shrink_plans(tmp_path / "nnUNet_preprocessed")
-                stand_in_for_bests(tmp_path / "nnUNet_results")
-
-
-def stand_in_for_bests(results: Path) -> None:
-    """Give folds the best weights of a rare label, which trainings of two batches never learn."""
-    for best in results.glob("*/*/fold_*/checkpoint_best.pth"):
-        of_label = best.with_name("checkpoint_best_right_ventricle.pth")
-        if not of_label.exists():
-            shutil.copyfile(best, of_label)
-
-
-def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
-    program = [sys.executable, "-m", "nnunet_ext"] if words[0] == "nnunet_ext" else [str(NNUNETS / words[0])]
-    done = subprocess.run(
-        [*program, *words[1:]],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    # The doctor of a machine without a GPU, or of a busy one, may find something.
-    expected = (0, 1) if words[:2] == ["nnunet_ext", "doctor"] else (0,)
-    assert done.returncode in expected, (shlex.join(words), done.stdout[-2000:], done.stderr[-3000:])
+def test_what_is_not_run_on_a_page_that_is_run_has_a_reason():
+    left_out = [words for page in RUN for words in commands(ROOT / page, {"sh"})]
+    firsts = {" ".join(words[:2]) if words[0] == "nnunet_ext" else words[0] for words in left_out}
+    assert firsts == {*NOT_RUN}
