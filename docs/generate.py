@@ -9,7 +9,6 @@ import argparse
 import ast
 import json
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -24,7 +23,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {
         "reference/settings.md": settings_page(),
         "reference/verbs.md": verbs_page(),
-        "reference/plan.schema.json": json.dumps(plan_schema(), indent=2),
+        "reference/plan.schema.json": plan_schema_file(),
         "tutorials/python.md": examples_page(),
         "explanation/benchmarks.md": (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"),
         "explanation/gpu_check.md": (ROOT / "benchmarks" / "gpu_check.md").read_text(encoding="utf-8"),
@@ -62,10 +61,9 @@ def _with_fence(words: str) -> str:
 
 
 def settings_page() -> str:
-    """Every setting with its variable, code, default and meaning, from the one definition of settings."""
+    """Every setting with its code, default and meaning, from the one definition of settings."""
     from nnunet_ext.trainers.settings.definition import EarlyStoppingSettings, ExtSettings, TrainingSettings
     from nnunet_ext.trainers.settings.recipe_names import CODES
-    from nnunet_ext.trainers.settings.variables import PREFIX
 
     lines = [
         "# Settings of a training",
@@ -75,8 +73,8 @@ def settings_page() -> str:
         "and, where the table shows a code, in the name of the trainer (`nnUNetTrainerExt_ep300`). Options",
         "and variables win over the file, and the file over the default.",
         "",
-        "| setting | variable | code in a name | default | read by | meaning |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| setting | code in a name | default | read by | meaning |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, field in ExtSettings.model_fields.items():
         if name in TrainingSettings.model_fields:
@@ -87,9 +85,7 @@ def settings_page() -> str:
             readers = "Ext"
         code = f"`{CODES[name]}…`" if CODES.get(name) else ("its value" if name in CODES else "-")
         default = str(field.default).lower()
-        lines.append(
-            f"| `{name}` | `{PREFIX}{name}` | {code} | {default} | {readers} | {field.description} |"
-        )
+        lines.append(f"| `{name}` | {code} | {default} | {readers} | {field.description} |")
     lines += [
         "",
         "The trainers are `nnUNetTrainerCustomEpochs`, `nnUNetTrainerEarlyStopping` and `nnUNetTrainerExt`.",
@@ -144,11 +140,11 @@ def _option_row(parser: argparse.ArgumentParser, action: argparse.Action) -> str
     return f"| {names.replace('|', chr(92) + '|')} | {default} | {' '.join(help_text.split())} |"
 
 
-def plan_schema() -> dict[str, Any]:
+def plan_schema_file() -> str:
     """The JSON Schema of plan files."""
-    from nnunet_ext.ensemble.plan_file import PlanFile
+    from nnunet_ext.ensemble.plan_schema import plan_schema
 
-    return PlanFile.model_json_schema()
+    return json.dumps(plan_schema(), indent=2)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

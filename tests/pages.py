@@ -28,15 +28,21 @@ FROM_RAW_DATA = (
 # Pages for somebody who has trained: they run where the commands of the README have run.
 AFTER_TRAINING = (
     "docs/how-to/check.md",
+    "docs/how-to/compare.md",
     "docs/how-to/continue.md",
+    "docs/how-to/deadline.md",
     "docs/how-to/mixed-spacings.md",
     "docs/how-to/out-of-memory.md",
     "docs/how-to/regions.md",
     "docs/how-to/results-to-plan.md",
     "docs/how-to/rgb-and-2d.md",
+    "docs/how-to/segmentations.md",
+    "docs/how-to/set-up.md",
+    "docs/how-to/watch.md",
     "docs/how-to/workers-that-die.md",
     "docs/reference/formats.md",
     "docs/tutorials/clusters.md",
+    "docs/how-to/subjects.md",  # last: it makes new folds
 )
 RUN = ("README.md", *FROM_RAW_DATA, *AFTER_TRAINING)
 PARSED_ONLY = {
@@ -48,6 +54,13 @@ PARSED_ONLY = {
 NOT_RUN = {
     "source": "changes the shell; the tests of the scripts do it",
     "export": "changes the shell",
+    "eval": "changes the shell",
+    "nnunet_ext register": "changes the environment in which the tests run",
+    "nnunet_ext unregister": "changes that environment, too",
+    "nnunet_ext demo": "takes a quarter of an hour; the tests of the demo run a shorter one",
+    "for": "repeats trainings that other pages run",
+    "nnunet_ext train": "stands in that loop",
+    "done": "ends that loop",
     "sbatch": "needs SLURM",
     "scripts/linux/slurm_dask.sh": "needs SLURM",
     "torchrun": "needs several devices; the tests of trainers have it",
@@ -96,9 +109,9 @@ class Project:
         self.environment[TRAINER_VARIABLE] = with_discovery()  # as the activation scripts have it
 
     def run_page(self, page: str) -> None:
-        """Run the commands in a page's blocks of bash, after writing the YAML files that it shows."""
+        """Run the commands in a page's blocks of bash, after writing the files that it shows."""
         for kind, file, text in blocks(ROOT / page):
-            if kind == "yaml" and file:
+            if kind in ("yaml", "csv") and file:
                 (self.folder / file).write_text(text, encoding="utf-8")
             for line in text.splitlines() if kind == "bash" else ():
                 if words := shlex.split(self._expanded(line), comments=True):
