@@ -64,6 +64,16 @@ def test_every_page_with_commands_is_run_or_says_why_not():
     assert all((ROOT / page).exists() for page in (*RUN, *PARSED_ONLY))
 
 
+def test_every_verb_is_shown_with_an_example_on_a_page_that_explains_it():
+    shown = {
+        words[1]
+        for page in DOCS.rglob("*.md")
+        for words in commands(page, {"bash", "sh"})
+        if words[0] == "nnunet_ext"
+    }
+    assert {*VERBS} - shown == {"env"}  # a shell evaluates its lines
+
+
 def test_what_is_not_run_on_a_page_that_is_run_has_a_reason():
     left_out = [words for page in RUN for words in commands(ROOT / page, {"sh"})]
     firsts = {" ".join(words[:2]) if words[0] == "nnunet_ext" else words[0] for words in left_out}
