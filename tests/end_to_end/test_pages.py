@@ -25,7 +25,14 @@ pytestmark = [
 ]
 
 
-@pytest.mark.usefixtures("warm_children")
+@pytest.fixture
+def quick_children() -> Iterator[None]:
+    """Children that have torch imported, and predict each patch once instead of in eight mirrorings."""
+    with warm.children(warm.UNMIRRORED):
+        yield
+
+
+@pytest.mark.usefixtures("quick_children")
 @pytest.mark.parametrize("page", FROM_RAW_DATA)
 def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
     Project(tmp_path).run_page(page)
@@ -35,7 +42,7 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
 def trained(tmp_path_factory):
     """The folder in which the commands of the README have run."""
     project = Project(tmp_path_factory.mktemp("trained"))
-    with warm.children():
+    with warm.children(warm.UNMIRRORED):
         project.run(["nnunet_ext", "demo", "--only_data", "-o", PHANTOM])
         project.run_page("README.md")
     return project
@@ -46,7 +53,7 @@ def test_the_commands_of_the_readme_run_in_their_order(trained):
     assert (trained.folder / "report" / "report.html").is_file()
 
 
-@pytest.mark.usefixtures("warm_children")
+@pytest.mark.usefixtures("quick_children")
 @pytest.mark.parametrize("page", AFTER_TRAINING)
 def test_the_commands_of_a_page_run_after_a_training(page, trained):
     with GIVEN.get(page, contextlib.nullcontext)(trained):
