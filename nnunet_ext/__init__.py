@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names as in _HOMES, for editors and type checkers;
     from nnunet_ext.postprocess.holes import fill_holes as fill_holes
     from nnunet_ext.postprocess.run import run_postprocess as run_postprocess
     from nnunet_ext.prediction.run import run_predict as run_predict
+    from nnunet_ext.preprocessing.run import run_preprocess as run_preprocess
     from nnunet_ext.probabilities.convert_folder import convert_folder as convert_folder
     from nnunet_ext.report.case_overlays import run_overlay as run_overlay
     from nnunet_ext.report.run import ReportRequest as ReportRequest
@@ -91,6 +92,7 @@ _HOMES = {
     "run_overlay": "nnunet_ext.report.case_overlays",
     "run_postprocess": "nnunet_ext.postprocess.run",
     "run_predict": "nnunet_ext.prediction.run",
+    "run_preprocess": "nnunet_ext.preprocessing.run",
     "run_roi_build": "nnunet_ext.roi.build",
     "run_roi_evaluation": "nnunet_ext.roi.evaluate",
     "run_roi_predict": "nnunet_ext.roi.predict",

@@ -17,7 +17,7 @@ from nnunet_ext.files.escaping import printable, say
 from nnunet_ext.jobs.execution import Execution, OnCase, Shard, tell_nobody
 from nnunet_ext.jobs.report import Report
 
-SLOW_VERBS = ("predict", "tune")
+SLOW_VERBS = ("predict", "preprocess", "tune")
 
 
 def add_processes(

@@ -41,6 +41,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
                 "plan -d 4 -pl ResEncUNetPlusPlusPlanner -max_stages 5",
             ),
         ),
+        "preprocess": Verb(
+            "preprocess a planned data set as nnU-Net does, in less time; a killed run goes on",
+            (
+                "preprocess -d 4 -c 3d_fullres",
+                "preprocess -d 4 -p nnUNetUNetPlusPlusPlans -np 4",
+            ),
+        ),
         "prune": Verb(
             "cut a trained UNet++ down to one of its branches, or compare them all",
             (

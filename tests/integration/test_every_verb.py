@@ -68,12 +68,20 @@ COMMANDS = {
     "env": Command("--shell bash", described=False),
     "doctor": Command("", described=False),
     "plan": Command("-d 903 -overwrite_plans_name mine"),
+    "preprocess": Command("-d 903 -np 0", (f"{RAW}/imagesTr", f"{RAW}/labelsTr")),
     "register": Command("", described=False),
     "unregister": Command("", described=False),
     "completion": Command("bash", described=False),
 }
 WRITERS = [verb for verb, one in COMMANDS.items() if "{out}" in one.line]
-IMPORT_TORCH = {"train", "benchmark", "prune", "plan", "predict"}  # at once, or before they write
+IMPORT_TORCH = {
+    "train",
+    "benchmark",
+    "prune",
+    "plan",
+    "predict",
+    "preprocess",
+}  # at once, or before they write
 
 
 def write_world(root: Path) -> None:

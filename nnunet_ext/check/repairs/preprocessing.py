@@ -1,4 +1,4 @@
-"""The repair that preprocesses a case again, as `nnUNetv2_preprocess` does."""
+"""The repair that preprocesses a case again, as `nnunet_ext preprocess` does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from nnunet_ext.check.repairs.base import RawInputs, WorkerRepair
 from nnunet_ext.check.survey import Survey
 from nnunet_ext.errors import RepairError
 from nnunet_ext.files.documents import read_json
+from nnunet_ext.nnunet.plans import read_plans
+from nnunet_ext.nnunet.properties import write_properties
+from nnunet_ext.nnunet.raw import n_channels_of
+from nnunet_ext.preprocessing.plan import CaseFiles, PreprocessingPlan
+from nnunet_ext.preprocessing.proof import inputs_digest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess(WorkerRepair):
-    """Preprocess one case for one configuration again, with nnU-Net's own preprocessor.
+    """Preprocess one case for one configuration again, with the preprocessor that the plans name.
 
     Attributes:
         plans: the plans file.
@@ -73,26 +78,23 @@ class Preprocess(WorkerRepair):
     def make(self, staging: Path, inputs: RawInputs | None) -> None:
         """Preprocess the case into the staging folder.
 
-        Source: `DefaultPreprocessor.run_case_save` and `nnUNetDatasetNumpy.save_case`.
+        Source: `nnUNetDatasetNumpy.save_case`, for the files of older versions.
         """
-        from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
-        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
         if inputs is None:
             raise RepairError(f"{self.case_id} has no raw image and label to preprocess.")
-        plans = PlansManager(str(self.plans))
-        configuration = plans.get_configuration(self.configuration)
-        preprocessor = configuration.preprocessor_class(verbose=False)
-        images, label = [str(path) for path in inputs.images], str(inputs.label)
-        arguments = (images, label, plans, configuration, read_json(inputs.dataset_json))
-        target = str(staging / self.case_id)
+        from nnunet_ext.preprocessing.case import CasePreprocessor, read_case
+
+        content = read_json(inputs.dataset_json)
+        plan = PreprocessingPlan(read_plans(self.plans).content, self.configuration, content)
+        files = CaseFiles(self.case_id, inputs.images, inputs.label)
+        preprocessor = CasePreprocessor(plan)
+        raw = read_case(files, preprocessor.plans, n_channels_of(content) or 1)
         if not inputs.as_npz:
-            preprocessor.run_case_save(target, *arguments)
+            preprocessor.write(files, raw, staging, inputs_digest(files))
             return
-        data, segmentation, properties = preprocessor.run_case(*arguments)
-        nnUNetDatasetNumpy.save_case(
-            data.astype(np.float32, copy=False), segmentation.astype(np.int16, copy=False), properties, target
-        )
+        arrays = preprocessor.arrays(files, raw)
+        np.savez_compressed(staging / f"{self.case_id}.npz", data=arrays.data, seg=arrays.segmentation)
+        write_properties(arrays.properties, staging / f"{self.case_id}.pkl")
 
     def put(self, made: Sequence[Path], quarantine: Quarantine) -> None:
         """Put the new files in the configuration's folder; the old ones go to the quarantine."""
