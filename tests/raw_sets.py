@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from nnunet_ext.images.geometry import Geometry
 
 Z_SCORE = "ZScoreNormalization"
-NAME, NUMBER = "Dataset905_Raw", 905
+NAME = "Dataset905_Raw"
 LABELS = {"background": 0, "organ": 1, "tumour": 2}
 CASES = ("case_0", "case_1", "case_2")
 
@@ -129,8 +128,3 @@ def write_set(root: Path, kind: Kind) -> Path:
 def environment(root: Path) -> dict[str, str]:
     """nnU-Net's variables for the folders below `root`."""
     return {f"nnUNet_{part}": str(root / part) for part in ("raw", "preprocessed", "results")}
-
-
-def set_environment(root: Path) -> None:
-    """Set them in this process."""
-    os.environ.update(environment(root))

@@ -93,6 +93,7 @@ def _write_scan(scan: Volume, geometry: Geometry, path: Path) -> None:
 
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
 PLANS = "nnUNetDemoPlans"
+PREPROCESSED = "preprocessed case "  # before each case's name, on standard output of the step that makes it
 TRAINER = "nnUNetTrainerEarlyStopping"
 
 

@@ -1,4 +1,4 @@
-"""Plans and preprocesses the phantom data set with nnU-Net, in a child process because nnU-Net imports torch.
+"""Plans and preprocesses the phantom data set, in a child process because nnU-Net imports torch.
 
 `python -m nnunet_ext.demo.planning` takes no arguments; nnU-Net's variables name the folders.
 """
@@ -9,10 +9,12 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
-    preprocess_dataset,
 )
 
-from nnunet_ext.demo.dataset import CONFIGURATIONS, DATASET_ID, PLANS
+from nnunet_ext.demo.dataset import CONFIGURATIONS, DATASET_ID, PLANS, PREPROCESSED
+from nnunet_ext.errors import StepFailed
+from nnunet_ext.jobs.execution import Execution
+from nnunet_ext.preprocessing.run import run_preprocess
 
 N_FEATURES = 8
 MEMORY_GB = 0.05
@@ -36,10 +38,21 @@ class DemoPlanner(ExperimentPlanner):
 
 
 def plan_phantom_data() -> None:
-    """Make the fingerprint, plans and preprocessed data of the phantom data set."""
+    """Make the fingerprint, plans and preprocessed data of the phantom data set.
+
+    Raises:
+        StepFailed: a case was not preprocessed.
+    """
     extract_fingerprint_dataset(DATASET_ID, num_processes=1)
     plan_experiment_dataset(DATASET_ID, DemoPlanner)
-    preprocess_dataset(DATASET_ID, PLANS, CONFIGURATIONS, num_processes=(1,))
+    here = Execution(n_processes=0, on_case=_tell)  # torch is imported already
+    done = run_preprocess(DATASET_ID, configurations=CONFIGURATIONS, plans=PLANS, execution=here)
+    if not done.ok:
+        raise StepFailed(f"not preprocessed: {dict(done.failed)}")
+
+
+def _tell(case_id: str, reason: str | None, n_cases: int) -> None:
+    print(f"{PREPROCESSED}{case_id}", flush=True)
 
 
 if __name__ == "__main__":

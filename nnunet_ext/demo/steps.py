@@ -21,6 +21,7 @@ from nnunet_ext.demo.dataset import (
     N_TEST,
     N_TRAINING,
     PLANS,
+    PREPROCESSED,
     TRAINER,
     DemoFolder,
     training_cases,
@@ -98,20 +99,20 @@ def _plan(folder: DemoFolder) -> Step:
     command = Command(
         "python -m nnunet_ext.demo.planning",
         "nnunet_ext.demo.planning:plan_phantom_data",
-        counted="^Configuration: ",
+        counted=f"^{PREPROCESSED}",
     )
     # nnU-Net's planner sets torch's threads to nnUNet_n_proc_DA, and torch refuses 0.
     environment = _environment(folder) | {"nnUNet_n_proc_DA": "1"}
     return Step(
         name,
-        len(CONFIGURATIONS),
+        N_TRAINING,
         lambda: _is_planned(folder),
         lambda on_count: run_command(name, command, environment, folder.log(name), on_count),
     )
 
 
 def _is_planned(folder: DemoFolder) -> bool:
-    """Whether all cases are preprocessed; nnU-Net copies their references last."""
+    """Whether all cases are preprocessed; their references are copied last."""
     references = folder.preprocessed / "gt_segmentations"
     if not all((references / f"{case}{FILE_ENDING}").is_file() for case in training_cases()):
         return False

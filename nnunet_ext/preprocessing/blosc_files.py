@@ -21,8 +21,8 @@ from nnunet_ext.files.whole import not_written_whole
 from nnunet_ext.preprocessing.proof import IMAGE, PROPERTIES, SEGMENTATION
 
 # nnU-Net's codec. Its level 5, which nnU-Net takes, needs 5 times as long for files that are smaller by 5 %;
-# either is read equally fast. Zstandard writes smaller files in the same time, but reading a patch of them takes
-# twice as long.
+# either is read equally fast. Zstandard writes smaller files in the same time, but they take twice as long to
+# read.
 CODEC, LEVEL = blosc2.Codec.LZ4HC, 1
 ONE_THREAD = {"nthreads": 1}
 FILTERS = blosc2.Filter.NOFILTER, blosc2.Filter.SHUFFLE

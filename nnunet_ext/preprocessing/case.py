@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -188,7 +189,7 @@ def _small(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     return labels.astype(kind)
 
 
-def use_threads(n_threads: int | None) -> None:
-    """Let torch use that many threads in this process; None leaves it as it is."""
-    if n_threads is not None:
+def use_threads(n_threads: int) -> None:
+    """Let torch use that many threads in this process, if it is a worker; elsewhere their number stays."""
+    if multiprocessing.parent_process() is not None:
         torch.set_num_threads(n_threads)

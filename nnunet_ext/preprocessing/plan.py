@@ -83,14 +83,15 @@ class PreprocessingPlan:
         """Name of the folder of the configuration's preprocessed cases.
 
         Raises:
-            UsageError: it is no name of a folder for cases.
+            UsageError: it is the name of a folder for other files.
         """
-        plans_name = self.plans.get("plans_name", "nnUNetPlans")
-        name = str(self.resolved.get("data_identifier", f"{plans_name}_{self.configuration}"))
-        if Path(name).name != name or name in (REFERENCE_COPIES, QUARANTINE):
+        name = str(
+            self.resolved.get("data_identifier", f"{self.plans.get('plans_name')}_{self.configuration}")
+        )
+        if name in (REFERENCE_COPIES, QUARANTINE):
             raise UsageError(
-                f"configuration {self.configuration} has the data_identifier {name!r}; it must be the name "
-                f"of a folder of its own, as {plans_name}_{self.configuration} is."
+                f"configuration {self.configuration} has the data_identifier {name}, a folder for other "
+                "files. Rename it in the plans."
             )
         return name
 

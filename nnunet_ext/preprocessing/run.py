@@ -242,7 +242,7 @@ def _jobs(
         if case not in faults
         and (lacking := tuple(one for one in targets if case not in kept[one.configuration]))
     }
-    n_threads = threads_each(execution.n_workers, len(due)) if execution.n_workers else None
+    n_threads = 1 if execution.executor else threads_each(execution.n_workers, len(due))
     return [
         PreprocessJob(
             files=cases.files[case], targets=lacking, n_channels=cases.n_channels, n_threads=n_threads

@@ -40,13 +40,13 @@ class PreprocessJob:
         files: the case's raw files.
         targets: the configurations to make it for.
         n_channels: number of channels that the data set names.
-        n_threads: threads of torch; None leaves their number as it is.
+        n_threads: threads of torch in a worker process.
     """
 
     files: CaseFiles
     targets: tuple[Target, ...]
     n_channels: int
-    n_threads: int | None = None
+    n_threads: int = 1
 
     @property
     def case_id(self) -> str:

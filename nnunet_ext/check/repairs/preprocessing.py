@@ -82,8 +82,9 @@ class Preprocess(WorkerRepair):
         """
         if inputs is None:
             raise RepairError(f"{self.case_id} has no raw image and label to preprocess.")
-        from nnunet_ext.preprocessing.case import CasePreprocessor, read_case
+        from nnunet_ext.preprocessing.case import CasePreprocessor, read_case, use_threads
 
+        use_threads(1)
         content = read_json(inputs.dataset_json)
         plan = PreprocessingPlan(read_plans(self.plans).content, self.configuration, content)
         files = CaseFiles(self.case_id, inputs.images, inputs.label)

@@ -30,13 +30,6 @@ def home(request, tmp_path, monkeypatch):
     return raw_sets.write_set(tmp_path, KINDS[request.param])
 
 
-@pytest.fixture
-def isotropic(tmp_path, monkeypatch):
-    for name, value in raw_sets.environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    return raw_sets.write_set(tmp_path, KINDS["isotropic"])
-
-
 def write_nnunets(home: Path, configuration: str, folder: Path) -> None:
     """What `nnUNetv2_preprocess` writes, without its processes."""
     plans = PlansManager(json.loads((home / "nnUNetPlans.json").read_text()))
