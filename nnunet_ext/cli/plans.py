@@ -212,5 +212,5 @@ def _print_commands(args: argparse.Namespace, derived: Derived, folder: Path) ->
     plans = "" if args.p == "nnUNetPlans" else f" -p {args.p}"
     trainer = needed_trainer(derived.resolved)
     if not (folder / str(derived.resolved["data_identifier"])).is_dir():
-        say(f"  nnUNetv2_preprocess -d {args.d} -c {derived.name}{plans.replace(' -p', ' -plans_name')}")
+        say(f"  nnunet_ext preprocess -d {args.d} -c {derived.name}{plans}")
     say(f"  nnUNetv2_train {args.d} {derived.name} 0{plans}{f' -tr {trainer}' if trainer else ''}")

@@ -98,7 +98,7 @@ class Planned:
         if not names:
             return None
         number = convert_dataset_name_to_id(self.dataset)
-        return f"nnUNetv2_preprocess -d {number} -plans_name {self.plans_name} -c {' '.join(names.values())}"
+        return f"nnunet_ext preprocess -d {number} -p {self.plans_name} -c {' '.join(names.values())}"
 
 
 def plan_dataset(dataset: str, order: PlanOrder | None = None) -> Planned:

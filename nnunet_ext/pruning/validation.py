@@ -65,7 +65,7 @@ class ValidationCases:
         if not data.is_dir():
             raise DatasetError(
                 f"{data} does not exist: preprocess the data set for this model's plans, "
-                f"{self._plans.plans_name}, with nnUNetv2_preprocess."
+                f"{self._plans.plans_name}, with nnunet_ext preprocess."
             )
         self.case_ids = _validation_cases(self._folder, fold, checkpoint)
         self._dataset = infer_dataset_class(str(data))(

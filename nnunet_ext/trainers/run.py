@@ -73,7 +73,7 @@ def check_training(order: Launch | BenchmarkOrder, environment: Mapping[str, str
     plans = read_plans(folder / f"{order.plans}.json")
     configuration = plans.resolve(order.configuration)
     data = folder / str(configuration.get("data_identifier", f"{plans.name}_{order.configuration}"))
-    command = f"nnUNetv2_preprocess -d {order.dataset} -plans_name {plans.name} -c {order.configuration}"
+    command = f"nnunet_ext preprocess -d {order.dataset} -p {plans.name} -c {order.configuration}"
     _check_cases(_preprocessed_cases(data, command), folder / SPLITS, order.fold, command)
     _check_ranks(configuration, order, environment)
     check_device(order.device, order.num_gpus)

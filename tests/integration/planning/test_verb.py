@@ -17,7 +17,7 @@ def test_the_table_says_what_was_planned_and_what_is_to_be_done(folders, capsys)
     lines = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()}
     assert lines["3d_fullres"] == "3d_fullres 40 x 56 x 40 9 4 1 x 1 x 1 2.2 nnUNetPlans_3d_fullres no"
     assert f"plans: {folders.preprocessed(name) / PLANS}.json" in out
-    assert f"nnUNetv2_preprocess -d 7 -plans_name {PLANS} -c 2d 3d_fullres" in out
+    assert f"nnunet_ext preprocess -d 7 -p {PLANS} -c 2d 3d_fullres" in out
     assert "2D U-Net configuration" not in out
 
 

@@ -159,7 +159,7 @@ def test_the_command_lists_derives_compares_and_refuses(folder, capsys):
     assert main([*command, "--batch_size", "4"]) == 0
     out = capsys.readouterr().out
     assert "batch_size: 2 -> 4" in out and "nnUNetv2_train 8 3d_fullres_bs4 0" in out
-    assert "nnUNetv2_preprocess" not in out
+    assert "nnunet_ext preprocess" not in out
     written = json.loads((folder / "nnUNetPlans.json").read_text())
     assert written["configurations"].pop("3d_fullres_bs4") == {"inherits_from": "3d_fullres", "batch_size": 4}
     assert written == CONTENT
@@ -169,7 +169,7 @@ def test_the_command_lists_derives_compares_and_refuses(folder, capsys):
     assert main([*command, "--diff", "3d_fullres", "nnUNetPlans:3d_fullres_bs4"]) == 0
     assert "batch_size" in capsys.readouterr().out
     assert main([*command, "--spacing", "3", "1", "1", "--network", "features_per_stage=[4, 8, 16]"]) == 0
-    assert "nnUNetv2_preprocess -d 8 -c 3d_fullres_sp3x1x1_net" in capsys.readouterr().out
+    assert "nnunet_ext preprocess -d 8 -c 3d_fullres_sp3x1x1_net" in capsys.readouterr().out
     assert main([*command, "--network", "features_per_stage"]) == 2
 
 

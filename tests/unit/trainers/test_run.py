@@ -61,7 +61,7 @@ def test_what_is_there_can_be_trained(home, fold):
         ({"dataset": "8"}, "-d 8: no data set of that name or number"),
         ({"plans": "otherPlans"}, "plans there: nnUNetPlans"),
         ({"configuration": "3d"}, "has no configuration '3d'; it has 2d, 2d_bs8, 3d_fullres"),
-        ({"configuration": "3d_fullres"}, "holds no preprocessed case. Run nnUNetv2_preprocess -d 7"),
+        ({"configuration": "3d_fullres"}, "holds no preprocessed case. Run nnunet_ext preprocess -d 7"),
         ({"fold": "2"}, "There is no fold 2: .* has folds 0 to 1"),
     ],
 )
