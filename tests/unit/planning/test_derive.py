@@ -205,7 +205,7 @@ def test_plans_are_called_by_their_files_name(listed, capsys):
     assert main(["plans", "-d", "7", "-p", "copyPlans", "--spacing", "3", "1", "1", "--name", "wide"]) == 0
     entry = json.loads((listed / "copyPlans.json").read_text(encoding="utf-8"))["configurations"]["wide"]
     assert entry["data_identifier"] == "copyPlans_wide"
-    assert "-c wide -plans_name copyPlans" in capsys.readouterr().out
+    assert "-c wide -p copyPlans" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
