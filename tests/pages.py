@@ -46,6 +46,7 @@ AFTER_TRAINING = (
 )
 RUN = ("README.md", *FROM_RAW_DATA, *AFTER_TRAINING)
 PARSED_ONLY = {
+    "docs/how-to/preprocess.md": "the README and the first tutorial run the same commands",
     "docs/index.md": "installs the package, and changes the environment in which the tests run",
     "docs/tutorials/index.md": "its one command begins every tutorial, which run it",
     "docs/tutorials/windows.md": "PowerShell, and changes the environment",
