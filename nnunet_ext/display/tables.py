@@ -21,8 +21,8 @@ ALARMING = re.compile(r"\bLOST\b|^died$|^stalled$")
 NUMBER = re.compile(r"\[?[-+]?\d[\d.,]*(\s.+)?")  # a number may be followed by its spread or unit
 NAMES = frozenset({"fold", "case", "model", "label"})  # columns of names, which may consist of digits
 LONGEST_NUMBER = 30
-RECOMMENDED = "recommended"
-MARKED = frozenset({"mean", RECOMMENDED})  # a row with such a cell is highlighted
+RECOMMENDED, BEST_MODEL = "recommended", "best model"
+MARKED = frozenset({"mean", RECOMMENDED, BEST_MODEL})  # a row with such a cell is highlighted
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,15 @@ class ListBlock:
 
 
 @dataclass(frozen=True)
+class FoldedBlock:
+    """A list of sentences under a title, shown once the title is clicked."""
+
+    kind: ClassVar[str] = "folded"
+    text: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TableBlock:
     """A table under its title."""
 
@@ -76,7 +85,7 @@ class PictureBlock:
         return cls(name, text, draw(LIGHT), draw(DARK))
 
 
-Block = TextBlock | HeadingBlock | ListBlock | TableBlock | MissingBlock | PictureBlock
+Block = TextBlock | HeadingBlock | ListBlock | FoldedBlock | TableBlock | MissingBlock | PictureBlock
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from nnunet_ext.report.ensemble import ensemble_blocks
 from nnunet_ext.report.material import Material, read_shown_plan
 from nnunet_ext.report.model_dice import ModelDice, dice_of_folder, dice_of_models
 from nnunet_ext.report.model_pairs import pair_blocks
-from nnunet_ext.report.training import curve_blocks, result_blocks, summary_blocks, used_blocks
+from nnunet_ext.report.results import result_blocks
+from nnunet_ext.report.summary import summary_blocks
+from nnunet_ext.report.training import curve_blocks, used_blocks
 from nnunet_ext.report.write import ReportFiles, check_page_folder, write_page
 
 OnStep = Callable[[str, int, int], None]

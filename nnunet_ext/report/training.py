@@ -1,20 +1,18 @@
-"""The report's sections on trainings: summary, results, curves with remarks on them, and what was used."""
+"""The report's sections on trainings: curves with remarks on them, and what was used."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import fmean, pstdev
 
 from nnunet_ext.display.tables import NOTHING, Table
-from nnunet_ext.monitoring.result_tables import number_cell, result_tables
 from nnunet_ext.monitoring.run import Run
 from nnunet_ext.nnunet.history import History
 from nnunet_ext.report.blocks import (
-    NO_VALIDATION,
     Block,
     HeadingBlock,
     ListBlock,
@@ -22,13 +20,10 @@ from nnunet_ext.report.blocks import (
     PictureBlock,
     TableBlock,
 )
-from nnunet_ext.report.ensemble import gains
 from nnunet_ext.report.material import Material
-from nnunet_ext.report.model_dice import best_model
 from nnunet_ext.report.pictures import draw_model_curves
 from nnunet_ext.report.training_record import recorded_settings, used_in_training
 
-SHOWN_NOTES = 2
 LEAST_EPOCHS = 10  # fewer are not judged
 WINDOW_SHARE, LEAST_WINDOW = 0.05, 5  # share of the epochs, and epochs, over which losses are averaged
 RISEN_SHARE = (
@@ -40,63 +35,8 @@ LATE_SHARE = 0.05  # share of the epochs at the end in which a best epoch sugges
 OTHER_STATES = {
     "interrupted": "was interrupted",
     "validation missing": "has no validation",
-    "unknown": "cannot be judged",
+    "unknown": "never ran",
 }
-
-
-def summary_blocks(material: Material) -> list[Block]:
-    """The summary: state of the runs, the best model, the ensemble's gain, and remarks."""
-    n_models, n_runs = len(material.models), len(material.runs)
-    states = [run.state for run in material.runs]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    said = [f"{_counted(n_models, 'model')}, {_counted(n_runs, 'fold')}: {counts}."]
-    best = best_model(material.model_dice)
-    if best is not None:
-        said.append(
-            f"The best single model in validation is {best.name}: mean Dice {number_cell(best.mean)} over "
-            f"{_counted(len(best.labels), 'label')} and {_counted(len(best.cases), 'case')}."
-        )
-    said += gains(material)
-    tuning = material.plan.tuning
-    if tuning is not None:
-        chosen, n_cases = tuning.chosen, tuning.n_cases
-        said.append(
-            f"Tuning on {_counted(n_cases, 'case')} recommends {chosen.name}: held-out score "
-            f"{number_cell(chosen.held_out)} (standard error {number_cell(chosen.standard_error)})."
-        )
-    for name, runs in material.models.items():
-        found = remarks_by_kind(remark for run in runs for remark in training_remarks(run))
-        said += [f"{name}: {'; '.join(found)}."] if found else []
-        said += [
-            f"{name}, fold {run.folder.fold}: {note}." for run in runs for note in _first_notes(run.notes)
-        ]
-    said += [f"{text}." for one in material.model_dice for text in one.notes]
-    return [ListBlock(tuple(said))]
-
-
-def _first_notes(notes: Sequence[str]) -> list[str]:
-    """The first notes, and the number of the others, which `nnunet_ext results` prints."""
-    more = len(notes) - SHOWN_NOTES
-    return [
-        *notes[:SHOWN_NOTES],
-        *([f"{more} more notes; nnunet_ext results prints them"] if more > 0 else []),
-    ]
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def result_blocks(material: Material) -> list[Block]:
-    """The tables of `nnunet_ext results`."""
-    tables = result_tables(material.runs)
-    blocks: list[Block] = [
-        TableBlock(replace(table, title=table.title.removeprefix(material.folders.name).strip()))
-        for table in tables
-    ]
-    if not material.model_dice:
-        blocks.append(NO_VALIDATION)
-    return blocks
 
 
 def curve_blocks(material: Material) -> list[Block]:
@@ -113,7 +53,7 @@ def curve_blocks(material: Material) -> list[Block]:
         lines = "; thin lines are folds, thick ones their mean" if len(histories) > 1 else ""
         text = f"Losses, Dice and learning rate of {name}{lines}"
         blocks.append(PictureBlock.drawn(f"curves_{i}", text, partial(draw_model_curves, histories)))
-        said = [remark.sentence for run in runs for remark in training_remarks(run)]
+        said = [remark.sentence for run in runs if not never_ran(run) for remark in training_remarks(run)]
         if said:
             blocks.append(ListBlock(tuple(said)))
     return blocks
@@ -178,18 +118,29 @@ class Remark:
         return f"Fold {self.fold} {self.detail}"
 
 
+def never_ran(run: Run) -> bool:
+    """Whether a fold has a folder, but no log and no epoch."""
+    return run.state == "unknown" and not run.history.epochs
+
+
 def training_remarks(run: Run) -> list[Remark]:
-    """Remarks on one run: overfitting, forgotten labels, a Dice that still rose, and an unusual state."""
-    history, fold = run.history, run.folder.fold
-    found = [
-        ("overfits", _overfitting(history)),
-        *((f"forgot {label}", _forgotten(history, label)) for label in history.lost_labels()),
-        ("still rose at the end", _still_rising(run)),
-    ]
+    """Remarks on one run: on its course, and an unusual state."""
+    found = course_remarks(run)
     if run.state not in ("finished", "running"):
         state = OTHER_STATES.get(run.state, run.state)
         reason = f": {run.standing.reason}" if run.standing.reason else ""
-        found.append((state, f"{state}{reason}."))
+        found.append(Remark(state, run.folder.fold, f"{state}{reason}."))
+    return found
+
+
+def course_remarks(run: Run) -> list[Remark]:
+    """Remarks on the course of a training: overfitting, forgotten labels, and a Dice that still rose."""
+    history, fold = run.history, run.folder.fold
+    found = (
+        ("overfits", _overfitting(history)),
+        *((f"forgot {label}", _forgotten(history, label)) for label in history.lost_labels()),
+        ("still rose at the end", _still_rising(run)),
+    )
     return [Remark(kind, fold, detail) for kind, detail in found if detail]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
 
 from nnunet_ext.display.tables import MARKED, is_alarming, is_number_column, with_signs
 from nnunet_ext.display.themes import DPI
@@ -20,6 +21,7 @@ from nnunet_ext.report.blocks import Page, PictureBlock
 
 HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
 CSS_DOTS_AN_INCH = 110  # the largest scale of a picture, at which its text has the size of the page's
+BREAKS = re.compile(r"(?<=_)|(?<=[a-z])(?=[A-Z])")
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -84,7 +86,7 @@ def _environment(template: str) -> Environment:
         is_alarming=is_alarming,
         is_marked=MARKED.intersection,
     )
-    environment.filters.update(markdown=as_markdown, shown=with_signs)
+    environment.filters.update(markdown=as_markdown, breakable=breakable)
     return environment
 
 
@@ -97,6 +99,11 @@ def _shown_width(png: bytes) -> int:
     """Width at which to show a PNG, in CSS pixels, from its header."""
     width: int = struct.unpack(">I", png[16:20])[0]
     return round(width * CSS_DOTS_AN_INCH / DPI)
+
+
+def breakable(text: str) -> Markup:
+    """A cell's text for HTML, in which a long name may be broken after `_` and before a capital letter."""
+    return Markup("<wbr>").join(map(escape, BREAKS.split(with_signs(text))))
 
 
 def as_markdown(text: str) -> str:

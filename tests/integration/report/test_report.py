@@ -206,6 +206,11 @@ def test_a_browser_shows_every_picture_without_an_error_or_a_request(report, sch
         widths = page.evaluate("[...document.images].map(image => image.complete && image.naturalWidth)")
         shown = page.evaluate("document.images[0].currentSrc")
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        page.evaluate("document.querySelectorAll('.table').forEach(table => table.scrollLeft = 1000)")
+        fixed = page.evaluate(
+            "[...document.querySelectorAll('.table')].map(table => "
+            "table.querySelector('td').getBoundingClientRect().left - table.getBoundingClientRect().left)"
+        )
         browser.close()
     assert said == []
     assert {url for url in asked if not url.startswith("data:")} == {address}
@@ -213,3 +218,4 @@ def test_a_browser_shows_every_picture_without_an_error_or_a_request(report, sch
     image = imread(BytesIO(base64.b64decode(shown.removeprefix(DATA_URI))), format="png")
     assert (np.median(image[..., :3]) < 0.5) == (scheme == "dark")
     assert overflow <= 0
+    assert fixed and max(map(abs, fixed)) < 1  # the first column stays where the rest is scrolled

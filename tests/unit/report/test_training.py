@@ -1,32 +1,16 @@
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from report_runs import a_run
 from reported import falling
 from training_logs import epochs
 
 from nnunet_ext.monitoring.run import Run
-from nnunet_ext.monitoring.states import Standing
-from nnunet_ext.nnunet.history import History
-from nnunet_ext.nnunet.model_folder import FoldFolder
-from nnunet_ext.nnunet.training_log import parse_log
 from nnunet_ext.report.training import remarks_by_kind, training_remarks
 
 N = 40
 FALLING = [1.0 - 0.02 * i for i in range(N)]
-
-
-def a_run(some, state="finished", reason="", fold="0") -> Run:
-    folder = FoldFolder(
-        path=Path("fold_0"), dataset="Dataset001_A", trainer="T", plans="P", configuration="2d", fold=fold
-    )
-    return Run(
-        folder=folder,
-        history=History(("x", "y"), tuple(some)),
-        standing=Standing(state, reason),
-        log=parse_log(b""),
-    )
 
 
 def kinds(run: Run) -> list[str]:

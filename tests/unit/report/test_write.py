@@ -5,6 +5,7 @@ import pytest
 
 from nnunet_ext.display.tables import Table
 from nnunet_ext.report.blocks import (
+    FoldedBlock,
     HeadingBlock,
     ListBlock,
     MissingBlock,
@@ -14,7 +15,7 @@ from nnunet_ext.report.blocks import (
     TableBlock,
     TextBlock,
 )
-from nnunet_ext.report.write import as_markdown, write_page
+from nnunet_ext.report.write import as_markdown, breakable, write_page
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 1500, 10) + b"rest"
 EVIL = '<script src="http://example.org/x.js"></script>'
@@ -31,6 +32,7 @@ def written(tmp_path):
         TextBlock(EVIL),
         HeadingBlock("2d"),
         ListBlock(("one|two",)),
+        FoldedBlock("2 folds never ran", ("2d: <0>",)),
         MissingBlock("none yet"),
         TableBlock(table),
         PictureBlock("one", "a picture", PNG, PNG + b"dark"),
@@ -75,3 +77,14 @@ def test_alarming_cells_are_marked(written):
 
 def test_marks_of_markdown_are_escaped():
     assert as_markdown("a_b|c\n*d* +- 1") == "a\\_b\\|c \\*d\\* ± 1"
+
+
+def test_a_long_name_can_be_broken_and_is_escaped():
+    assert breakable("nnUNetTrainer_ep3 <b>") == "nn<wbr>UNet<wbr>Trainer_<wbr>ep3 &lt;b&gt;"
+
+
+def test_what_is_folded_away_is_in_details_and_in_the_markdown(written):
+    html = written.html.read_text(encoding="utf-8")
+    assert "<details>\n<summary>2 folds never ran</summary>" in html and "2d: &lt;0&gt;" in html
+    text = written.markdown.read_text(encoding="utf-8")
+    assert "2 folds never ran:\n\n- 2d: \\<0\\>" in text
