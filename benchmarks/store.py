@@ -26,8 +26,9 @@ from scipy.ndimage import zoom
 
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store import StoredProbabilities, write_array
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.store_format import ERROR_BOUND, STEP
+from nnunet_ext.probabilities.store_writer import write_array
 
 
 def main() -> int:

@@ -60,8 +60,8 @@ from nnunet_ext.postprocess.steps import resolve_steps
 from nnunet_ext.probabilities.about import About
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import placement_of_properties
-from nnunet_ext.probabilities.store import write_array
 from nnunet_ext.probabilities.store_format import END
+from nnunet_ext.probabilities.store_writer import write_array
 from nnunet_ext.roi.dataset import read_boxes, settings_of_model
 from nnunet_ext.splits.origins import subjects_by_table
 from nnunet_ext.submission.verify import verify_archive

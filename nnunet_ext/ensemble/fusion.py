@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.images.image import segmentation_type
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Block, Layout, Piece
 
@@ -50,39 +51,6 @@ def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     return (weights / weights.max(axis=0)).astype(np.float32)
 
 
-class RunningMean:
-    """The means of `fuse` where members come one after the other; keeps one volume per label.
-
-    Members of a label are added in the order in which they come. In the order of `fuse`, the result is
-    that of `fuse` to the bit.
-
-    Args:
-        weights: `(M, L)`, finite and non-negative, no label's column all zero.
-        shape: shape of one label, `(Z, Y, X)`.
-    """
-
-    def __init__(self, weights: NDArray[np.float64], shape: tuple[int, ...]) -> None:
-        self.layout = Layout(weights.shape[1], shape)
-        self._relative = relative_weights(weights)
-        self._totals: dict[int, Block] = {}
-
-    def add(self, member: int, label: int, scores: NDArray[np.float32]) -> None:
-        """Add one member's probabilities of one label, `(Z, Y, X)`; they are not changed."""
-        weight = self._relative[member, label]
-        if weight > 0:
-            block = np.ascontiguousarray(scores).reshape(self.layout.n_voxels)
-            total = self._totals.get(label)
-            self._totals[label] = (
-                _weighted(block, weight) if total is None else _add_weighted(total, block, weight)
-            )
-
-    def scores(self) -> Iterator[Scores]:
-        """Yield the means, once all members were added."""
-        divisors = [self._relative[:, label].sum() for label in range(self.layout.n_labels)]
-        for piece in self.layout.pieces():
-            yield Scores(piece, self._totals[piece.label][piece.voxels] / divisors[piece.label])
-
-
 def weighted_mean(blocks: Sequence[Block], relative: NDArray[np.float32]) -> Block:
     """Compute the mean of some voxels' values of one label; members of weight 0 are not read."""
     used = [(block, weight) for block, weight in zip(blocks, relative, strict=True) if weight > 0]
@@ -123,8 +91,7 @@ def decide(scores: Iterable[Scores], labels: Labels, layout: Layout) -> NDArray[
 
     Source: `LabelManager.convert_probabilities_to_segmentation` of nnU-Net.
     """
-    dtype = np.uint8 if max(labels.values) <= np.iinfo(np.uint8).max else np.uint16
-    segmentation = np.zeros(layout.n_voxels, dtype)
+    segmentation = np.zeros(layout.n_voxels, segmentation_type(labels.values))
     if labels.is_regions:
         for piece, values in scores:
             np.copyto(segmentation[piece.voxels], labels.values[piece.label], where=values > REGION_THRESHOLD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,11 @@ def check_image(path: Path, *, whole: bool = True, finite: bool = False) -> None
         raise SegmentationError(f"{path} is a folder, where a file is wanted.") from None
     except (CannotReadNow, DamagedFile) as error:
         raise SegmentationError(str(error)) from error
+
+
+def segmentation_type(values: Iterable[int]) -> np.dtype[np.unsignedinteger[Any]]:
+    """The smaller of uint8 and uint16 that holds all of these labels."""
+    return np.dtype(np.uint8 if max(values) <= np.iinfo(np.uint8).max else np.uint16)
 
 
 def read_geometry(path: Path) -> Geometry:

@@ -1,4 +1,4 @@
-"""Check that torch can compute on a device, without importing torch where the answer is plain."""
+"""What torch can compute on here, and the memory there; torch is imported only where it must answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_ext.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 # torch's version.py has lines like `cuda: Optional[str] = '13.0'`, or `= None` for a build without CUDA.
 BUILT_FOR = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"]", re.MULTILINE)
@@ -74,3 +78,24 @@ def _can_be_loaded(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a device that torch can still take; None where that is not known."""
+    import torch
+
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch raised this because a device has too little memory; MPS raises a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )

@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.ensemble.fusion import RunningMean, decide
-from nnunet_ext.errors import GeometryMismatch, ProbabilitiesError
+from nnunet_ext.errors import GeometryMismatch
 from nnunet_ext.files.whole import written_whole
 from nnunet_ext.images.geometry import Geometry
-from nnunet_ext.images.image import read_segmentation, write_segmentation
+from nnunet_ext.images.image import read_segmentation, segmentation_type, write_segmentation
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.properties import write_properties
 from nnunet_ext.postprocess.steps import apply_steps
 from nnunet_ext.prediction.records import PredictJob, write_record
 from nnunet_ext.probabilities.about import About, ModelOrigin
+from nnunet_ext.probabilities.npz import write_npz_by_planes
 from nnunet_ext.probabilities.placement import Placement, placement_of_properties, straight_geometry
-from nnunet_ext.probabilities.store import write_store
+from nnunet_ext.probabilities.store_writer import write_store_by_planes
 
 if TYPE_CHECKING:
     from nnunet_ext.prediction.models import LoadedModel
+    from nnunet_ext.prediction.outputs import NetworkOutput
     from nnunet_ext.prediction.scans import Scan
+    from nnunet_ext.prediction.waiting import Fusion, Waiting
 
 Segmentation = NDArray[np.integer[Any]]
 NONE = -1  # stands for no model
 
 
 class CaseFusion:
-    """Fuses the outputs of networks as they come; keeps one volume per label for any number of networks.
+    """Fuses the outputs of networks; they wait until all are there, and are fused some planes at a time.
 
     Args:
         job: the case.
         models: the loaded models of the job's setup.
         scan: the scan.
+        waiting: how the outputs wait.
     """
 
-    def __init__(self, job: PredictJob, models: Sequence[LoadedModel], scan: Scan) -> None:
-        self._job, self._models, self._scan = job, models, scan
+    def __init__(self, job: PredictJob, models: Sequence[LoadedModel], scan: Scan, waiting: Waiting) -> None:
+        from nnunet_ext.prediction.waiting import MeanOfSums, MeanOfWaiting
+
+        self._job, self._models, self._scan, self._waiting = job, models, scan, waiting
         self._properties: dict[str, Any] = {}
         rows = job.setup.weights_of_passes()
         self._first = {index: number for number, (index, _) in reversed([*enumerate(rows)])}
@@ -50,9 +55,9 @@ class CaseFusion:
         # A single output is decided by its logits, as nnU-Net does, unless its probabilities are to be kept.
         alone = rows[used[0]][0] if len(used) == 1 and job.save is None else None
         self._alone = NONE if alone is None or not self._averages_logits(alone) else alone
-        self._mean = RunningMean(weights, scan.shape) if self._alone == NONE else None
-        self._stages: dict[int, RunningMean] = {}
-        self._decided: dict[int, Segmentation] = {}
+        self._mean: Fusion = MeanOfSums(weights, scan.shape) if waiting.as_sums else MeanOfWaiting(weights)
+        self._stages: dict[int, Fusion] = {}
+        self._single: dict[int, NetworkOutput] = {}
 
     def _averages_logits(self, index: int) -> bool:
         return self._job.setup.models[index].model.fold_mean == "logits"
@@ -67,53 +72,47 @@ class CaseFusion:
             properties: properties of the scan as it was prepared for the model.
 
         Raises:
-            ProbabilitiesError: a value is not finite.
             GeometryMismatch: the output on the scan's grid has another shape than the scan.
         """
-        from nnunet_ext.prediction.logits import probabilities_of, segmentation_of
+        from nnunet_ext.prediction.outputs import NetworkOutput
+        from nnunet_ext.prediction.waiting import kept_in_file
 
         self._properties = self._properties or properties
-        model = self._models[index]
-        if not np.isfinite(logits).all():
-            raise ProbabilitiesError(
-                f"{model.files.folder.name} puts out values that are not finite for this scan. Look whether "
-                "the scan or the checkpoint holds such values."
+        if self._waiting.on_disk:
+            logits = kept_in_file(logits, self._job.output)
+        output = NetworkOutput(self._models[index], logits, properties)
+        if output.shape != tuple(self._scan.shape):
+            raise GeometryMismatch(
+                f"the output of {self._models[index].files.folder.name} has shape {output.shape}, the scan "
+                f"{tuple(self._scan.shape)}."
             )
         is_stage = index in self._job.setup.previous
         if index == self._alone or (is_stage and self._averages_logits(index)):
-            self._decided[index] = segmentation_of(model, logits, properties)
-            self._check_shape(index, self._decided[index].shape)
+            self._single[index] = output
         row = self._first[index] + number
-        means = [(self._mean, row)] if self._mean is not None and row in self._used else []
+        if self._alone == NONE and row in self._used:
+            self._mean.add(row, output)
         if is_stage and not self._averages_logits(index):
-            means.append((self._stage_mean(index), number))
-        if not means:
-            return
-        for label, scores in enumerate(probabilities_of(model, logits, properties)):
-            self._check_shape(index, scores.shape)
-            for mean, place in means:
-                mean.add(place, label, scores)
+            self._stage_mean(index).add(number, output)
 
-    def _stage_mean(self, index: int) -> RunningMean:
-        """Return the running mean of one model's folds, which decides a cascade's previous stage."""
+    def _stage_mean(self, index: int) -> Fusion:
+        """Return the mean of one model's folds, which decides a cascade's previous stage."""
+        from nnunet_ext.prediction.waiting import MeanOfWaiting
+
         if index not in self._stages:
             shares = np.array(self._job.setup.fold_shares[index])
             weights = np.repeat(shares[:, None], len(self._job.dataset.labels), axis=1)
-            self._stages[index] = RunningMean(weights, self._scan.shape)
+            self._stages[index] = MeanOfWaiting(weights)
         return self._stages[index]
-
-    def _check_shape(self, index: int, shape: tuple[int, ...]) -> None:
-        if tuple(shape) != tuple(self._scan.shape):
-            raise GeometryMismatch(
-                f"the output of {self._models[index].files.folder.name} has shape {tuple(shape)}, the scan "
-                f"{tuple(self._scan.shape)}."
-            )
 
     def stage(self, index: int) -> Segmentation:
         """Decide the segmentation of one model alone, for the cascade that begins with it."""
-        if index not in self._decided:
-            self._decided[index] = self._decide(self._stages.pop(index))
-        return self._decided[index]
+        if index not in self._single:
+            return self._decide(self._stages.pop(index))
+        decided = self._decide_alone(index)
+        if index != self._alone:
+            del self._single[index]
+        return decided
 
     def finish(self, inputs: Mapping[str, str], started: float) -> CaseRecord:
         """Decide, post-process and write the case once all outputs were added.
@@ -126,11 +125,12 @@ class CaseFusion:
             NnunetExtError, OSError: it cannot be written.
         """
         job = self._job
-        if self._mean is not None:
+        if self._alone != NONE:
+            segmentation = self._decide_alone(self._alone)
+        elif job.save is None:
             segmentation = self._decide(self._mean)
-            self._save(self._mean)
         else:
-            segmentation = self._decided[self._alone]
+            segmentation = self._save()
         changed = self._export(segmentation)
         record = CaseRecord(
             case_id=job.case_id,
@@ -142,8 +142,32 @@ class CaseFusion:
         write_record(job, record)
         return record
 
-    def _decide(self, mean: RunningMean) -> Segmentation:
-        return decide(mean.scores(), self._job.dataset.labels, mean.layout)
+    def _slabs(self) -> Iterator[slice]:
+        from nnunet_ext.prediction.waiting import slabs
+
+        return slabs(len(self._job.dataset.labels), self._scan.shape)
+
+    def _decide_alone(self, index: int) -> Segmentation:
+        output, labels = self._single[index], self._job.dataset.labels
+        segmentation = np.empty(self._scan.shape, segmentation_type(labels.values))
+        for planes in self._slabs():
+            segmentation[planes] = output.segmentation(planes, labels).numpy()
+        return segmentation
+
+    def _decide(self, mean: Fusion) -> Segmentation:
+        segmentation = np.empty(self._scan.shape, segmentation_type(self._job.dataset.labels.values))
+        for _ in self._decided_planes(mean, segmentation):
+            pass
+        return segmentation
+
+    def _decided_planes(self, mean: Fusion, segmentation: Segmentation) -> Iterator[NDArray[np.float32]]:
+        """Yield the mean `(L, planes, Y, X)` of some planes after others, and write what they decide."""
+        from nnunet_ext.prediction.outputs import decide_planes
+
+        for planes in self._slabs():
+            scores = mean.planes(planes)
+            segmentation[planes] = decide_planes(scores, self._job.dataset.labels).numpy()
+            yield scores.numpy()
 
     def _placement(self) -> Placement | None:
         """Return the placement of the scan's array in its file; None for a reader unknown to nnU-Net."""
@@ -165,11 +189,11 @@ class CaseFusion:
             read_segmentation(part)  # on a full disk ITK truncates the file without an error
         return applied.n_voxels_changed
 
-    def _save(self, mean: RunningMean) -> None:
-        if self._job.save is None:
-            return
-        blocks = (scores.values for scores in mean.scores())
-        shape = (mean.layout.n_labels, *self._scan.shape)
+    def _save(self) -> Segmentation:
+        """Write the probabilities as they are fused, and return what they decide."""
+        segmentation = np.empty(self._scan.shape, segmentation_type(self._job.dataset.labels.values))
+        planes = self._decided_planes(self._mean, segmentation)
+        shape = (len(self._job.dataset.labels), *self._scan.shape)
         target = self._job.probabilities
         if self._job.save == "store":
             about = About(
@@ -178,11 +202,11 @@ class CaseFusion:
                 self._properties,
                 self._model(),
             )
-            write_store(target, blocks, shape, about)
-            return
+            write_store_by_planes(target, planes, shape, about)
+            return segmentation
         write_properties(self._properties, target.with_suffix(".pkl"))
-        with written_whole(target) as part:
-            np.savez_compressed(part, probabilities=np.concatenate([*blocks]).reshape(shape))
+        write_npz_by_planes(target, planes, shape)
+        return segmentation
 
     def _model(self) -> ModelOrigin | None:
         """Return the model whose probabilities are kept, where it is a single one."""

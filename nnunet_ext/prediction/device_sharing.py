@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,8 +25,13 @@ class MovableModel(Protocol):
         """Compute the network's output."""
         ...
 
+    def share_device(self, make_room: Callable[[], bool]) -> None:
+        """Take the function that moves other models away, which is called where memory runs out."""
+        ...
+
     def leave_device(self) -> None:
         """Take the network back into the host's memory."""
+        ...
 
 
 class Device:
@@ -37,32 +43,30 @@ class Device:
 
     def __init__(self, models: Sequence[MovableModel]) -> None:
         self.models = models
-        self._fit_together = True
+        self._fit_together = len(models) > 1
+        for model in models:
+            model.share_device(functools.partial(self._make_room, model))
 
     def logits(self, index: int, data: NDArray[np.float32]) -> Iterator[NDArray[Any]]:
         """Yield each pass's logits of one model; other models leave the device once memory has run out.
 
         Raises:
-            torch.cuda.OutOfMemoryError: the model does not fit alone either.
+            ProbabilitiesError: a value is not finite.
+            RuntimeError: the model does not fit alone either.
         """
         model = self.models[index]
         if not self._fit_together:
             self._move_others_away(model)
         for weights in model.passes:
-            logits = self._logits_if_they_fit(model, weights, data) if self._fit_together else None
-            # The second attempt is outside of `except`: its exception holds the tensors of the first attempt.
-            yield model.logits(weights, data) if logits is None else logits
+            yield model.logits(weights, data)
 
-    def _logits_if_they_fit(
-        self, model: MovableModel, weights: Sequence[Weights], data: NDArray[np.float32]
-    ) -> NDArray[Any] | None:
-        """Compute logits beside the other models; where memory runs out, move these away and return None."""
-        try:
-            return model.logits(weights, data)
-        except torch.cuda.OutOfMemoryError:
-            self._fit_together = False
+    def _make_room(self, model: MovableModel) -> bool:
+        """Move the others away, for the rest of the run; return False where they were already."""
+        if not self._fit_together:
+            return False
+        self._fit_together = False
         self._move_others_away(model)
-        return None
+        return True
 
     def _move_others_away(self, model: MovableModel) -> None:
         for other in self.models:

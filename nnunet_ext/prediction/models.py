@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import DatasetError
-from nnunet_ext.networks.predictor import Predictor
+from nnunet_ext.errors import DatasetError, ProbabilitiesError
+from nnunet_ext.networks.predictor import InfiniteLogits, Predictor
 from nnunet_ext.nnunet.model_folder import ModelFiles
+from nnunet_ext.resampling.functions import FastConfiguration
 
 SAID_LETTERS = 400  # of torch's message, which may list the name of every weight
 Weights = dict[str, Any]
@@ -67,6 +68,11 @@ class LoadedModel:
                 f"Its checkpoints are {', '.join(map(str, files.checkpoints))}."
             ) from error
         self._weights: list[Weights] = self.predictor.list_of_parameters
+        configuration = FastConfiguration(self.predictor.configuration_manager.configuration)
+        self.predictor.configuration_manager = configuration
+        if device.type == "cuda":
+            # A training with so many patches fitted in memory with all gradients.
+            self.predictor.windows_at_once = configuration.batch_size
 
     @property
     def passes(self) -> list[list[Weights]]:
@@ -75,6 +81,7 @@ class LoadedModel:
             return [self._weights]
         return [[weights] for weights in self._weights]
 
+    @torch.inference_mode()
     def logits(self, weights: Sequence[Weights], data: NDArray[np.float32]) -> NDArray[Any]:
         """Compute the network's output on the network's grid.
 
@@ -84,11 +91,43 @@ class LoadedModel:
 
         Returns:
             `(L, Z, Y, X)`, half precision.
+
+        Raises:
+            ProbabilitiesError: a value is not finite.
         """
-        self.predictor.list_of_parameters = list(weights)
-        logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-        array: NDArray[Any] = logits.cpu().detach().numpy()
+        scan = torch.from_numpy(data)
+        total: torch.Tensor | None = None
+        for one in weights:
+            getattr(self.predictor.network, "_orig_mod", self.predictor.network).load_state_dict(one)
+            logits = self._finite_logits(scan)
+            total = logits if total is None else total.add_(logits)
+        if total is None:
+            raise ValueError("a pass needs the weights of one fold or more")
+        if len(weights) > 1:
+            total /= len(weights)
+        array: NDArray[Any] = total.numpy()
         return array
+
+    def _finite_logits(self, scan: torch.Tensor) -> torch.Tensor:
+        """Compute the logits of one fold, checked where they were computed, and bring them to the host."""
+        try:
+            logits = self.predictor.predict_sliding_window_return_logits(scan)
+            if bool(torch.isfinite(logits).all()):
+                return logits.cpu()
+        except InfiniteLogits:
+            pass
+        raise ProbabilitiesError(
+            f"{self.files.folder.name} puts out values that are not finite for this scan. Look whether "
+            "the scan or the checkpoint holds such values."
+        )
+
+    def share_device(self, make_room: Callable[[], bool]) -> None:
+        """Let the network ask for memory of other networks where its own does not suffice.
+
+        Args:
+            make_room: takes other networks away, and tells whether there were any.
+        """
+        self.predictor.make_room = make_room
 
     def leave_device(self) -> None:
         """Move the network back into the host's memory."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
 import threading
 import time
@@ -12,7 +14,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
+
+from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files.whole import sha256_of
+from nnunet_ext.images.image import read_geometry
 from nnunet_ext.jobs.pool import Outcome, reason_of
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
@@ -22,10 +28,12 @@ from nnunet_ext.prediction.setup import Setup
 
 if TYPE_CHECKING:
     from nnunet_ext.prediction.scans import Prepared, Scan
+    from nnunet_ext.prediction.waiting import Waiting
 
 MAX_WAITING_LOGITS = 2  # outputs of networks that wait for resampling, besides the one being resampled
 MAX_WAITING_CASES = 1
 _one_at_a_time = threading.Lock()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class OnePass:
         self.models = [LoadedModel(files, device) for files in setup.models]
         self._kinds = [kind_of_preparation(model) for model in self.models]
         self._device = Device(self.models)
+        self._free_bytes = psutil.virtual_memory().available
 
     def outcomes(self, jobs: Sequence[PredictJob]) -> Iterator[Outcome[PredictJob, CaseRecord]]:
         """Yield each case's outcome, in their order; a failed case does not end the others.
@@ -74,6 +83,7 @@ class OnePass:
         While the networks work on a case, the next is loaded on one thread, and what they put out is
         resampled, fused and written on another.
         """
+        self._tell_memory(jobs)
         for job, future in self.futures(jobs):
             error = future.exception()
             yield Outcome(job, None, reason_of(error)) if error else Outcome(job, future.result())
@@ -94,6 +104,38 @@ class OnePass:
                     ending[0][1].exception()
                     yield ending.popleft()
             yield from ending
+
+    def _tell_memory(self, jobs: Sequence[PredictJob]) -> None:
+        """Tell how outputs of the largest scan wait, by the headers of all scans."""
+        ways = []
+        for job in jobs:
+            with contextlib.suppress(NnunetExtError, OSError):  # which the case is told for, in its turn
+                grid = read_geometry(job.files[0])
+                flat = [1] * (3 - len(grid.shape))  # readers of pictures give them one plane
+                ways.append(self._waiting([*flat, *grid.shape], [*flat, *grid.spacing]))
+        if ways:
+            largest = max(ways, key=lambda way: way.n_bytes)
+            log.info("Outputs of the networks wait as %s, for the largest scan", largest.describe())
+
+    def _waiting(self, shape: Sequence[int], spacing: Sequence[float]) -> Waiting:
+        """Choose how the outputs for a scan wait.
+
+        Args:
+            shape: `(Z, Y, X)` of the scan.
+            spacing: mm, of each axis.
+        """
+        from nnunet_ext.prediction.outputs import shape_on_network
+        from nnunet_ext.prediction.waiting import Waiting
+
+        setup = self.setup
+        kept = [any(row) or index in setup.previous for index, row in enumerate(setup.weights)]
+        outputs = [
+            shape_on_network(model, shape, spacing)
+            for model, is_kept in zip(self.models, kept, strict=True)
+            for _ in model.passes
+            if is_kept
+        ]
+        return Waiting.cheapest(len(setup.weights[0]), shape, outputs, self._free_bytes)
 
     def _load(self, job: PredictJob) -> LoadedCase:
         from nnunet_ext.prediction.scans import prepare, read_scan
@@ -119,7 +161,8 @@ class OnePass:
             return failed
 
     def _predict(self, job: PredictJob, case: LoadedCase, exporter: Executor) -> Future[CaseRecord]:
-        fusion = CaseFusion(job, self.models, case.scan)
+        spacing = case.scan.properties["spacing"]
+        fusion = CaseFusion(job, self.models, case.scan, self._waiting(case.scan.shape, spacing))
         added: deque[Future[None]] = deque()
         for index in range(len(self.models)):
             if self.setup.previous[index] is not None:

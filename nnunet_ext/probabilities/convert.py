@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.nnunet.properties import read_properties, write_properties
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.npz import KEY, NpzProbabilities
+from nnunet_ext.probabilities.npz import NpzProbabilities, write_npz
 from nnunet_ext.probabilities.opening import open_probabilities
 from nnunet_ext.probabilities.placement import straight_geometry
-from nnunet_ext.probabilities.store import StoredProbabilities, write_store_to
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.store_format import ERROR_BOUND
+from nnunet_ext.probabilities.store_writer import write_store_to
 from nnunet_ext.probabilities.stream import Layout, Probabilities, checked
-
-COMPRESS_LEVEL = 1  # higher levels take many times as long and save a few percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,24 +152,12 @@ def _to_npz(job: Conversion) -> str:
     source = StoredProbabilities(job.source)
     properties = dict(source.about.properties) or _properties_of(source.about.geometry)
     with written_whole(job.target) as part:
-        _write_npz(part, source)
+        write_npz(part, source.blocks(), source.shape)
         sync(part)
         sha256 = _compare(source, NpzProbabilities(part), 0.0)
         if properties:  # before the npz gets its name, which nnU-Net reads only with the pickle
             write_properties(properties, job.target.with_name(f"{job.target.stem}.pkl"))
     return sha256
-
-
-def _write_npz(path: Path, source: StoredProbabilities) -> None:
-    """Write the bytes of `np.savez_compressed(path, probabilities=…)`, block by block."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": source.shape}
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESS_LEVEL) as archive,
-        archive.open(f"{KEY}.npy", "w", force_zip64=True) as entry,
-    ):
-        np.lib.format.write_array_header_1_0(entry, header)
-        for block in source.blocks():
-            entry.write(block.astype("<f4", copy=False).data.cast("B"))
 
 
 def _properties_of(geometry: Geometry | None) -> dict[str, Any]:

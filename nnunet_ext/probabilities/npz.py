@@ -1,30 +1,33 @@
-"""nnU-Net's `CASE.npz`, read as a stream: inflated block by block, never whole."""
+"""nnU-Net's `CASE.npz`, read and written as a stream: block by block, never whole."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import math
+import tempfile
 import tokenize
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from nnunet_ext.errors import DamagedFile, ProbabilitiesError
+from nnunet_ext.files.whole import written_whole
 from nnunet_ext.images.streams import ZipEntry, zip_entries
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.placement import Placement
-from nnunet_ext.probabilities.stream import Block, Layout, blocks_of
+from nnunet_ext.probabilities.stream import BLOCK_VOXELS, Block, Layout, blocks_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 KEY = "probabilities"
 READ_BYTES = 1 << 18
+COMPRESS_LEVEL = 1  # higher levels take many times as long and save a few percent
 AGAIN = "Predict that case again with --save_probabilities."
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -148,3 +151,48 @@ class _Hashed(io.RawIOBase):
         while self.read(READ_BYTES):
             pass
         return self._digest.hexdigest()
+
+
+def write_npz(path: Path, blocks: Iterable[Block], shape: tuple[int, ...]) -> None:
+    """Write what `np.savez_compressed(path, probabilities=…)` writes.
+
+    Args:
+        path: the file.
+        blocks: label after label in C order, cut in any way.
+        shape: `(L, Z, Y, X)`.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESS_LEVEL) as archive,
+        archive.open(f"{KEY}.npy", "w", force_zip64=True) as entry,
+    ):
+        np.lib.format.write_array_header_1_0(entry, header)
+        for block in blocks:
+            entry.write(block.astype("<f4", copy=False).data.cast("B"))
+
+
+def write_npz_by_planes(target: Path, planes: Iterable[Block], shape: tuple[int, ...]) -> None:
+    """Write probabilities of which all labels come together, whole or not at all.
+
+    An npz holds label after label, so that all lie in a file without a name until the last planes are there.
+
+    Args:
+        target: the file.
+        planes: `(L, n, Y, X)` each, in order; any `n`.
+        shape: `(L, Z, Y, X)`.
+    """
+    n_voxels, position = math.prod(shape[1:]), 0
+    with written_whole(target) as part, tempfile.TemporaryFile(dir=target.parent) as file:
+        for some in planes:
+            of_labels = some.reshape(shape[0], -1)
+            for label, values in enumerate(of_labels):
+                file.seek(4 * (label * n_voxels + position))
+                file.write(np.ascontiguousarray(values, "<f4").data)
+            position += of_labels.shape[1]
+        file.seek(0)
+        write_npz(part, _blocks_in(file, shape[0] * n_voxels), shape)
+
+
+def _blocks_in(file: IO[bytes], n_values: int) -> Iterator[Block]:
+    for start in range(0, n_values, BLOCK_VOXELS):
+        yield np.frombuffer(file.read(4 * min(BLOCK_VOXELS, n_values - start)), "<f4")

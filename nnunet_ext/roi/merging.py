@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.errors import SegmentationError, UsageError
+from nnunet_ext.images.image import segmentation_type
 from nnunet_ext.nnunet.dataset_json import BACKGROUND, Dataset
 
 BACKGROUND_NAME = "background"
@@ -49,7 +50,7 @@ class LabelMap:
                 f"{what} holds {strange[:5].tolist()}, which the dataset.json does not know; "
                 f"its values are {known.tolist()}."
             )
-        dtype = np.uint8 if max(self.values.values()) <= np.iinfo(np.uint8).max else np.uint16
+        dtype = segmentation_type(self.values.values())
         table = np.zeros(int(known.max()) + 1, dtype)
         table[known] = [self.values[int(value)] for value in known]
         return table[segmentation]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.fusion import REGION_THRESHOLD
+from nnunet_ext.images.image import segmentation_type
 from nnunet_ext.nnunet.dataset_json import Labels
 from nnunet_ext.probabilities.stream import Block, Layout
 
@@ -157,7 +158,7 @@ def _of_regions(streams: Streams, labels: Labels, layout: Layout) -> Contested:
 
 
 def _empty_segmentation(labels: Labels, layout: Layout) -> NDArray[np.integer[Any]]:
-    return np.zeros(layout.n_voxels, np.uint8 if max(labels.values) <= np.iinfo(np.uint8).max else np.uint16)
+    return np.zeros(layout.n_voxels, segmentation_type(labels.values))
 
 
 def _values_at(blocks: Sequence[Block], places: Places) -> Values:

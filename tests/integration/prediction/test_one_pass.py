@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -127,6 +128,22 @@ def test_masks_are_those_of_nnunets_predictions_fused_afterwards(house, entries,
     assert files_of(house.root / "out") == [*names, "predict_report.json"]
 
 
+@pytest.mark.parametrize("free_bytes", [0, 1 << 40], ids=["in a file", "in memory"])
+@pytest.mark.parametrize("n_folds", [2, 9])
+def test_however_outputs_wait_all_files_are_the_same(house, monkeypatch, n_folds, free_bytes):
+    folds = tuple(map(str, range(n_folds)))
+    house.model("3d_fullres", folds=folds)
+    assert house.predict(save_probabilities=True).ok
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes))
+    monkeypatch.setattr("nnunet_ext.prediction.waiting.SLAB_BYTES", 1)
+    assert house.predict("again", save_probabilities=True).ok
+    for case in house.cases:
+        for name in (f"{case}.nii.gz", f"{case}.b2nd"):
+            one, other = (house.root / folder / name for folder in ("out", "again"))
+            assert one.read_bytes() == other.read_bytes()
+    assert files_of(house.root / "out") == files_of(house.root / "again")
+
+
 def test_averaged_logits_give_the_masks_of_nnunets_prediction_with_several_folds(house):
     folder = house.model("3d_fullres", options=", folds: logits", folds=("0", "1", "2"))
     assert house.predict().ok
@@ -240,7 +257,10 @@ def test_fused_probabilities_are_kept_where_they_are_asked_for(house, monkeypatc
         layout = file.layout()
         ours = np.concatenate([block.copy() for block in file.blocks(layout)]).reshape(file.shape)
         mean = sum(np.load(one / f"{case}.npz")["probabilities"] for one in theirs) / 2
-        np.testing.assert_allclose(ours, mean, atol=1e-5 if kind == "store" else 1e-7)
+        differences = np.abs(ours - mean)
+        # Logits are resampled to within a step of half precision, in which nnU-Net keeps them.
+        assert differences.max() < 1e-3
+        assert differences.mean() < 1e-5
         if kind == "store":
             assert isinstance(file, StoredProbabilities) and file.about.model.folds == ("0", "1")
     if kind == "store":  # two certain folds that contradict each other are a tie within its precision

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from factories import SHAPE, labels, region_labels, sigmoid, softmax
 
-from nnunet_ext.ensemble.fusion import RunningMean, Scores, decide, fuse
+from nnunet_ext.ensemble.fusion import Scores, decide, fuse
 from nnunet_ext.probabilities.stream import Layout, blocks_of
 
 LAYOUT = Layout(4, SHAPE, block_voxels=100)
@@ -74,28 +74,3 @@ def test_labels_above_255_are_kept():
     p = np.zeros((301, 1, 2, 3), np.float32)
     p[300] = 1
     assert (decided(p, many) == 300).all()
-
-
-@pytest.mark.parametrize("n_members", [1, 2, 3, 11])
-@pytest.mark.parametrize("is_equal", [True, False])
-def test_members_that_come_one_after_the_other_give_the_same_to_the_bit(n_members, is_equal):
-    members = [softmax(seed) for seed in range(n_members)]
-    weights = np.full((n_members, 4), 1 / n_members)
-    if not is_equal:
-        weights = np.random.default_rng(0).random((n_members, 4))
-        weights[1:, 2] = 0
-    mean = RunningMean(weights, SHAPE)
-    for member, volumes in enumerate(members):
-        for label, scores in enumerate(volumes):
-            mean.add(member, label, scores)
-    scores = np.concatenate([one.values for one in mean.scores()]).reshape(4, *SHAPE)
-    np.testing.assert_array_equal(scores, fused(members, weights))
-    np.testing.assert_array_equal(members[0], softmax(0))
-
-
-def test_a_running_mean_takes_volumes_whose_axes_were_exchanged():
-    mean = RunningMean(np.ones((1, 4)), SHAPE)
-    for label, scores in enumerate(softmax(0)):
-        mean.add(0, label, np.ascontiguousarray(scores.T).T)
-    scores = np.concatenate([one.values for one in mean.scores()]).reshape(4, *SHAPE)
-    np.testing.assert_array_equal(scores, softmax(0))

@@ -8,7 +8,7 @@ from factories import labels, softmax
 from nnunet_ext.ensemble.members import Case, MemberFile
 from nnunet_ext.ensemble.workers import COMMAND_BYTES, WORKER_BYTES, Workers, choose_workers, fusing_bytes
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store import write_array
+from nnunet_ext.probabilities.store_writer import write_array
 
 PLENTY = 1 << 40
 

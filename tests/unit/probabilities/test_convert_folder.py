@@ -64,7 +64,7 @@ def test_a_result_that_differs_from_its_source_gets_no_name_and_the_source_stays
 ):
     before = names(predictions)
     monkeypatch.setattr(
-        "nnunet_ext.probabilities.store.quantise", lambda block, out: out.fill(7), raising=True
+        "nnunet_ext.probabilities.store_writer.quantise", lambda block, out: out.fill(7), raising=True
     )
     records = convert_folder(predictions, predictions, remove_source=True, execution=IN_THIS_PROCESS)
     assert all("differs by" in record.reason for record in records)

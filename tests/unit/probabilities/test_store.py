@@ -12,9 +12,11 @@ from factories import LABELS, geometry, labels, region_labels, sigmoid, sitk_pro
 from nnunet_ext.errors import ProbabilitiesError
 from nnunet_ext.nnunet.dataset_json import Labels, labels_of
 from nnunet_ext.probabilities.about import About, ModelOrigin
+from nnunet_ext.probabilities.npz import write_npz_by_planes
 from nnunet_ext.probabilities.opening import open_probabilities
-from nnunet_ext.probabilities.store import StoredProbabilities, write_array, write_store
+from nnunet_ext.probabilities.store import StoredProbabilities
 from nnunet_ext.probabilities.store_format import END, ERROR_BOUND, FIRST_MARK, Slabs, pack_end
+from nnunet_ext.probabilities.store_writer import write_array, write_store, write_store_by_planes
 from nnunet_ext.probabilities.stream import Layout
 
 ABOUT = About(labels())
@@ -51,6 +53,25 @@ def test_what_is_read_is_what_was_written_within_the_bound(tmp_path, shape):
     for label in range(4):
         np.testing.assert_array_equal(file.read_label(label), whole[label])
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9), (1, 7, 9), (2, 30, 20)])
+@pytest.mark.parametrize("n_planes", [1, 2, 5])
+@pytest.mark.parametrize("is_regions", [True, False])
+def test_planes_of_all_labels_give_the_same_files(tmp_path, shape, n_planes, is_regions):
+    p = sigmoid(1, shape=shape) if is_regions else softmax(1, shape=shape)
+    about = About(region_labels()) if is_regions else ABOUT
+    whole = write(tmp_path, p, about).read_bytes()
+    parts = [p[:, first : first + n_planes] for first in range(0, shape[0], n_planes)]
+    write_store_by_planes(tmp_path / "planes.b2nd", parts, p.shape, about)
+    assert (tmp_path / "planes.b2nd").read_bytes() == whole
+    write_npz_by_planes(tmp_path / "planes.npz", parts, p.shape)
+    with np.load(tmp_path / "planes.npz") as archive:
+        np.testing.assert_array_equal(archive["probabilities"], p)
+    if len(parts) > 1:
+        with pytest.raises(ValueError, match="slabs were given"):
+            write_store_by_planes(tmp_path / "short.b2nd", parts[:-1], p.shape, about)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["case.b2nd", "planes.b2nd", "planes.npz"]
 
 
 def test_any_program_with_blosc2_reads_the_numbers(tmp_path):
@@ -263,7 +284,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from factories import labels
 from nnunet_ext.probabilities.about import About
-from nnunet_ext.probabilities.store import write_store
+from nnunet_ext.probabilities.store_writer import write_store
 
 def blocks():
     yield np.zeros(4 * 300 * 300, np.float32)
