@@ -66,10 +66,8 @@ class NetworkOutput:
         if isinstance(resample, DefaultResampling):
             grid = resample.grid(logits.shape[1:], shape, own, spacing)
             self._volumes = ResampledVolumes(torch.from_numpy(logits), grid)
-            self._type = torch.from_numpy(logits[:0]).dtype
         else:
-            whole = torch.as_tensor(resample(logits, shape, own, spacing))
-            self._volumes, self._type = _Whole(whole), whole.dtype
+            self._volumes = _Whole(torch.as_tensor(resample(logits, shape, own, spacing)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,8 +119,8 @@ class NetworkOutput:
         return self._turned(whole)[0]
 
     def _logits(self, box: Box) -> torch.Tensor:
-        """Logits of a box of the cropped scan, rounded to the type in which nnU-Net keeps all."""
-        return self._volumes.box(box).to(self._type).float()
+        """Logits of a box of the cropped scan, rounded to half precision as nnU-Net keeps them."""
+        return self._volumes.box(box).float()
 
     def _within(self, planes: slice) -> tuple[list[slice], Box | None]:
         """Where the cropped scan's part of some planes lies: among the planes, and in the cropped scan."""

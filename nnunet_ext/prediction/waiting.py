@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nnunet_ext.ensemble.fusion import relative_weights
 from nnunet_ext.prediction.outputs import NetworkOutput
 
-SLAB_BYTES = 1 << 26  # of one volume of all labels in single precision; some few are there at a time
+SLAB_BYTES = 1 << 23  # of one volume of all labels in single precision; more than a cache holds is slower
+PLANES_AT_LEAST = 4  # single planes take twice the time
 PARTS_OF_MEMORY = 4  # waiting outputs of a case fill at most one of so many parts of the free memory
 HALF_BYTES, SINGLE_BYTES = 2, 4
 GIB = 1 << 30
@@ -24,7 +25,7 @@ GIB = 1 << 30
 
 def slabs(n_labels: int, shape: Sequence[int]) -> Iterator[slice]:
     """Cut a scan `(Z, Y, X)` into slabs of planes that fit in memory with all labels."""
-    n_planes = max(1, SLAB_BYTES // (SINGLE_BYTES * n_labels * math.prod(shape[1:])))
+    n_planes = max(PLANES_AT_LEAST, SLAB_BYTES // (SINGLE_BYTES * n_labels * math.prod(shape[1:])))
     for start in range(0, shape[0], n_planes):
         yield slice(start, min(start + n_planes, shape[0]))
 

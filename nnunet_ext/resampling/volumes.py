@@ -5,6 +5,7 @@ Source: `resample_data_or_seg` of nnU-Net.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 
 from nnunet_ext.resampling.operators import AxisOperator, apply_along, resize_operator, thick_axis_operator
 
+CACHE_BYTES = 1 << 22  # volumes are resampled together as long as a part of them in single precision fits
 OVERSHOOTING = 2  # splines of this order and above leave the range of their input
 Box = tuple[slice, slice, slice]
 
@@ -86,7 +88,7 @@ class ResampledVolumes:
             self._range = volumes.amin(axes, keepdim=True).float(), volumes.amax(axes, keepdim=True).float()
 
     def whole(self) -> torch.Tensor:
-        """Make all: `(C, X', Y', Z')` in single precision."""
+        """Make all: `(C, X', Y', Z')`, of the type of the volumes."""
         first, second, third = self._grid.new_shape
         return self.box((slice(0, first), slice(0, second), slice(0, third)))
 
@@ -97,8 +99,18 @@ class ResampledVolumes:
             box: start and stop of each axis on the new grid, neither None.
 
         Returns:
-            `(C, X', Y', Z')` of the box, in single precision.
+            `(C, X', Y', Z')` of the box, computed in single precision, of the type of the volumes.
         """
+        shape = [part.stop - part.start for part in box]
+        result = self._volumes.new_empty((len(self._volumes), *shape))
+        at_once = max(1, CACHE_BYTES // (torch.float.itemsize * max(1, math.prod(shape))))
+        for start in range(0, len(result), at_once):
+            some = slice(start, start + at_once)
+            result[some] = self._box_of(some, box)
+        return result
+
+    def _box_of(self, channels: slice, box: Box) -> torch.Tensor:
+        """Make a part of some of the volumes, in single precision."""
         parts = [
             operator.part(wanted.start, wanted.stop)
             for operator, wanted in zip(self._grid.operators, box, strict=True)
@@ -106,14 +118,14 @@ class ResampledVolumes:
         needed = [places for places, _ in parts]
         operators = [operator for _, operator in parts]
         along_x, along_y, along_z = needed
-        volumes = self._volumes[:, along_x, along_y, along_z].float()
+        volumes = self._volumes[channels, along_x, along_y, along_z].float()
         thick = self._grid.thick_axis
         in_plane = [axis for axis in range(3) if axis != thick]
         # What shrinks most comes first: less is left to do.
         for axis in sorted(in_plane, key=lambda axis: operators[axis].growth):
             volumes = apply_along(operators[axis], volumes, axis + 1)
         if self._range is not None:
-            low, high = self._range
+            low, high = (limit[channels] for limit in self._range)
             if thick is not None:
                 low, high = (
                     limit.narrow(thick + 1, needed[thick].start, operators[thick].n_in)

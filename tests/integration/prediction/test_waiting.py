@@ -45,7 +45,8 @@ def mean_of(kind, weights):
 def test_members_that_come_one_after_the_other_give_the_same_to_the_bit(
     n_members, is_equal, is_turned, kind, monkeypatch
 ):
-    monkeypatch.setattr(waiting, "SLAB_BYTES", 4 * 4 * 2 * SHAPE[1] * SHAPE[2])  # two planes at a time
+    monkeypatch.setattr(waiting, "SLAB_BYTES", 4 * 4 * 2 * SHAPE[1] * SHAPE[2])
+    monkeypatch.setattr(waiting, "PLANES_AT_LEAST", 2)
     members = [softmax(seed) for seed in range(n_members)]
     weights = np.full((n_members, 4), 1 / n_members)
     if not is_equal:
@@ -64,10 +65,10 @@ def test_members_that_come_one_after_the_other_give_the_same_to_the_bit(
     np.testing.assert_array_equal(members[0], softmax(0))
 
 
-def test_slabs_fit_and_hold_one_plane_at_least():
-    assert list(slabs(2, (3, 1000, 1000))) == [slice(0, 3)]
-    parts = list(slabs(60, (5, 512, 512)))
-    assert [part.stop - part.start for part in parts] == [1] * 5
+def test_slabs_fit_in_a_cache_and_hold_a_few_planes_at_least():
+    assert list(slabs(2, (3, 100, 100))) == [slice(0, 3)]
+    assert [part.stop - part.start for part in slabs(2, (100, 100, 100))] == [100]
+    assert [part.stop - part.start for part in slabs(60, (9, 512, 512))] == [4, 4, 1]
 
 
 def test_the_cheaper_way_to_wait_is_chosen():
