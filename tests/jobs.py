@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from nnunet_ext.errors import ProbabilitiesError
+from nnunet_ext.jobs.pool import worker_number
 
 
 def behave(job: str) -> str:
@@ -17,6 +18,8 @@ def behave(job: str) -> str:
         raise ProbabilitiesError("bad bytes")
     if job == "defect":
         raise ZeroDivisionError
+    if job.startswith("number"):
+        return str(worker_number())
     if job == "slow":
         time.sleep(0.3)
     return job.upper()

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-device", choices=("cuda", "cpu", "mps"), help="where to compute (default: the best device)"
     )
     parser.add_argument(
+        "-num_gpus",
+        type=int,
+        metavar="N",
+        help="divide the cases among N GPUs, one process each (default: one GPU; all in turn with -np)",
+    )
+    parser.add_argument(
         "--save_probabilities",
         action="store_true",
         help="keep the fused probabilities: in the compact store, or as npz where nnUNet_probabilities=npz",
@@ -62,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             args.o,
             dataset=args.d,
             device=args.device,
+            num_gpus=args.num_gpus,
             save_probabilities=args.save_probabilities,
             zip_path=args.zip,
             wide=args.uint16,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -23,6 +24,12 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 MAX_DEFAULT_PROCESSES = 8
 JOIN_S = 5.0  # how long to wait for the end of a worker
+
+
+class _ThisProcess:
+    """What a worker knows of itself."""
+
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,11 @@ def default_processes() -> int:
     """Default number of workers: one for each processor that this process may use, 8 at most."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, MAX_DEFAULT_PROCESSES)
+
+
+def worker_number() -> int | None:
+    """Number of this worker among those at work side by side, from 0; None in a process that is none."""
+    return _ThisProcess.number
 
 
 def threads_each(n_processes: int, n_jobs: int) -> int:
@@ -100,8 +112,9 @@ def _attempt(function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result
         return Outcome(job, None, reason_of(error))
 
 
-def _serve(function: Callable[[Job], Result], connection: Any) -> None:
+def _serve(function: Callable[[Job], Result], connection: Any, number: int) -> None:
     """Main function of a worker: run each job received, until None comes or the pipe is closed."""
+    _ThisProcess.number = number
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # raises, so that part files are removed
     while True:
@@ -123,6 +136,15 @@ def _name_of(job: Any) -> str:
     return next((str(name) for name in names if name is not None), type(job).__name__)
 
 
+@dataclass(frozen=True)
+class _Worker(Generic[Job]):
+    """A worker process, its number, and the job it works on."""
+
+    process: BaseProcess
+    number: int
+    job: Job
+
+
 class _Pool(Generic[Job, Result]):
     """Worker processes with one job each at a time, so that the job of a dead worker is known."""
 
@@ -130,7 +152,7 @@ class _Pool(Generic[Job, Result]):
         self._function = function
         self._n_processes = n_processes
         self._context = multiprocessing.get_context("spawn")
-        self._busy: dict[Any, tuple[BaseProcess, Job]] = {}
+        self._busy: dict[Any, _Worker[Job]] = {}
         self._tried_again: list[Job] = []
 
     def run(self, jobs: list[Job]) -> Iterator[Outcome[Job, Result]]:
@@ -144,29 +166,32 @@ class _Pool(Generic[Job, Result]):
                     if outcome is not None:
                         yield outcome
         finally:
-            for process, _ in self._busy.values():
-                process.terminate()
+            for worker in self._busy.values():
+                worker.process.terminate()
 
     def _start(self, job: Job) -> None:
         ours, its = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(self._function, its), daemon=True)
+        taken = {worker.number for worker in self._busy.values()}
+        number = next(number for number in itertools.count() if number not in taken)
+        process = self._context.Process(target=_serve, args=(self._function, its, number), daemon=True)
         process.start()
         its.close()
-        self._give(ours, process, job)
+        self._give(ours, _Worker(process, number, job))
 
-    def _give(self, connection: Any, process: BaseProcess, job: Job) -> None:
-        self._busy[connection] = (process, job)
+    def _give(self, connection: Any, worker: _Worker[Job]) -> None:
+        self._busy[connection] = worker
         with suppress(OSError):  # the worker died meanwhile, which reading its answer finds
-            connection.send(job)
+            connection.send(worker.job)
 
     def _receive(self, connection: Any, pending: list[Job]) -> Outcome[Job, Result] | None:
-        process, job = self._busy.pop(connection)
+        worker = self._busy.pop(connection)
+        process, job = worker.process, worker.job
         try:
             result, reason = connection.recv()
         except (EOFError, OSError):
             return self._retry_or_fail(process, job, pending)
         if pending:
-            self._give(connection, process, pending.pop())
+            self._give(connection, replace(worker, job=pending.pop()))
         else:
             with suppress(OSError):  # the worker may have died after its answer
                 connection.send(None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.errors import UsageError
+from nnunet_ext.jobs.pool import worker_number
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,21 @@ def _can_be_loaded(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def device_of_worker(device: str, n_gpus: int) -> torch.device:
+    """The device of this process: workers side by side take one GPU each, in turn.
+
+    Args:
+        device: `cuda`, `cpu` or `mps`.
+        n_gpus: number of GPUs to use; 0 is all that torch sees.
+    """
+    import torch
+
+    number = worker_number()
+    if device != "cuda" or number is None:
+        return torch.device(device)
+    return torch.device("cuda", number % (n_gpus or max(1, torch.cuda.device_count())))
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -21,6 +21,7 @@ from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.images.image import read_geometry
 from nnunet_ext.jobs.pool import Outcome, reason_of
 from nnunet_ext.jobs.report import CaseRecord
+from nnunet_ext.networks.devices import device_of_worker
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.prediction.case import CaseFusion
 from nnunet_ext.prediction.records import PredictJob
@@ -70,7 +71,7 @@ class OnePass:
 
         if setup.n_threads:
             torch.set_num_threads(setup.n_threads)
-        device = torch.device(setup.device or best_device())
+        device = device_of_worker(setup.device or best_device(), setup.n_gpus)
         self.setup = setup
         self.models = [LoadedModel(files, device) for files in setup.models]
         self._kinds = [kind_of_preparation(model) for model in self.models]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.ensemble.plan import Plan, describe_plan, resolve_weights
 from nnunet_ext.ensemble.plan_file import as_plan
-from nnunet_ext.errors import DatasetError, PlanError, joined_faults
+from nnunet_ext.errors import DatasetError, PlanError, UsageError, joined_faults
 from nnunet_ext.files.outputs import check_apart, check_segmentations
 from nnunet_ext.jobs.cost import describe_cost, measured
 from nnunet_ext.jobs.execution import IN_THIS_PROCESS, Execution
@@ -47,6 +47,7 @@ def run_predict(
     *,
     dataset: Path | None = None,
     device: str | None = None,
+    num_gpus: int | None = None,
     save_probabilities: bool = False,
     zip_path: Path | None = None,
     wide: bool = False,
@@ -63,6 +64,8 @@ def run_predict(
         output: folder for one segmentation per case, `predict_report.json` and a record of each case.
         dataset: the dataset.json; that of the first model where it is not given.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
+        num_gpus: GPUs to use, with one process each unless `execution` has more; None is one process with one
+            GPU, or all GPUs in turn where `execution` has several processes.
         save_probabilities: keep the fused probabilities, in the compact store, or as npz where the variable
             `nnUNet_probabilities` says so.
         zip_path: write all segmentations into this zip, if every case was written.
@@ -85,14 +88,16 @@ def run_predict(
     data = read_dataset(dataset_file)
     _check_agreement(found, data)
     weights = resolve_weights(plan, data.labels)
-    execution = replace(execution, n_processes=execution.n_processes or 0)
+    execution, device = _on_gpus(execution, device, num_gpus)
     if device is not None and execution.executor is None:  # a cluster's workers have devices of their own
-        check_device(device)
+        check_device(device, num_gpus or 1)
     save = _kind_to_save(weights) if save_probabilities else None
     steps = resolve_steps(plan.postprocess, data.labels)
     check_apart(output, [scans, *(files.folder for files in found.values())])
     channels = find_channels(scans, data.file_ending)
-    setup = make_setup(plan, found, weights, device=device, n_threads=_torch_threads(execution))
+    setup = make_setup(
+        plan, found, weights, device=device, n_threads=_torch_threads(execution), n_gpus=num_gpus or 0
+    )
     digest = plan_digest(setup, data, steps, wide=wide)
     jobs = [
         PredictJob(
@@ -163,6 +168,28 @@ def _kind_to_save(weights: NDArray[np.float64]) -> Kind:
             "Give all labels the same weights, or save no probabilities."
         )
     return kind
+
+
+def _on_gpus(execution: Execution, device: str | None, num_gpus: int | None) -> tuple[Execution, str | None]:
+    """Return how to run, and on what, where a number of GPUs is asked for.
+
+    Raises:
+        UsageError: it is not positive, contradicts the device or a cluster, or is more than the processes.
+    """
+    n_processes = execution.n_processes or 0
+    if num_gpus is None:
+        return replace(execution, n_processes=n_processes), device
+    if num_gpus < 1 or device not in (None, "cuda") or execution.executor is not None:
+        raise UsageError(
+            f"-num_gpus {num_gpus} needs a number of 1 or more, -device cuda, and no --scheduler, whose "
+            "workers have GPUs of their own."
+        )
+    if 0 < n_processes < num_gpus:
+        raise UsageError(
+            f"-np {n_processes} leaves GPUs of -num_gpus {num_gpus} without work: leave -np out, or take "
+            f"{num_gpus} processes or more."
+        )
+    return replace(execution, n_processes=n_processes or (num_gpus if num_gpus > 1 else 0)), "cuda"
 
 
 def _torch_threads(execution: Execution) -> int:

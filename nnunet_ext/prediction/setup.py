@@ -33,6 +33,7 @@ class Setup:
         checkpoint_sha256: for each model, SHA-256 of its folds' checkpoints.
         device: `cuda`, `cpu` or `mps`; None is the best there is.
         n_threads: torch's threads in each process; 0 leaves the number to torch.
+        n_gpus: GPUs among which processes side by side are divided; 0 is all that torch sees.
     """
 
     models: tuple[ModelFiles, ...]
@@ -42,6 +43,7 @@ class Setup:
     checkpoint_sha256: tuple[tuple[str, ...], ...]
     device: str | None = None
     n_threads: int = 0
+    n_gpus: int = 0
 
     def weights_of_passes(self) -> list[tuple[int, Row]]:
         """Return for each pass of each model the model's index and one weight per label."""
@@ -59,6 +61,7 @@ def make_setup(
     *,
     device: str | None,
     n_threads: int = 0,
+    n_gpus: int = 0,
 ) -> Setup:
     """Arrange the models to run, in their order, without those that have no weight and no cascade needs.
 
@@ -68,6 +71,7 @@ def make_setup(
         weights: `(M, L)`, of each member.
         device: the device to compute on.
         n_threads: torch's threads in each process; 0 leaves the number to torch.
+        n_gpus: GPUs among which processes side by side are divided; 0 is all that torch sees.
 
     Raises:
         PlanError: a cascade's previous stage is not among the members, or there are several.
@@ -86,6 +90,7 @@ def make_setup(
         checkpoint_sha256=tuple(tuple(sha256_of(path) for path in found[name].checkpoints) for name in order),
         device=device,
         n_threads=n_threads,
+        n_gpus=n_gpus,
     )
 
 

@@ -53,3 +53,11 @@ def test_workers_and_their_threads_stay_within_the_bound(n_processes, n_jobs):
 
 def test_no_worker_is_one_thread_of_this_process():
     assert threads_each(0, 5) == 1
+
+
+def test_workers_side_by_side_have_numbers_and_a_new_one_takes_that_of_a_dead_one(tmp_path):
+    jobs = ["number a", f"dies once {tmp_path / 'died'}", "number b", "number c"]
+    results = [outcome.result for outcome in run_jobs(behave, jobs, 2)]
+    numbers = {result for result in results if result in ("0", "1")}
+    assert numbers and len(results) == 4 and None not in results
+    assert [outcome.result for outcome in run_jobs(behave, ["number d"], 0)] == ["None"]

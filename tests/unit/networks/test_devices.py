@@ -54,3 +54,15 @@ def test_what_is_not_certain_is_asked_of_torch(built, text, has_driver):
 
 def test_a_library_that_is_not_there_cannot_be_loaded():
     assert not devices._can_be_loaded("libnobody_has_this.so.7")
+
+
+@pytest.mark.parametrize(
+    ("device", "worker", "n_gpus", "expected"),
+    [("cpu", 1, 2, "cpu"), ("cuda", None, 2, "cuda"), ("cuda", 1, 2, "cuda:1"), ("cuda", 4, 3, "cuda:1")],
+)
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_workers_take_one_gpu_each_in_turn(monkeypatch, device, worker, n_gpus, expected, is_asked_for):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(devices, "worker_number", lambda: worker)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8 if is_asked_for else n_gpus)
+    assert str(devices.device_of_worker(device, n_gpus if is_asked_for else 0)) == expected
