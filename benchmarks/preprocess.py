@@ -53,6 +53,7 @@ class DataSet:
         target: mm, of the plans.
         normalization: scheme of the plans.
         n_labels: background included.
+        n_cases: number of scans, unless `--cases` gives it.
         aim: ratio of wall times.
     """
 
@@ -62,6 +63,7 @@ class DataSet:
     target: tuple[float, float, float]
     normalization: str
     n_labels: int
+    n_cases: int
     aim: float
 
     @property
@@ -72,10 +74,17 @@ class DataSet:
 
 SETS = {
     "ct": DataSet(
-        "Dataset701_CT", (100, 256, 256), (2, 0.8, 0.8), (1.5, 0.6, 0.6), "CTNormalization", 3, 3.5
+        "Dataset701_CT", (100, 256, 256), (2, 0.8, 0.8), (1.5, 0.6, 0.6), "CTNormalization", 3, 4, 3.5
     ),
     "anisotropic": DataSet(
-        "Dataset702_Cardiac", (14, 320, 320), (8, 1.4, 1.4), (7, 1.05, 1.05), "ZScoreNormalization", 4, 2.5
+        "Dataset702_Cardiac",
+        (14, 320, 320),
+        (8, 1.4, 1.4),
+        (7, 1.05, 1.05),
+        "ZScoreNormalization",
+        4,
+        16,
+        2.5,
     ),
 }
 
@@ -86,7 +95,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--cases", type=int, help="scans of each set (default: 4 and 16)")
     parser.add_argument("-np", type=int, default=2, help="worker processes of either command")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument(
@@ -99,12 +108,16 @@ def main() -> int:
         os.environ[f"nnUNet_{part}"] = str(args.work / part)
         (args.work / part).mkdir(parents=True)
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait take no CPU time
-    start = statistics.median(run_measured([sys.executable, "-c", START]).wall_s for _ in range(3))
-    print(f"importing torch and nnU-Net in one process: {start:.1f} s")
+    starts = [run_measured([sys.executable, "-c", START]) for _ in range(3)]
+    start_cpu_s = statistics.median(start.cpu_s for start in starts)
+    start_wall_s = statistics.median(start.wall_s for start in starts)
+    print(
+        f"importing torch and nnU-Net in one process: {start_wall_s:.1f} s, {start_cpu_s:.1f} s of CPU time"
+    )
     for name in args.sets:
         kind = SETS[name]
-        generate(kind, args.work, args.cases)
-        compare(name, kind, args)
+        generate(kind, args.work, args.cases or kind.n_cases)
+        compare(name, kind, args, start_cpu_s)
         print_shares(kind, args.work)
     return 0
 
@@ -161,7 +174,7 @@ def plans_of(kind: DataSet) -> dict[str, Any]:
         }.items()
         for ending, value in {"": "resample_data_or_seg_to_shape", "_kwargs": keywords}.items()
     }
-    statistics_ = {"max": 900, "mean": 60, "median": 50, "min": -900, "std": 150}
+    values = {"max": 900, "mean": 60, "median": 50, "min": -900, "std": 150}
     return {
         "dataset_name": kind.name,
         "plans_name": "nnUNetPlans",
@@ -171,7 +184,7 @@ def plans_of(kind: DataSet) -> dict[str, Any]:
         "label_manager": "LabelManager",
         "experiment_planner_used": "ExperimentPlanner",
         "foreground_intensity_properties_per_channel": {
-            "0": {**statistics_, "percentile_00_5": -400, "percentile_99_5": 600}
+            "0": {**values, "percentile_00_5": -400, "percentile_99_5": 600}
         },
         "configurations": {
             CONFIGURATION: {
@@ -194,7 +207,7 @@ def plans_of(kind: DataSet) -> dict[str, Any]:
     }
 
 
-def compare(name: str, kind: DataSet, args: argparse.Namespace) -> None:
+def compare(name: str, kind: DataSet, args: argparse.Namespace, start_cpu_s: float) -> None:
     """Run both commands in turn, check that their files hold the same, and print their figures."""
     theirs = str(Path(sysconfig.get_path("scripts")) / "nnUNetv2_preprocess")
     what = ["-d", kind.number, "-c", CONFIGURATION, "-np", str(args.np)]
@@ -211,11 +224,17 @@ def compare(name: str, kind: DataSet, args: argparse.Namespace) -> None:
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(made, kept)
     sizes = check([args.work / command for command in commands])
-    print(f"\n{name}: {args.cases} scans of {kind.shape} to {sizes}")
+    print(f"\n{name}: {args.cases or kind.n_cases} scans of {kind.shape} to {sizes}")
     print(f"equal; {args.repeats} runs of each, in turn:")
     for command, of_command in costs.items():
         print(summary(command, of_command))
     print(ratios(*costs.values()), f"  aim: wall {kind.aim:g} x")
+    n_starts = args.np, args.np + 1  # nnU-Net's own process imports both, too
+    ours, peers = (
+        statistics.median(cost.cpu_s for cost in of_command) - n * start_cpu_s
+        for of_command, n in zip(costs.values(), n_starts, strict=True)
+    )
+    print(f"without these imports: CPU {ours:.1f} s and {peers:.1f} s, {peers / ours:.1f} x")
 
 
 def check(folders: list[Path]) -> str:
