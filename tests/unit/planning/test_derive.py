@@ -193,9 +193,9 @@ def test_bad_plans_and_configurations_do_not_end_the_listing(listed, capsys):
     assert main(["plans", "-d", "7"]) == 1
     shown = capsys.readouterr()
     assert "fine" in shown.out and "3d_cascade_fullres" in shown.out
-    assert "configuration 'odd' inherits from '3d_fulres', which is not there" in shown.err
-    assert "configurations.flat.patch_size: Input should be a valid list; found 3" in shown.err
-    assert "cutPlans.json holds no plans" in shown.err and "cannot be read as JSON" in shown.err
+    assert "configuration 'odd' inherits from '3d_fulres', which is not there" in shown.out
+    assert "configurations.flat.patch_size: Input should be a valid list; found 3" in shown.out
+    assert "cutPlans.json holds no plans" in shown.out and "cannot be read as JSON" in shown.out
 
 
 def test_plans_are_called_by_their_files_name(listed, capsys):
