@@ -106,3 +106,16 @@ class TestDocumentation:
         texts = [path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")]
         names = [name for text in texts for name in re.findall(r"\b(nnUNetTrainerExt_[a-z]\w+)", text)]
         assert names and all(is_recipe(name) and parse_recipe(name).values for name in names)
+
+
+PICTURE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<path>[^)]+)\)")
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="no docs here")
+def test_every_picture_of_the_pages_is_there_is_small_and_is_described():
+    pages = [README, *DOCS.rglob("*.md")]
+    found = [(page, one) for page in pages for one in PICTURE.finditer(page.read_text(encoding="utf-8"))]
+    shown = {(page.parent / one["path"]).resolve() for page, one in found}
+    assert all(len(one["text"]) > 20 for _, one in found)
+    assert shown == set((DOCS / "assets").resolve().glob("*.png"))
+    assert all(path.stat().st_size < 150_000 for path in shown)
