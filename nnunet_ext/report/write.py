@@ -21,7 +21,7 @@ from nnunet_ext.report.blocks import Page, PictureBlock
 
 HTML, MARKDOWN, PICTURES = "report.html", "report.md", "pictures"
 CSS_DOTS_AN_INCH = 110  # the largest scale of a picture, at which its text has the size of the page's
-BREAKS = re.compile(r"(?<=_)|(?<=[a-z])(?=[A-Z])")
+BREAKS = re.compile(r"(?<=_)|(?<=[a-z])(?<!nn)(?=[A-Z])")  # nnUNet is one word
 MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 
 

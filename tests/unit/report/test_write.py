@@ -80,7 +80,7 @@ def test_marks_of_markdown_are_escaped():
 
 
 def test_a_long_name_can_be_broken_and_is_escaped():
-    assert breakable("nnUNetTrainer_ep3 <b>") == "nn<wbr>UNet<wbr>Trainer_<wbr>ep3 &lt;b&gt;"
+    assert breakable("nnUNetTrainer_ep3 <b>") == "nnUNet<wbr>Trainer_<wbr>ep3 &lt;b&gt;"
 
 
 def test_what_is_folded_away_is_in_details_and_in_the_markdown(written):
