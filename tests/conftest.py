@@ -1,6 +1,7 @@
 """What all tests share: hypothesis without clocks, and threads that wait without spinning.
 
-So a busy machine fails nothing, and trainings in processes of their own leave each other the processor.
+So a busy machine fails nothing, and trainings in processes of their own leave each other the processor. The
+workers of `pytest -n` share the processors, and the process that forks children with torch.
 """
 
 import os
@@ -12,6 +13,8 @@ import warm
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, here or in a process
+if n_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_workers)))
 
 settings.register_profile("house", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("house")
@@ -38,7 +41,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly and any(
         hasattr(item.module, "warm") or {"warm_children", "lab"} & {*item.fixturenames} for item in items
     ):
-        warm.start()
+        warm.begin_imports()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Start the process that forks before the workers are, so that they share one."""
+    warm.start()
 
 
 @pytest.fixture

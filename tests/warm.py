@@ -5,7 +5,8 @@ and so a `subprocess.run`, of this Python or of one of its console scripts is su
 is what it always was. The package itself is not imported before the fork: each child imports it anew. Where
 there is no fork, as on Windows, every command starts a process as usual.
 
-`python tests/warm.py --serve SOCKET` is the process that forks; it ends with its standard input.
+`python tests/warm.py --serve NUMBER` is the process that forks. It imports nothing before the first order,
+and ends with its standard input. The workers of `pytest -n` share one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ import sys
 import sysconfig
 import tempfile
 import threading
-import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,17 +100,32 @@ _entered = contextlib.ExitStack()  # by preludes
 
 
 def start() -> None:
-    """Start the process that forks, unless it runs; it imports torch while the tests go on."""
+    """Start the process that forks, unless it runs."""
     global _server  # noqa: PLW0603
     if not HAS_FORK or SOCKET in os.environ:
         return
     folder = tempfile.mkdtemp(prefix="warm")
     place = os.environ[SOCKET] = str(Path(folder) / "orders")
     environment = {**os.environ, N_PROCESSES: "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    _server = _StartedAnew(
-        [sys.executable, str(HERE), "--serve", place], env=environment, stdin=subprocess.PIPE
-    )
+    listening = socket.socket(socket.AF_UNIX)
+    with listening:
+        listening.bind(place)
+        listening.listen()
+        _server = _StartedAnew(
+            [sys.executable, str(HERE), "--serve", str(listening.fileno())],
+            env=environment,
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+        )
     atexit.register(_end, folder, os.getpid())
+
+
+def begin_imports() -> None:
+    """Have that process import torch while the tests go on."""
+    start()
+    if HAS_FORK:
+        with socket.socket(socket.AF_UNIX) as orders:
+            orders.connect(os.environ[SOCKET])
 
 
 def _end(folder: str, pid: int) -> None:
@@ -126,11 +141,7 @@ def _fork(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[int, int]:
     told, tell = os.pipe()
     try:
         with socket.socket(socket.AF_UNIX) as orders:
-            while _server is None or _server.poll() is None:
-                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                    orders.connect(os.environ[SOCKET])
-                    break
-                time.sleep(0.05)
+            orders.connect(os.environ[SOCKET])
             text = json.dumps(order).encode()
             socket.send_fds(orders, [NUMBER.pack(len(text))], [*streams, tell])
             orders.sendall(text)
@@ -223,6 +234,22 @@ def children(prelude: str = "", *, nested: bool = True) -> Iterator[None]:
         os.environ |= {} if outer_prelude is None else {PRELUDE: outer_prelude}
 
 
+@contextlib.contextmanager
+def fresh_processes() -> Iterator[None]:
+    """Within `children()`, let commands of Python be processes as usual again."""
+    if not HAS_FORK:
+        yield
+        return
+    before = subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll
+    prelude = os.environ.pop(PRELUDE, None)
+    subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll = _StartedAnew, _started_anew, _waited_for
+    try:
+        yield
+    finally:
+        subprocess.Popen, util.spawnv_passfds, popen_fork.Popen.poll = before
+        os.environ |= {} if prelude is None else {PRELUDE: prelude}
+
+
 def _spawn(path: Any, arguments: Sequence[Any], fds: Sequence[int]) -> int:
     """In place of `multiprocessing.util.spawnv_passfds`."""
     command = [os.fsdecode(one) for one in arguments]
@@ -293,27 +320,17 @@ def run_ranks(function: Callable[..., Any], n_ranks: int, *arguments: Any) -> li
 # The process that forks
 
 
-def serve(place: str) -> None:
+def serve(orders: socket.socket) -> None:
     """Import what takes long, then fork a child for each order, and tell each child's exit code."""
-    warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in IMPORTED:
-        with contextlib.suppress(ImportError):
-            __import__(name)
-    with contextlib.suppress(ImportError):
-        package = importlib.import_module(TRAINERS)
-        for one in pkgutil.walk_packages(package.__path__, f"{TRAINERS}."):
-            importlib.import_module(one.name)
-    gc.collect()
-    gc.freeze()  # what a child's collections do not touch stays shared with it
+    if 0 in select.select([0, orders], [], [])[0]:
+        return
+    _import()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     at_work: dict[int, int] = {}
-    orders = socket.socket(socket.AF_UNIX)
-    orders.bind(place)
-    orders.listen()
     while True:
         ready, _, _ = select.select([0, orders, woken], [], [])
         if 0 in ready:
@@ -325,8 +342,9 @@ def serve(place: str) -> None:
             continue
         asker, _ = orders.accept()
         with asker:
-            length, streams, _, _ = socket.recv_fds(asker, NUMBER.size, 32)
-            order = json.loads(_received(asker, NUMBER.unpack(length)[0]))
+            order, streams = _order_of(asker)
+        if order is None:
+            continue
         pid = os.fork()
         if pid == 0:
             for fd in (orders.detach(), woken, wake, *at_work.values(), streams.pop()):
@@ -335,7 +353,33 @@ def serve(place: str) -> None:
         *inherited, at_work[pid] = streams
         for fd in inherited:
             os.close(fd)
-        os.write(at_work[pid], NUMBER.pack(pid))
+        with contextlib.suppress(BrokenPipeError):  # who asked was killed
+            os.write(at_work[pid], NUMBER.pack(pid))
+
+
+def _import() -> None:
+    warnings.simplefilter("ignore")
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError):
+            __import__(name)
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module(TRAINERS)
+        for one in pkgutil.walk_packages(package.__path__, f"{TRAINERS}."):
+            importlib.import_module(one.name)
+    gc.collect()
+    gc.freeze()  # what a child's collections do not touch stays shared with it
+
+
+def _order_of(asker: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """An order and the open files that came with it; none where who asked said nothing, or was killed."""
+    streams: list[int] = []
+    try:
+        length, streams, _, _ = socket.recv_fds(asker, NUMBER.size, 32)
+        return json.loads(_received(asker, NUMBER.unpack(length)[0])), streams
+    except (OSError, struct.error, ValueError):
+        for fd in streams:
+            os.close(fd)
+        return None, []
 
 
 def _received(orders: socket.socket, length: int) -> bytes:
@@ -457,4 +501,4 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[2])
+    serve(socket.socket(fileno=int(sys.argv[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ def test_an_error_ends_a_child_with_its_traceback():
 
 
 def test_a_child_can_be_waited_for_and_killed():
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"]) as child:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as child:
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(0.1)
         assert child.poll() is None
@@ -60,7 +61,10 @@ def test_no_two_children_draw_the_same_random_numbers():
 
 def test_spawned_processes_end_with_their_exit_codes():
     context = multiprocessing.get_context("spawn")
-    ended, killed = context.Process(target=os._exit, args=(7,)), context.Process(target=time.sleep, args=(9,))
+    ended, killed = (
+        context.Process(target=os._exit, args=(7,)),
+        context.Process(target=time.sleep, args=(1000,)),
+    )
     for process in (ended, killed):
         process.start()
     killed.kill()
@@ -76,6 +80,20 @@ def test_a_childs_own_children_are_forks_too():
         "print(subprocess.run([sys.executable, '-c', look], capture_output=True, text=True).stdout)"
     )
     assert python(program).stdout.split() == ["True"]
+
+
+def test_fresh_processes_are_as_usual():
+    with warm.fresh_processes():
+        assert python("import sys; print('torch' in sys.modules)").stdout.split() == ["False"]
+    assert python("import sys; print('torch' in sys.modules)").stdout.split() == ["True"]
+
+
+def test_a_killed_asker_leaves_the_process_that_forks_at_work():
+    for said in (b"", b"\x00", warm.NUMBER.pack(100) + b"{"):
+        with socket.socket(socket.AF_UNIX) as orders:
+            orders.connect(os.environ[warm.SOCKET])
+            orders.sendall(said)
+    assert python("print(1)").stdout.split() == ["1"]
 
 
 def test_other_options_of_python_start_a_fresh_process():

@@ -254,7 +254,8 @@ def test_all_checks_run_whatever_a_profile_prefers(checkout):
     line = "$PSNativeCommandUseErrorActionPreference = $true\n& ./scripts/windows/test.ps1 -m 'not slow'"
     done = checkout.run(line, MYPY_CODE="1")
     assert done.returncode == 1 and "Failed: mypy" in done.stdout
-    assert checkout.calls("venv")[-1] == "-m pytest --durations=25 -m not slow"
+    processes = "-n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
+    assert checkout.calls("venv")[-1] == f"-m pytest {processes} --durations=25 -m not slow"
     assert checkout.run(line).returncode == 0
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import warm
+from workers import made_once
 
 # nnU-Net reads this as it is imported.
 os.environ.setdefault("nnUNet_def_n_proc", "1")
@@ -93,10 +94,7 @@ def _preprocess(folder: Path) -> None:
     (folder / "splits_final.json").write_text(json.dumps([split]))
 
 
-@pytest.fixture(scope="session")
-def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """nnU-Net's preprocessed folder with the tiny data set in it."""
-    root = tmp_path_factory.mktemp("nnunet")
+def _make(root: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("raw", "preprocessed", "results"):
             (root / name).mkdir()
@@ -105,7 +103,12 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         _write_raw(root / "raw" / DATASET)
         with warm.children():
             _preprocess(root / "preprocessed" / DATASET)
-    yield root / "preprocessed"
+
+
+@pytest.fixture(scope="session")
+def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """nnU-Net's preprocessed folder with the tiny data set in it."""
+    return made_once(tmp_path_factory, "nnunet", _make) / "preprocessed"
 
 
 class Lab:
