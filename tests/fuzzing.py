@@ -1,8 +1,8 @@
 """Every reader against files that were changed at random, from a seed.
 
 `python tests/fuzzing.py --seed 7 --n 20000` tries other seeds than the test, and prints what went wrong.
-Right is: the content as it was, or an error of ours; never another error, a wrong number, ten seconds or a
-gigabyte.
+Right is: the content as it was, or an error of ours; never another error, a wrong number, ten seconds of a
+processor or a gigabyte.
 """
 
 from __future__ import annotations
@@ -482,8 +482,8 @@ def trial(folder: Path, seed: int, n: int) -> Iterator[str]:
         whole = target.path.read_bytes()
         data = target.change(whole, random.Random(f"{seed} {i}"))
         target.path.write_bytes(data)
-        faulthandler.dump_traceback_later(LIMIT_S * 3, exit=True)
-        started = time.perf_counter()
+        faulthandler.dump_traceback_later(LIMIT_S * 60, exit=True)
+        started = time.process_time()  # whatever else the machine does
         try:
             target.read(target.path)
         except NnunetExtError:
@@ -493,7 +493,7 @@ def trial(folder: Path, seed: int, n: int) -> Iterator[str]:
         finally:
             faulthandler.cancel_dump_traceback_later()
             target.path.write_bytes(whole)
-        if (elapsed := time.perf_counter() - started) > LIMIT_S:
+        if (elapsed := time.process_time() - started) > LIMIT_S:
             yield f"{name}, seed {seed}, number {i}: {elapsed:.0f} s"
         peak = _peak_bytes()
         if peak - base > LIMIT_BYTES:

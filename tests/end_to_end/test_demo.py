@@ -1,5 +1,5 @@
-import contextlib
 import json
+import shutil
 import zipfile
 
 import pytest
@@ -14,13 +14,10 @@ pytestmark = pytest.mark.slow
 TINY = DemoTraining(n_epochs=1, n_iterations=2, device="cpu")
 
 
-@pytest.fixture(
-    scope="module", params=["unmirrored, in forks", pytest.param("as typed", marks=pytest.mark.exhaustive)]
-)
-def root(request, tmp_path_factory):
-    """The demo's folder, and how its commands run: as a user's do, or so that they take less time."""
-    is_typed = request.param == "as typed"
-    with contextlib.nullcontext() if is_typed else warm.children(warm.UNMIRRORED):
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The demo's folder; its commands take less time than a user's."""
+    with warm.children(warm.UNMIRRORED):
         yield tmp_path_factory.mktemp("demo with a space") / "demo"
 
 
@@ -66,3 +63,17 @@ def test_a_training_killed_before_its_validation_is_ended(report, root):
     again = run_demo(root, TINY, LineProgress())
     assert len(again.reused) == 13
     assert "--c" in folder.log("train 2d, fold 0").read_text(encoding="utf-8").splitlines()[0]
+
+
+@pytest.mark.exhaustive
+def test_commands_run_as_a_users_train_and_predict_what_is_missing(report, root):
+    folder = DemoFolder(root)
+    (folder.fold("2d", 0) / "checkpoint_final.pth").unlink()
+    shutil.rmtree(folder.prediction("2d", 0))
+    with warm.fresh_processes():
+        again = run_demo(root, TINY, LineProgress())
+    assert len(again.reused) == 12
+    assert (folder.fold("2d", 0) / "checkpoint_final.pth").is_file()
+    for case in cases_to_predict():
+        assert (folder.prediction("2d", 0) / f"{case}.npz").is_file()
+    assert again.zip_path.is_file()

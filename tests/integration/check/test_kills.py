@@ -29,7 +29,7 @@ from nnunet_ext.cli.main import main
 from nnunet_ext.images.geometry import Geometry
 from nnunet_ext.nnunet.folders import DatasetFolders
 
-SOME = 7 if hasattr(os, "fork") else 40  # a process of its own for each kill takes seconds
+SOME = 19 if hasattr(os, "fork") else 40  # a process of its own for each kill takes seconds
 EVERY = [pytest.param(1, marks=pytest.mark.exhaustive, id="all"), pytest.param(SOME, id="some")]
 PARTS = ("raw", "preprocessed", "results")
 FIX = ("check", "-d", "903", "-np", "0", "--fix_raw")

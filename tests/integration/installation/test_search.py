@@ -10,7 +10,7 @@ from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, discovery_folder
 
 TRAINERS = {"nnUNetTrainerCustomEpochs", "nnUNetTrainerEarlyStopping"}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_children")]
 
 
 def severities(*folders):
@@ -27,7 +27,6 @@ def test_nnunet_finds_both_trainers_in_this_package(tmp_path):
     assert found[TRAINER_VARIABLE].severity == "ok"
 
 
-@pytest.mark.usefixtures("warm_children")
 def test_a_folder_of_others_that_stops_the_search_is_named(tmp_path):
     (tmp_path / "mine.py").write_text("import a_package_nobody_has")
     found = severities(tmp_path, discovery_folder())

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import warm
 from factories import LABELS, REGION_ORDER, REGIONS
 from models import write_model, write_scans
 
@@ -302,6 +303,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_costs_no_case(house):
             psutil.Process(next(iter(cluster.workers.values())).pid).kill()
 
     with (
+        warm.children(),
         distributed.LocalCluster(
             2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
         ) as cluster,
