@@ -60,8 +60,9 @@ def test_a_killed_run_leaves_whole_files_only_and_ends_as_an_undisturbed_one(roo
     whole_s = time.perf_counter() - began
     expected = contents(root / "undisturbed")
     assert len(expected) == 2 * 4 + 1
-    n_cut_short = 0
-    for kill in range(n_kills):
+    n_cut_short = kill = 0
+    while kill < n_kills or n_cut_short == 0:
+        kill += 1
         output = root / f"killed_{kill}"
         child = start(root, output)
         time.sleep(rng.uniform(0, whole_s))
@@ -69,9 +70,11 @@ def test_a_killed_run_leaves_whole_files_only_and_ends_as_an_undisturbed_one(roo
         child.wait()
         left = contents(output) if output.exists() else {}
         assert left.items() <= expected.items()
-        n_cut_short += left.keys() < expected.keys()
+        if left.keys() < expected.keys():
+            n_cut_short += 1
+        else:
+            whole_s /= 2  # the machine has become faster
         again = start(root, output)
         assert again.wait() == 0
         assert contents(output) == expected
         assert not list(output.rglob(".part-*"))
-    assert n_cut_short > 0

@@ -69,8 +69,9 @@ def test_a_killed_run_leaves_whole_files_only_and_ends_as_an_undisturbed_one(iso
     whole_s = time.perf_counter() - began
     expected = cases(isotropic)
     assert len(expected) == 2 * 3 * len(raw_sets.CASES)
-    n_cut_short = 0
-    for _ in range(n_kills):
+    n_cut_short = n_done = 0
+    while n_done < n_kills or n_cut_short == 0:
+        n_done += 1
         for name in expected:
             (isotropic / name).unlink()
         child = start()
@@ -82,13 +83,15 @@ def test_a_killed_run_leaves_whole_files_only_and_ends_as_an_undisturbed_one(iso
         images = {name for name in left if name.endswith(".b2nd") and not name.endswith("_seg.b2nd")}
         stems = [name.removesuffix(".b2nd") for name in images]
         assert {f"{stem}{ending}" for stem in stems for ending in ("_seg.b2nd", ".pkl")} <= left.keys()
-        n_cut_short += left.keys() < expected.keys()
+        if left.keys() < expected.keys():
+            n_cut_short += 1
+        else:
+            whole_s /= 2  # the machine has become faster
         kept = {name: (isotropic / name).stat().st_mtime_ns for name in images}
         assert start().wait() == 0
         assert cases(isotropic) == expected
         assert {name: (isotropic / name).stat().st_mtime_ns for name in images} == kept
         assert not list(isotropic.rglob(".part-*"))
-    assert n_cut_short > 0
 
 
 def test_a_trainer_of_nnunet_trains_on_the_files(isotropic, start, monkeypatch):

@@ -39,4 +39,4 @@ def test_an_error_ends_workers_that_are_at_work():
         pool.starmap_async(time.sleep, ((1000.0,),))
         raise KeyboardInterrupt
     # Not `is_alive`: the executor waits for the same process, and may have reaped it without having noted so.
-    assert wait([worker.sentinel], timeout=60)
+    assert wait([worker.sentinel], timeout=300)

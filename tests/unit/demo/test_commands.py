@@ -43,10 +43,18 @@ def test_a_failure_tells_command_exit_code_log_and_its_last_lines(tmp_path, envi
 def test_progress_counts_what_the_log_says(tmp_path, environment, monkeypatch):
     monkeypatch.setattr(commands, "POLL_S", 0.01)
     with (tmp_path / "spoken.py").open("a", encoding="utf-8") as file:
-        file.write("    import time; time.sleep(0.5)\n")
-    counts = []
-    command = Command("speak", "spoken:epochs", counted="^Epoch ")
-    run_command("train 2d", command, environment, tmp_path / "log.txt", counts.append)
+        file.write(
+            "    import os, time\n    while not os.path.exists(sys.argv[1]):\n        time.sleep(0.01)\n"
+        )
+    counts, seen = [], tmp_path / "seen"
+
+    def count(n_done):
+        counts.append(n_done)
+        if n_done == 2:
+            seen.touch()
+
+    command = Command("speak", "spoken:epochs", (str(seen),), counted="^Epoch ")
+    run_command("train 2d", command, environment, tmp_path / "log.txt", count)
     assert counts[-1] == 2
     assert counts == sorted(counts)
 
@@ -54,7 +62,7 @@ def test_progress_counts_what_the_log_says(tmp_path, environment, monkeypatch):
 def test_an_interrupt_ends_the_child(tmp_path, environment, monkeypatch):
     monkeypatch.setattr(commands, "POLL_S", 0.01)
     with (tmp_path / "spoken.py").open("a", encoding="utf-8") as file:
-        file.write("    import time; time.sleep(60)\n")
+        file.write("    import time; time.sleep(600)\n")
     children = []
     popen = commands.subprocess.Popen
 

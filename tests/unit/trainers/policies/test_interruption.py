@@ -45,18 +45,23 @@ def test_the_handlers_are_those_of_before_afterwards(tmp_path):
 
 
 def code_of_a_forked_child(number: int) -> int:
-    """How a process forked off here ends that is sent a signal; 0 where it outlives it by a second."""
+    """How a process forked off here ends that is sent a signal; 0 where it goes on after it."""
     reading, writing = os.pipe()
+    asking, telling = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.write(writing, b"ready")
-            time.sleep(1)
+            os.read(asking, 4)
+            time.sleep(0.1)
         except SystemExit as ended:
             os._exit(ended.code)
         os._exit(0)
     os.read(reading, 5)
     os.kill(child, number)
+    os.write(telling, b"last")
+    for end in (reading, writing, asking, telling):
+        os.close(end)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
