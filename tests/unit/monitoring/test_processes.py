@@ -143,7 +143,7 @@ def test_a_damaged_process_record_is_ignored(tmp_path, content):
 
 @pytest.mark.parametrize(("variables", "is_likely"), [({"nnUNet_raw": "/r"}, True), ({}, False)])
 def test_a_python_with_nnunets_variables_is_a_likely_training(variables, is_likely):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    environment = {name: value for name, value in os.environ.items() if name[:7].lower() != "nnunet_"}
     command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env={**environment, **variables}, **pipes) as process:
