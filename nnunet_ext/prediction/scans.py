@@ -14,9 +14,8 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from numpy.typing import NDArray
 
-from nnunet_ext.errors import SegmentationError, is_system_error
-from nnunet_ext.images.image import check_image
 from nnunet_ext.prediction.models import LoadedModel
+from nnunet_ext.preprocessing.case import read_images
 
 # Entries of a configuration that do not concern the preprocessing of a scan.
 OF_OTHER_THINGS = frozenset(
@@ -64,37 +63,13 @@ class Prepared:
 def read_scan(files: Sequence[Path], model: LoadedModel) -> Scan:
     """Read all channels of a scan with the reader that the model's plans name.
 
-    nnU-Net's readers take what a truncated file lacks for zeros, and networks what is no number for
-    intensities: either is refused before a network sees it.
-
     Raises:
-        SegmentationError: a file cannot be read or is truncated, the channels lie on different grids, are
-            more or fewer than the model's, or hold voxels that are NaN or infinite.
+        SegmentationError: as of `read_images`.
     """
-    reader = model.predictor.plans_manager.image_reader_writer_class()
-    shown = ", ".join(map(str, files))
-    for path in files:
-        check_image(path, finite=True)
-    try:
-        images, properties = reader.read_images(tuple(map(str, files)))
-    except Exception as error:  # readers raise the exceptions of their libraries
-        if is_system_error(error):
-            raise
-        reason = str(error).strip().splitlines()[-1:] or ["its channels differ in shape, spacing or origin"]
-        raise SegmentationError(f"{shown} cannot be read as a scan: {reason[0]}") from error
-    names = model.predictor.dataset_json.get("channel_names") or model.predictor.dataset_json["modality"]
-    if len(images) != len(names):
-        raise SegmentationError(
-            f"{shown} hold {len(images)} channels of shape {images.shape[1:]}; the model was trained on "
-            f"{len(names)} ({', '.join(map(str, names.values()))})."
-        )
-    n_odd = int(images.size - np.count_nonzero(np.isfinite(images)))
-    if n_odd:
-        raise SegmentationError(
-            f"{shown}: {n_odd} of {images.size} voxels are NaN or infinite. Give them a value that has a "
-            "meaning, such as that of air, and predict again."
-        )
-    return Scan(images, properties)
+    predictor = model.predictor
+    names = predictor.dataset_json.get("channel_names") or predictor.dataset_json["modality"]
+    reader = predictor.plans_manager.image_reader_writer_class()
+    return Scan(*read_images(files, reader, len(names), "the model was trained on"))
 
 
 def kind_of_preparation(model: LoadedModel) -> str:

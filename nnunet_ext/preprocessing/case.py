@@ -6,7 +6,7 @@ import contextlib
 import copy
 import io
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
@@ -131,39 +132,60 @@ class CasePreprocessor:
 def read_case(files: CaseFiles, plans: PlansManager, n_channels: int) -> RawArrays:
     """Read the scan and the reference of a case with the reader that the plans name.
 
-    nnU-Net's readers take what a truncated file lacks for zeros, and networks what is no number for
-    intensities: either is refused.
-
     Raises:
-        SegmentationError: a file cannot be read or is truncated, channels lie on different grids or are more
-            or fewer than the data set's, voxels are NaN or infinite, or labels are no whole numbers.
+        SegmentationError: as of `read_images`, or the reference cannot be read or holds no whole numbers.
         GeometryMismatch: the reference has another shape than the scan.
     """
-    for path in (*files.images, files.label):
-        check_image(path, finite=True)
+    check_image(files.label, finite=True)
     reader = plans.image_reader_writer_class()
-    scan = ", ".join(path.name for path in files.images)
-    with _read_errors(scan):
-        images, properties = reader.read_images(list(map(str, files.images)))
+    images, properties = read_images(files.images, reader, n_channels, "dataset.json names")
     with _read_errors(files.label.name):
         segmentation, _ = reader.read_seg(str(files.label))
+    if images.shape[1:] != segmentation.shape[1:]:
+        raise GeometryMismatch(
+            f"{files.label.name} has the shape {segmentation.shape[1:]}, and the scan {images.shape[1:]}: "
+            "see nnunet_ext check."
+        )
+    return RawArrays(images, _small(as_labels(segmentation, files.label.name)), properties)
+
+
+def read_images(
+    files: Sequence[Path], reader: BaseReaderWriter, n_channels: int, expected_by: str
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Read all channels of a scan by one of nnU-Net's readers.
+
+    These take what a truncated file lacks for zeros, and networks what is no number for intensities: either
+    is refused.
+
+    Args:
+        files: one a channel, or one with all.
+        reader: made from the class that the plans name.
+        n_channels: number of channels that must be there.
+        expected_by: who needs that number, for the message.
+
+    Returns:
+        `(C, Z, Y, X)`, and the reader's properties, such as spacing and geometry.
+
+    Raises:
+        SegmentationError: a file cannot be read or is truncated, the channels lie on different grids, are
+            more or fewer, or hold voxels that are NaN or infinite.
+    """
+    shown = ", ".join(map(str, files))
+    for path in files:
+        check_image(path, finite=True)
+    with _read_errors(shown):
+        images, properties = reader.read_images(tuple(map(str, files)))
     if len(images) != n_channels:
         raise SegmentationError(
-            f"{scan} hold {len(images)} channels of shape {images.shape[1:]}; dataset.json names "
-            f"{n_channels}."
+            f"{shown} hold {len(images)} channels of shape {images.shape[1:]}; {expected_by} {n_channels}."
         )
     n_odd = int(images.size - np.count_nonzero(np.isfinite(images)))
     if n_odd:
         raise SegmentationError(
-            f"{scan}: {n_odd} of {images.size} voxels are NaN or infinite. Give them a value that has a "
+            f"{shown}: {n_odd} of {images.size} voxels are NaN or infinite. Give them a value that has a "
             "meaning, such as that of air."
         )
-    if images.shape[1:] != segmentation.shape[1:]:
-        raise GeometryMismatch(
-            f"{files.label.name} has the shape {segmentation.shape[1:]}, and {scan} {images.shape[1:]}: see "
-            "nnunet_ext check."
-        )
-    return RawArrays(images, _small(as_labels(segmentation, files.label.name)), properties)
+    return images, properties
 
 
 @contextlib.contextmanager
