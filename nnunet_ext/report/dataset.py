@@ -79,7 +79,8 @@ def _about(material: Material, folders: Sequence[Path]) -> str:
     content = _first(folders, DATASET)
     channels = content.get("channel_names", content.get("modality", {}))
     n_cases = content.get("numTraining")
-    parts = [f"{n_cases} training case{'s' * (n_cases > 1)}" if n_cases else "Training cases of unknown number"]
+    known = f"{n_cases} training case{'s' * (n_cases > 1)}" if n_cases else "Training cases of unknown number"
+    parts = [known]
     if isinstance(channels, dict) and channels:
         parts.append(f"channels: {', '.join(map(str, channels.values()))}")
     if material.dataset is not None:
