@@ -218,6 +218,8 @@ def read_plan_yaml(path: Path) -> Any:
     """
     try:
         return documents.read_yaml(path)
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist. Learn a plan with nnunet_ext tune, or write one.") from None
     except OSError as error:
         raise PlanError(f"{path} cannot be read now: {error.strerror or error}.") from error
     except ValueError as error:

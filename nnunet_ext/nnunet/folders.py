@@ -112,7 +112,8 @@ def results_folder(dataset: str | None, environment: Mapping[str, str] = os.envi
         raise UsageError(f"{RESULTS_VARIABLE} is not set. Set it, or name the folder with -i.")
     root = Path(named)
     if not root.is_dir():
-        raise UsageError(f"{RESULTS_VARIABLE} names {root}, which is no folder.")
+        hint = "" if root.exists() else " yet: the first training makes it"
+        raise UsageError(f"{RESULTS_VARIABLE} names {root}, which is no folder{hint}.")
     if dataset is None:
         return root
     found = find_dataset(dataset, environment)

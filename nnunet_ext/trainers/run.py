@@ -37,9 +37,12 @@ def run_train(order: Launch) -> None:
     check_launch(order)
     check_training(order)
     _check_plans(order)
+    folders = find_dataset(order.dataset)
+    results = folders.results or Path(folders.name)
     if order.only_run_validation:
-        folders = find_dataset(order.dataset)
-        _check_trained(order, folders.results or Path(folders.name))
+        _check_trained(order, results)
+    elif not order.continue_training:
+        _warn_of_replacement(order, results)
     launch(order)
 
 
@@ -182,9 +185,24 @@ def _check_ranks(
         )
 
 
+def _final_checkpoint(order: Launch, results: Path) -> Path:
+    model = ModelName(order.trainer, order.plans, order.configuration)
+    return results / str(model) / fold_name(order.fold) / FINAL_CHECKPOINT
+
+
+def _warn_of_replacement(order: Launch, results: Path) -> None:
+    """Warn where the fold holds a finished training: without --c, nnU-Net trains it anew and replaces it."""
+    checkpoint = _final_checkpoint(order, results)
+    if checkpoint.is_file():
+        log.warning(
+            "warning: %s holds a finished training, which this one replaces. To keep it, press Ctrl-C now; "
+            "--c continues it, and --val only validates it.",
+            checkpoint.parent,
+        )
+
+
 def _check_trained(order: Launch, results: Path) -> None:
     """Check that a training to be validated is finished; nnU-Net would do so after its start only."""
-    model = ModelName(order.trainer, order.plans, order.configuration)
-    checkpoint = results / str(model) / fold_name(order.fold) / FINAL_CHECKPOINT
+    checkpoint = _final_checkpoint(order, results)
     if not checkpoint.is_file():
         raise UsageError(f"--val needs a finished training, but there is no {checkpoint}. Go on with --c.")

@@ -31,6 +31,11 @@ def write(folder: Path, text: str = PLAN) -> Path:
     return path
 
 
+def test_a_plan_that_does_not_exist_is_answered_with_how_to_get_one(tmp_path):
+    with pytest.raises(PlanError, match=r"does not exist.*nnunet_ext tune"):
+        read_plan(tmp_path / "plan.yaml")
+
+
 def test_a_plan_is_read_with_its_folders_relative_to_the_file(tmp_path):
     plan = read_plan(write(tmp_path))
     assert [member.name for member in plan.members] == ["2d", "3d_fullres"]

@@ -92,7 +92,7 @@ def test_a_data_set_is_known_by_its_number_or_name(results, asked):
 
 @pytest.mark.parametrize(
     ("environment", "message"),
-    [({}, "is not set"), ({"nnUNet_results": "/no/such/folder"}, "which is no folder")],
+    [({}, "is not set"), ({"nnUNet_results": "/no/such/folder"}, "the first training makes it")],
 )
 def test_results_that_are_nowhere_are_wrong_usage(environment, message):
     with pytest.raises(UsageError, match=message):

@@ -203,6 +203,18 @@ def test_a_validation_needs_a_finished_training(home, monkeypatch):
     trainings.run_train(order(only_run_validation=True))
 
 
+def test_a_finished_training_is_replaced_with_a_warning_unless_it_is_continued(home, monkeypatch, caplog):
+    monkeypatch.setattr(trainings, "launch", lambda _: None)
+    fold = home.parents[1] / "results/Dataset007_Heart/nnUNetTrainerExt__nnUNetPlans__2d/fold_0"
+    fold.mkdir(parents=True)
+    trainings.run_train(order())
+    (fold / "checkpoint_final.pth").touch()
+    trainings.run_train(order(continue_training=True))
+    assert not caplog.records
+    trainings.run_train(order())
+    assert f"{fold} holds a finished training" in caplog.text
+
+
 @pytest.mark.parametrize("verb", ["train", "benchmark"])
 def test_the_command_says_it_in_one_line_before_torch_is_imported(home, capsys, monkeypatch, verb):
     monkeypatch.setitem(sys.modules, "torch", None)  # its import would fail
