@@ -78,7 +78,7 @@ def test_the_cheaper_way_to_wait_is_chosen():
     assert many == Waiting(as_sums=True, n_bytes=4 * 3 * 4_000_000, on_disk=False)
     large = Waiting.cheapest(3, (100, 200, 200), [(50, 100, 100)] * 20, 1 << 20)
     assert large == Waiting(as_sums=False, n_bytes=2 * 3 * 500_000 * 20, on_disk=True)
-    assert large.describe() == "0.06 GiB of logits on the networks' grids, in a file"
+    assert large.describe() == "57.2 MiB of logits on the networks' grids, in a file"
 
 
 def test_what_waits_in_a_file_leaves_none_behind(tmp_path):
