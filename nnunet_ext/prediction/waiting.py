@@ -66,7 +66,8 @@ class Waiting:
     def describe(self) -> str:
         """In words, with the amount."""
         kind = "sums on the scan's grid" if self.as_sums else "logits on the networks' grids"
-        size = f"{self.n_bytes / GIB:.1f} GiB" if self.n_bytes >= GIB else f"{self.n_bytes * 1024 / GIB:.1f} MiB"
+        gib = self.n_bytes / GIB
+        size = f"{gib:.1f} GiB" if gib >= 1 else f"{gib * 1024:.1f} MiB"
         return f"{size} of {kind}, {'in a file' if self.on_disk else 'in memory'}"
 
 
