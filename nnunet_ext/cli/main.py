@@ -25,14 +25,21 @@ SHOW_TRACEBACKS = ("train", "benchmark")  # a crash of a training is shown with 
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that names the nearest option, and raises an error where its help cannot be printed."""
+    """A parser that names the nearest option, and raises an error where its help cannot be printed.
+
+    An option is never taken for another that begins alike, as argparse would.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(allow_abbrev=False, **how)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse all arguments, and answer unknown options with the nearest ones."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = self._options_of(getattr(parsed, "verb", None))
-            self.error("; ".join(_unknown(text, known) for text in unknown))
+            told = [text for text in unknown if text.startswith("-")] or unknown  # not what follows them
+            self.error("; ".join(_unknown(text, known) for text in told))
         return parsed
 
     def _options_of(self, verb: str | None) -> list[str]:

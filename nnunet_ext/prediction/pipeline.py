@@ -19,6 +19,7 @@ import psutil
 from nnunet_ext.errors import NnunetExtError
 from nnunet_ext.files.whole import sha256_of
 from nnunet_ext.images.image import read_geometry
+from nnunet_ext.installation.machine import SLEEPING, WAITING_VARIABLE
 from nnunet_ext.jobs.pool import Outcome, reason_of
 from nnunet_ext.jobs.report import CaseRecord
 from nnunet_ext.networks.devices import device_of_worker
@@ -63,6 +64,7 @@ class OnePass:
 
     def __init__(self, setup: Setup) -> None:
         os.environ[TRAINER_VARIABLE] = with_discovery()
+        os.environ.setdefault(WAITING_VARIABLE, SLEEPING)  # read at the import of torch
         import torch
 
         from nnunet_ext.prediction.device_sharing import Device

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.errors import SettingsError, UsageError
+from nnunet_ext.installation.machine import SLEEPING, WAITING_VARIABLE
 from nnunet_ext.nnunet.folders import TRAINER_VARIABLE, with_discovery
 from nnunet_ext.trainers.policies.interruption import REQUEUE_EXIT_CODE, Interruption, RunInterrupted
 from nnunet_ext.trainers.settings.definition import READERS
@@ -19,8 +20,6 @@ from nnunet_ext.trainers.settings.resolution import NAME, ResolvedSettings, reso
 from nnunet_ext.trainers.settings.variables import PREFIX
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# By default OpenMP's threads wait for work in a loop, which beside other programs made epochs 6 times longer.
-THREADS_THAT_SLEEP = ("OMP_WAIT_POLICY", "PASSIVE")
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -122,7 +121,7 @@ def launch(order: Launch) -> None:
     os.environ.update(_variables(order.options or {}))
     os.environ[TRAINER_VARIABLE] = with_discovery()
     if order.device == "cpu":
-        os.environ.setdefault(*THREADS_THAT_SLEEP)  # read at the import of torch
+        os.environ.setdefault(WAITING_VARIABLE, SLEEPING)  # read at the import of torch
     else:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 

@@ -152,3 +152,11 @@ def test_spawned_processes_of_others_import_the_package_too(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "__main__", started)
     assert spawn.get_preparation_data("worker")["init_main_from_path"] == started.__file__
+
+
+def test_an_option_is_not_taken_for_one_that_begins_alike(capsys):
+    with pytest.raises(SystemExit):
+        main(["results", "--cs", "a.csv"])
+    said = capsys.readouterr().err
+    assert "unrecognized argument --cs (did you mean --csv?)" in said
+    assert "a.csv" not in said.splitlines()[-1]
